@@ -1,0 +1,313 @@
+"""What a run is: frozen, validated where it is made, and identified by a hash of it.
+
+Nothing here imports torch, so the command line can describe every option at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from grokinterp.hooks.intervention import Intervention, intervention_from_dict
+from grokinterp.placement import LNPlacement, resolve_placement
+from grokinterp.task import ModularTask
+
+METRICS = (
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "weight_norm",
+    "grad_norm",
+    "update_norm",
+)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The architecture and its initialisation. Defaults are the paper's."""
+
+    placement: str = "mlp-pre"
+    """Where the norms sit: off, attn-pre, pre, mlp-pre, attn-pre-qk, attn-pre-v, pre-v, post, peri,
+    a paper name (M, A*, …), or inputs joined by + (q+mlp)."""
+    norm: Literal["layer", "rms"] = "layer"
+    """LayerNorm (gain and bias) or RMSNorm (gain only)."""
+    n_layers: int = 1
+    d_model: int = 128
+    n_heads: int = 4
+    d_mlp: int | None = None
+    """Width of the MLP; 4 · d_model when not given."""
+    final_norm: Literal["none", "learned", "center-only"] = "none"
+    """Norm before the unembedding; center-only has gain 1 and bias 0, and no parameters."""
+    tied_unembedding: bool = False
+    """Use the transposed embedding as the unembedding."""
+    gated_mlp: bool = False
+    """SiLU-gated MLP, all three projections with bias."""
+    freeze_ln: bool = False
+    """Keep every norm's gain and bias at their initial values."""
+    readout_scale: float = 1.0
+    """α: multiplies the logits."""
+    init: Literal["lecun", "kaiming"] = "lecun"
+    """W_O and MLP weights: truncated normal of std 1/√fan_in, or normal of std √(2/fan_in)."""
+    weight_init_scale: float = 1.0
+    """Multiplies every parameter after initialisation."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "placement", resolve_placement(self.placement).name)
+        _one_of("norm", self.norm, ("layer", "rms"))
+        _one_of("final_norm", self.final_norm, ("none", "learned", "center-only"))
+        _one_of("init", self.init, ("lecun", "kaiming"))
+        for name in ("n_layers", "d_model", "n_heads"):
+            _positive_integer(name, getattr(self, name))
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"n_heads must divide d_model; got n_heads={self.n_heads}, d_model={self.d_model}"
+            )
+        if self.d_mlp is None:
+            object.__setattr__(self, "d_mlp", 4 * self.d_model)
+        _positive_integer("d_mlp", self.d_mlp)
+        for name in ("readout_scale", "weight_init_scale"):
+            _positive(self, name)
+
+    @property
+    def ln(self) -> LNPlacement:
+        """The placement, resolved."""
+        return resolve_placement(self.placement)
+
+    @property
+    def d_head(self) -> int:
+        return self.d_model // self.n_heads
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """Stop once `metric` has met the threshold at every evaluation for `hold` epochs.
+
+    >>> StopRule.parse("test_accuracy >= 0.995 for 200")
+    StopRule(metric='test_accuracy', comparison='>=', threshold=0.995, hold=200)
+    """
+
+    metric: str
+    comparison: Literal[">=", "<="]
+    threshold: float
+    hold: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> StopRule:
+        match = re.fullmatch(
+            r"\s*([\w.]+)\s*(>=|<=)\s*([-+.\deE]+)\s*(?:for\s+(\d+)(?:\s+epochs)?)?\s*", text
+        )
+        if match is None:
+            raise ValueError(
+                "stop_when must read like 'test_accuracy >= 0.995 for 200' "
+                f"(metric, >= or <=, threshold, epochs it must hold); got {text!r}"
+            )
+        metric, comparison, threshold, hold = match.groups()
+        _one_of("stop_when metric", metric, METRICS)
+        return cls(metric, comparison, float(threshold), int(hold or 0))  # type: ignore[arg-type]
+
+    def met(self, value: float) -> bool:
+        return value >= self.threshold if self.comparison == ">=" else value <= self.threshold
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The recipe: full-batch AdamW, one epoch a step. Defaults are the paper's."""
+
+    epochs: int = 10_000
+    lr: float = 1e-3
+    weight_decay: float = 1.0
+    """Decoupled, on every parameter, biases and norms included."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    adam_eps: float = 1e-8
+    couple_lr_to_readout: bool = False
+    """Divide lr by the squared readout scale (lr/α²)."""
+    couple_decay_to_lr: bool = False
+    """Multiply weight_decay by reference_lr/lr, so that lr · decay stays what it is there."""
+    reference_lr: float = 1e-3
+    subtract_initial_prediction: bool = False
+    """The loss sees the logits less those of the initial network; predictions see the raw ones."""
+    loss_logit_scale: float = 1.0
+    """Softmax temperature: the loss sees this multiple of the logits, predictions the raw ones."""
+    effective_rank_penalty: float = 0.0
+    """s: adds s times the effective rank of the train examples' last-position residual to the loss."""
+    eval_every: int = 10
+    checkpoint_every: int | None = 100
+    """Epochs between checkpoints; none but the first, the last and the explicit ones when None."""
+    checkpoint_epochs: tuple[int, ...] = ()
+    """More epochs to checkpoint."""
+    checkpoint_ratio: float | None = None
+    """Geometric spacing: also checkpoint at epochs 1, r, r², …"""
+    keep_optimizer: bool = False
+    """Keep Adam's moments in every checkpoint, so that a fork goes on exactly as its parent did."""
+    stop_when: str | None = None
+    """Stop early, for example 'test_accuracy >= 0.995 for 200' (epochs that it must hold)."""
+    dtype: Literal["float32", "float64"] = "float32"
+    loss_dtype: Literal["float32", "float64"] | None = None
+    """Compute the loss in this precision; that of the model when not given."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:N or mps."""
+    interventions: tuple[Intervention, ...] = ()
+    """Hooks that act while training, in the span of epochs that each names."""
+
+    def __post_init__(self) -> None:
+        _positive_integer("epochs", self.epochs)
+        _positive_integer("eval_every", self.eval_every)
+        for name in ("lr", "reference_lr", "loss_logit_scale"):
+            _positive(self, name)
+        for name in ("weight_decay", "adam_eps", "effective_rank_penalty"):
+            value = getattr(self, name)
+            if not (_is_number(value) and value >= 0):
+                raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}")
+            object.__setattr__(self, name, float(value))
+        object.__setattr__(self, "betas", tuple(self.betas))
+        if len(self.betas) != 2 or not all(_is_number(b) and 0 <= b < 1 for b in self.betas):
+            raise ValueError(f"betas must be two numbers in [0, 1); got {self.betas!r}")
+        if self.checkpoint_every is not None:
+            _positive_integer("checkpoint_every", self.checkpoint_every)
+        if self.checkpoint_ratio is not None and not (
+            _is_number(self.checkpoint_ratio) and self.checkpoint_ratio > 1
+        ):
+            raise ValueError(f"checkpoint_ratio must exceed 1; got {self.checkpoint_ratio!r}")
+        explicit = tuple(sorted(set(self.checkpoint_epochs)))
+        for epoch in explicit:
+            if not isinstance(epoch, int) or not 0 <= epoch <= self.epochs:
+                raise ValueError(
+                    f"checkpoint_epochs must lie between 0 and epochs={self.epochs}; got {epoch!r}"
+                )
+        object.__setattr__(self, "checkpoint_epochs", explicit)
+        _one_of("dtype", self.dtype, ("float32", "float64"))
+        if self.loss_dtype is not None:
+            _one_of("loss_dtype", self.loss_dtype, ("float32", "float64"))
+        if re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(self.device)) is None:
+            raise ValueError(
+                f"unknown device {self.device!r}; choose one of cpu, cuda, cuda:N, mps"
+            )
+        if self.device == "mps" and "float64" in (self.dtype, self.loss_dtype):
+            raise ValueError("device mps has no float64; use float32, or device cpu")
+        if self.stop_when is not None:
+            StopRule.parse(self.stop_when)
+        interventions = tuple(
+            intervention_from_dict(item) if isinstance(item, Mapping) else item
+            for item in self.interventions
+        )
+        for item in interventions:
+            if not isinstance(item, Intervention):
+                raise ValueError(
+                    f"interventions must hold objects of grokinterp.hooks; got {item!r}"
+                )
+        object.__setattr__(self, "interventions", interventions)
+
+    @property
+    def stop_rule(self) -> StopRule | None:
+        return None if self.stop_when is None else StopRule.parse(self.stop_when)
+
+    def checkpoint_schedule(self) -> tuple[int, ...]:
+        """The epochs to checkpoint, ascending; always 0 (the initial weights) and the last."""
+        chosen = {0, self.epochs, *self.checkpoint_epochs}
+        if self.checkpoint_every is not None:
+            chosen.update(range(0, self.epochs + 1, self.checkpoint_every))
+        if self.checkpoint_ratio is not None:
+            power = 0
+            while (epoch := round(self.checkpoint_ratio**power)) <= self.epochs:
+                chosen.add(epoch)
+                power += 1
+        return tuple(sorted(chosen))
+
+    def is_evaluated(self, epoch: int) -> bool:
+        """Whether epoch (1, 2, …) has a row of metrics: the first, the last, and every few."""
+        return epoch == 1 or epoch == self.epochs or epoch % self.eval_every == 0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: a task, an architecture, a recipe and a seed, which drives split and weights."""
+
+    task: ModularTask = field(default_factory=ModularTask)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    seed: int = 456
+    start: str = "seed"
+    """Where the initial weights come from: the seed, or the fingerprint of given ones."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise ValueError(f"seed must be an integer of at least 0; got {self.seed!r}")
+
+    @property
+    def id(self) -> str:
+        """Identity: the hash of everything above."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return f"{self.model.placement} · seed {self.seed}"
+
+    @property
+    def lr(self) -> float:
+        """The learning rate in force, readout coupling included."""
+        scale = self.model.readout_scale if self.train.couple_lr_to_readout else 1.0
+        return self.train.lr / scale**2
+
+    @property
+    def weight_decay(self) -> float:
+        """The weight decay in force, learning-rate coupling included."""
+        if not self.train.couple_decay_to_lr:
+            return self.train.weight_decay
+        return self.train.weight_decay * self.train.reference_lr / self.train.lr
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data; `from_dict` takes it back."""
+        data = asdict(replace(self, train=replace(self.train, interventions=())))
+        data["train"]["interventions"] = [item.to_dict() for item in self.train.interventions]
+        return json.loads(json.dumps(data))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
+        task = dict(data["task"])
+        if task.get("train_pairs") is not None:
+            task["train_pairs"] = tuple((a, b) for a, b in task["train_pairs"])
+        train = dict(data["train"])
+        train["checkpoint_epochs"] = tuple(train["checkpoint_epochs"])
+        return cls(
+            task=ModularTask(**task),
+            model=ModelConfig(**data["model"]),
+            train=TrainConfig(**train),
+            seed=data["seed"],
+            start=data["start"],
+        )
+
+    def flat(self) -> dict[str, Any]:
+        """Every field of task, model and train by its own name, and seed and start."""
+        parts = (self.task, self.model, self.train)
+        flat = {f.name: getattr(part, f.name) for part in parts for f in fields(part)}
+        return {**flat, "seed": self.seed, "start": self.start}
+
+
+def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}")
+
+
+def _positive_integer(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+
+
+def _positive(config: object, name: str) -> None:
+    value = getattr(config, name)
+    if not (_is_number(value) and value > 0):
+        raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
+    # 1 and 1.0 are the same run, so they must hash alike.
+    object.__setattr__(config, name, float(value))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,186 @@
+"""The exact fast forward of the model's last position, over a leading run axis.
+
+Only the last position is read out, so the last block needs one query and one MLP row for each
+example; and the first block's inputs depend on (token, position) alone, so its norm, queries,
+keys and values are computed once per table row, not once per example. Same function as the
+HookedTransformer of the same config, by parameter name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from grokinterp.config import ModelConfig
+from grokinterp.linear import linear
+from grokinterp.model import INNER_EPS, OUTPUT_EPS
+
+Parameters = Mapping[str, Float[Tensor, "run ..."]]
+
+
+def last_position(
+    config: ModelConfig,
+    parameters: Parameters,
+    tokens: Int[Tensor, "run batch 3"],
+    readout_scale: Float[Tensor, " run"],
+) -> tuple[Float[Tensor, "run batch d_vocab"], Float[Tensor, "run batch d_model"]]:
+    """Logits and `hook_resid_post` of the last block, at the last position.
+
+    Every example must end in the same token, as every task's do.
+    """
+    rows, index = _token_table(parameters, tokens)
+    for layer in range(config.n_layers):
+        block = {
+            name.removeprefix(f"blocks.{layer}."): value
+            for name, value in parameters.items()
+            if name.startswith(f"blocks.{layer}.")
+        }
+        rows, index = _block(config, block, rows, index, last=layer == config.n_layers - 1)
+    return readout(config, parameters, rows, readout_scale), rows
+
+
+def readout(
+    config: ModelConfig,
+    parameters: Parameters,
+    residual: Float[Tensor, "run batch d_model"],
+    readout_scale: Float[Tensor, " run"],
+) -> Float[Tensor, "run batch d_vocab"]:
+    """α · norm(residual) W_U."""
+    if config.final_norm != "none":
+        gain, bias = parameters.get("ln_final.w"), parameters.get("ln_final.b")
+        residual = _normalise(config, residual, gain, bias, OUTPUT_EPS)
+    if config.tied_unembedding:
+        w_u = parameters["embed.W_E"].mT
+    else:
+        w_u = parameters["unembed.W_U"]
+    return linear(residual, w_u) * readout_scale[:, None, None]
+
+
+def _token_table(
+    parameters: Parameters, tokens: Int[Tensor, "run batch 3"]
+) -> tuple[Float[Tensor, "run row d_model"], Int[Tensor, "run batch 3"]]:
+    """Embedding rows of every token at positions 0 and 1 and of the last token, and each
+    example's rows in that table."""
+    w_e, w_pos = parameters["embed.W_E"], parameters["pos_embed.W_pos"]
+    n = w_e.shape[1] - 1  # `=` is the last token of the vocabulary, and never an operand.
+    table = torch.cat(
+        [w_e[:, :n] + w_pos[:, :1], w_e[:, :n] + w_pos[:, 1:2], w_e[:, n:] + w_pos[:, 2:]], dim=1
+    )
+    shift = torch.tensor([0, n, n], device=tokens.device)
+    return table, tokens + shift
+
+
+def _block(
+    config: ModelConfig,
+    block: Parameters,
+    rows: Float[Tensor, "run row d_model"],
+    index: Int[Tensor, "run batch 3"] | None,
+    last: bool,
+) -> tuple[Float[Tensor, "run row d_model"], None]:
+    """One block. `index` maps (example, position) to rows; None: rows are (example, position).
+
+    Returns a row for each example and position; for each example, its last, if `last`.
+    """
+    ln, d_head = config.ln, config.d_head
+    if ln.attention and ln.style != "post":
+        ln_rows = _norm(config, block, "ln1", rows, INNER_EPS)
+    else:
+        ln_rows = rows
+    q_in, k_in, v_in = (ln_rows if norm else rows for norm in (ln.q, ln.k, ln.v))
+    w_q, w_k, w_v = (_stack_heads(block[f"attn.{name}"]) for name in ("W_Q", "W_K", "W_V"))
+    keys, values = linear(k_in, w_k), linear(v_in, w_v)
+    resid: Tensor
+    if index is not None and last:
+        # All examples share the last token, so one query serves them, and scores are a table.
+        query = linear(q_in[:, -1:], w_q)
+        score_rows = _split_heads(keys * query, d_head).sum(-1)
+        scores = _gather(score_rows, index).mT / math.sqrt(d_head)
+        pattern = scores.softmax(-1)[:, :, None]
+        values = _split_heads(_gather(values, index), d_head)
+        resid = rows[:, -1:]
+    else:
+        query = linear(q_in if not last else _positions(q_in)[:, :, -1], w_q)
+        if index is not None:
+            query, keys, values = (_gather(x, index) for x in (query, keys, values))
+            resid = _gather(rows, index).flatten(1, 2)
+        else:
+            keys, values = _positions(keys), _positions(values)
+            query = query[:, :, None] if last else _positions(query)
+            resid = _positions(rows)[:, :, -1] if last else rows
+        query, keys, values = (_split_heads(x, d_head) for x in (query, keys, values))
+        scores = torch.einsum("rnqhd,rnkhd->rnqhk", query, keys) / math.sqrt(d_head)
+        pattern = scores.softmax(-1)
+    z = sum(pattern[..., j, None] * values[:, :, None, j] for j in range(3))
+    attn_out = linear(z.flatten(3).flatten(1, 2), block["attn.W_O"].flatten(1, 2))
+    return _finish_block(config, block, resid, attn_out), None
+
+
+def _finish_block(
+    config: ModelConfig, block: Parameters, resid: Tensor, attn_out: Tensor
+) -> Float[Tensor, "run row d_model"]:
+    """From the attention's output to the end of the block, for the rows given."""
+    style = config.ln.style
+    if style == "peri":
+        attn_out = _norm(config, block, "ln1_post", attn_out, OUTPUT_EPS)
+    mid = resid + attn_out
+    if style == "post":
+        mid = _norm(config, block, "ln1", mid, INNER_EPS)
+    mlp_in = _norm(config, block, "ln2", mid, INNER_EPS) if config.ln.mlp else mid
+    if config.gated_mlp:
+        gate = linear(mlp_in, block["mlp.W_gate"], block["mlp.b_gate"])
+        hidden = linear(mlp_in, block["mlp.W_in"], block["mlp.b_in"]) * F.silu(gate)
+    else:
+        hidden = linear(mlp_in, block["mlp.W_in"], block["mlp.b_in"], relu=True)
+    mlp_out = linear(hidden, block["mlp.W_out"], block["mlp.b_out"])
+    if style == "peri":
+        mlp_out = _norm(config, block, "ln2_post", mlp_out, OUTPUT_EPS)
+    out = mid + mlp_out
+    return _norm(config, block, "ln2", out, INNER_EPS) if style == "post" else out
+
+
+def _norm(config: ModelConfig, block: Parameters, name: str, x: Tensor, eps: float) -> Tensor:
+    return _normalise(config, x, block[f"{name}.w"], block.get(f"{name}.b"), eps)
+
+
+def _normalise(
+    config: ModelConfig, x: Tensor, gain: Tensor | None, bias: Tensor | None, eps: float
+) -> Float[Tensor, "run row d_model"]:
+    """LayerNorm or RMSNorm with each run's own gain and bias."""
+    shape = x.shape[-1:]
+    one = x.shape[0] == 1  # The fused affine form takes one gain, so one run.
+    w = gain[0] if one and gain is not None else None
+    if config.norm == "rms":
+        normal = F.rms_norm(x, shape, w, eps)
+    else:
+        normal = F.layer_norm(x, shape, w, bias[0] if one and bias is not None else None, eps)
+    if one:
+        return normal
+    if gain is not None:
+        normal = normal * gain[:, None]
+    return normal if bias is None else normal + bias[:, None]
+
+
+def _gather(
+    rows: Float[Tensor, "run row d"], index: Int[Tensor, "run batch pos"]
+) -> Float[Tensor, "run batch pos d"]:
+    """Each run's rows at its own indices."""
+    run, row = rows.shape[:2]
+    offset = torch.arange(run, device=rows.device)[:, None, None] * row
+    return F.embedding(index + offset, rows.flatten(0, 1))
+
+
+def _positions(rows: Float[Tensor, "run row d"]) -> Float[Tensor, "run batch 3 d"]:
+    return rows.unflatten(1, (-1, 3))
+
+
+def _split_heads(x: Float[Tensor, "... d"], d_head: int) -> Float[Tensor, "... head d_head"]:
+    return x.unflatten(-1, (-1, d_head))
+
+
+def _stack_heads(w: Float[Tensor, "run head d_model d_head"]) -> Float[Tensor, "run d_model d"]:
+    return w.transpose(1, 2).flatten(2)

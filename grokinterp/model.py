@@ -1,0 +1,285 @@
+"""The paper's transformer as a HookedTransformer: the only place that builds TransformerLens parts.
+
+A plain HookedTransformer normalises every block input or none. Here each part is placed, so
+that one block serves all placements, and every pathway has one hook on the tensor that its
+weights multiply (after the norm, where there is one):
+
+    blocks.i.attn.hook_q_in   blocks.i.attn.hook_k_in   blocks.i.attn.hook_v_in
+    blocks.i.mlp.hook_in      unembed.hook_in
+
+Each norm runs once per forward, so its hook_scale and hook_normalized fire once.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+import zlib
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens.components import MLP, Attention, GatedMLP, LayerNorm, RMSNorm
+from transformer_lens.components import TransformerBlock as PlainBlock
+from transformer_lens.hook_points import HookPoint
+
+from grokinterp.config import ModelConfig
+from grokinterp.task import ModularTask
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+# The authors' code: exact norms inside a block, 1e-5 where a norm's output leaves it.
+INNER_EPS = 0.0
+OUTPUT_EPS = 1e-5
+
+
+def build_model(
+    config: ModelConfig,
+    task: ModularTask,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> HookedTransformer:
+    """The model of a config with the initial weights of a seed.
+
+    The result is a HookedTransformer with the paper's parameters and no others: the biases
+    that TransformerLens adds to Q, K, V, O and the unembedding are zero buffers. Equal seeds
+    give equal weights to equal names, whatever the placement. No global RNG is touched.
+    """
+    model = _assemble(config, task, dtype)
+    model.load_state_dict(_initial_weights(model, config, seed), strict=False)
+    if config.freeze_ln:
+        for name, parameter in model.named_parameters():
+            if is_norm(name):
+                parameter.requires_grad_(False)
+    return model.to(device, print_details=False)
+
+
+def is_norm(parameter_name: str) -> bool:
+    """Whether this parameter is a norm's gain or bias."""
+    return parameter_name.split(".")[-2].startswith("ln")
+
+
+def _assemble(config: ModelConfig, task: ModularTask, dtype: str) -> HookedTransformer:
+    kind = {"layer": "LN", "rms": "RMS"}[config.norm]
+    cfg = HookedTransformerConfig(
+        n_layers=config.n_layers,
+        d_model=config.d_model,
+        d_head=config.d_head,
+        n_heads=config.n_heads,
+        d_mlp=config.d_mlp,
+        n_ctx=3,
+        d_vocab=task.d_vocab,
+        d_vocab_out=task.d_vocab,
+        act_fn="silu" if config.gated_mlp else "relu",
+        gated_mlp=config.gated_mlp,
+        attention_dir="bidirectional",
+        # TransformerLens reads this for the final norm; norms inside blocks are placed below.
+        normalization_type={"none": None, "learned": kind, "center-only": f"{kind}Pre"}[
+            config.final_norm
+        ],
+        eps=OUTPUT_EPS,
+        init_weights=False,
+        device="cpu",
+        dtype=DTYPES[dtype],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model = HookedTransformer(cfg, move_to_device=False)
+    for index in range(config.n_layers):
+        model.blocks[index] = PlacedBlock(cfg, index, config)
+    tied_to = model.embed if config.tied_unembedding else None
+    model.unembed = ScaledUnembed(cfg, config.readout_scale, tied_to)
+    model.setup()
+    return model
+
+
+class HookedAttention(Attention):
+    """Attention with a hook on each of its inputs, and without trainable biases."""
+
+    def __init__(self, cfg: HookedTransformerConfig, index: int) -> None:
+        super().__init__(cfg, "global", index)
+        for name in ("b_Q", "b_K", "b_V", "b_O"):
+            _freeze_to_buffer(self, name)
+        self.hook_q_in = HookPoint()  # [batch, pos, d_model]
+        self.hook_k_in = HookPoint()  # [batch, pos, d_model]
+        self.hook_v_in = HookPoint()  # [batch, pos, d_model]
+
+    def calculate_qkv_matrices(
+        self, query_input: Tensor, key_input: Tensor, value_input: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return super().calculate_qkv_matrices(
+            self.hook_q_in(query_input), self.hook_k_in(key_input), self.hook_v_in(value_input)
+        )
+
+
+class HookedMLP(MLP):
+    """ReLU MLP with a hook on its input."""
+
+    def __init__(self, cfg: HookedTransformerConfig) -> None:
+        super().__init__(cfg)
+        self.hook_in = HookPoint()  # [batch, pos, d_model]
+
+    def forward(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
+        return super().forward(self.hook_in(x))
+
+
+class BiasedGatedMLP(GatedMLP):
+    """((x W_in + b_in) * silu(x W_gate + b_gate)) W_out + b_out, as the authors define it.
+
+    TransformerLens's own gated MLP has no b_gate and adds b_in after the product.
+    """
+
+    def __init__(self, cfg: HookedTransformerConfig) -> None:
+        super().__init__(cfg)
+        self.b_gate = nn.Parameter(torch.zeros(self.d_mlp, dtype=cfg.dtype))
+        self.hook_in = HookPoint()  # [batch, pos, d_model]
+
+    def forward(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
+        x = self.hook_in(x)
+        gate = self.hook_pre(x @ self.W_gate + self.b_gate)
+        linear = self.hook_pre_linear(x @ self.W_in + self.b_in)
+        return self.hook_post(linear * self.act_fn(gate)) @ self.W_out + self.b_out
+
+
+class ScaledUnembed(nn.Module):
+    """logits = α · x W_U, with W_U the transposed embedding if tied."""
+
+    def __init__(
+        self, cfg: HookedTransformerConfig, readout_scale: float, tied_to: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.readout_scale = readout_scale
+        # In a tuple, so that the embedding is not registered here a second time.
+        self.tied_to = None if tied_to is None else (tied_to,)
+        if tied_to is None:
+            self.weight_name = "W_U"
+            self.register_parameter(
+                "W_U", nn.Parameter(torch.empty(cfg.d_model, cfg.d_vocab_out, dtype=cfg.dtype))
+            )
+        self.register_buffer("b_U", torch.zeros(cfg.d_vocab_out, dtype=cfg.dtype))
+        self.hook_in = HookPoint()  # [batch, pos, d_model]
+        self.hook_out = HookPoint()  # [batch, pos, d_vocab]
+
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        if name == "W_U" and self.__dict__.get("tied_to") is not None:
+            return self.tied_to[0].W_E.T
+        return super().__getattr__(name)
+
+    def forward(self, residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos v"]:
+        logits = self.hook_in(residual) @ self.W_U + self.b_U
+        return self.hook_out(self.readout_scale * logits)
+
+
+class PlacedBlock(PlainBlock):
+    """A transformer block whose norms sit where the placement says."""
+
+    def __init__(self, cfg: HookedTransformerConfig, index: int, config: ModelConfig) -> None:
+        super().__init__(cfg, index)
+        self.placement = config.ln
+        self.attn = HookedAttention(cfg, index)
+        self.mlp = BiasedGatedMLP(cfg) if config.gated_mlp else HookedMLP(cfg)
+        for name in ("ln1", "ln1_post", "ln2", "ln2_post"):
+            placed = name in self.placement.norm_names
+            setattr(self, name, _norm(cfg, config, name) if placed else nn.Identity())
+
+    def forward(
+        self,
+        resid_pre: Float[Tensor, "batch pos d_model"],
+        shortformer_pos_embed: Tensor | None = None,
+        past_kv_cache_entry: object = None,
+        attention_mask: Tensor | None = None,
+    ) -> Float[Tensor, "batch pos d_model"]:
+        resid_pre = self.hook_resid_pre(resid_pre)
+        query, key, value = self._attention_inputs(resid_pre)
+        attn_out = self.attn(
+            query_input=query,
+            key_input=key,
+            value_input=value,
+            past_kv_cache_entry=past_kv_cache_entry,
+            attention_mask=attention_mask,
+        )
+        attn_out = self.hook_attn_out(self.ln1_post(attn_out))
+        post = self.placement.style == "post"
+        resid_mid = resid_pre + attn_out
+        resid_mid = self.hook_resid_mid(self.ln1(resid_mid) if post else resid_mid)
+        mlp_in = self.hook_mlp_in(resid_mid.clone()) if self.cfg.use_hook_mlp_in else resid_mid
+        mlp_out = self.mlp(mlp_in if post else self.ln2(mlp_in))
+        mlp_out = self.hook_mlp_out(self.ln2_post(mlp_out))
+        resid_post = resid_mid + mlp_out
+        return self.hook_resid_post(self.ln2(resid_post) if post else resid_post)
+
+    def _attention_inputs(self, resid_pre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        placement = self.placement
+        normalised = (placement.q, placement.k, placement.v)
+        if self.cfg.use_split_qkv_input or self.cfg.use_attn_in:
+            # TransformerLens's per-head inputs, before the norm: one norm call for each.
+            heads = resid_pre.unsqueeze(-2).expand(-1, -1, self.cfg.n_heads, -1)
+            if self.cfg.use_attn_in:
+                heads = self.hook_attn_in(heads.clone())
+            hooks: tuple[Callable[[Tensor], Tensor], ...] = (
+                (self.hook_q_input, self.hook_k_input, self.hook_v_input)
+                if self.cfg.use_split_qkv_input
+                else (nn.Identity(),) * 3
+            )
+            split = [hook(heads.clone()) for hook in hooks]
+            q, k, v = (
+                self.ln1(x) if norm else x for x, norm in zip(split, normalised, strict=True)
+            )
+            return q, k, v
+        ln_x = self.ln1(resid_pre) if any(normalised) else resid_pre
+        q, k, v = (ln_x if norm else resid_pre for norm in normalised)
+        return q, k, v
+
+
+def _norm(cfg: HookedTransformerConfig, config: ModelConfig, name: str) -> nn.Module:
+    norm = (LayerNorm if config.norm == "layer" else RMSNorm)(cfg)
+    norm.eps = OUTPUT_EPS if name.endswith("_post") else INNER_EPS
+    return norm
+
+
+def _freeze_to_buffer(module: nn.Module, name: str) -> None:
+    value = getattr(module, name).detach().clone()
+    delattr(module, name)
+    module.register_buffer(name, value)
+
+
+def _initial_weights(
+    model: HookedTransformer, config: ModelConfig, seed: int
+) -> dict[str, Float[Tensor, "..."]]:
+    """Every parameter's initial value, drawn in float64 from a stream of its own.
+
+    A stream per (seed, name) keeps runs of one seed comparable: adding a norm, a layer or a
+    gate leaves the values of all other tensors as they were.
+    """
+    weights = {}
+    for name, parameter in model.named_parameters():
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}:{name}".encode()))
+        value = torch.empty(parameter.shape, dtype=torch.float64)
+        _draw(value, name, config, generator)
+        weights[name] = (value * config.weight_init_scale).to(parameter.dtype)
+    return weights
+
+
+def _draw(value: Tensor, name: str, config: ModelConfig, generator: torch.Generator) -> None:
+    leaf = name.split(".")[-1]
+    if leaf in ("W_E", "W_U"):
+        value.normal_(0, config.d_model**-0.5, generator=generator)
+    elif leaf == "W_pos":
+        value.normal_(0, 0.02, generator=generator)
+    elif leaf in ("W_Q", "W_K", "W_V"):
+        bound = math.sqrt(6 / (4 * config.d_model))
+        value.uniform_(-bound, bound, generator=generator)
+    elif leaf in ("W_O", "W_in", "W_gate", "W_out"):
+        fan_in = config.d_mlp if leaf == "W_out" else config.d_model
+        assert fan_in is not None
+        if config.init == "kaiming":
+            value.normal_(0, math.sqrt(2 / fan_in), generator=generator)
+        else:
+            std = fan_in**-0.5
+            nn.init.trunc_normal_(value, 0, std, -2 * std, 2 * std, generator=generator)
+    else:
+        value.fill_(1.0 if leaf == "w" else 0.0)

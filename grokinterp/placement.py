@@ -1,0 +1,124 @@
+"""Where Layer Normalization sits in a block: the independent variable of the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+Style = Literal["pre", "post", "peri"]
+
+PATHWAYS = ("q", "k", "v", "mlp")
+
+
+@dataclass(frozen=True)
+class LNPlacement:
+    """Which inputs of a block are normalised, and in which style.
+
+    With `x` the residual stream entering the block:
+
+    - `pre`: q, k, v and mlp each read either the residual stream or its norm; the residual
+      stream itself is never normalised. The flags choose, so there are 16 of them.
+    - `post`: `y = LN(x + attn(x))`, `out = LN(y + mlp(y))`.
+    - `peri`: `y = x + LN(attn(LN x))`, `out = y + LN(mlp(LN y))`.
+
+    q, k and v share one norm module (`ln1`) where more than one of them is normalised.
+
+    >>> resolve_placement("M+A*")
+    LNPlacement(q=True, k=True, v=True, mlp=True, style='pre')
+    >>> resolve_placement("mlp+q").name
+    'q+mlp'
+    """
+
+    q: bool = False
+    k: bool = False
+    v: bool = False
+    mlp: bool = False
+    style: Style = "pre"
+
+    def __post_init__(self) -> None:
+        if self.style not in ("pre", "post", "peri"):
+            raise ValueError(f"style must be pre, post or peri; got {self.style!r}")
+        inputs = (self.q, self.k, self.v, self.mlp)
+        if self.style == "post" and any(inputs):
+            raise ValueError(
+                "a post placement normalises sums, not inputs: leave q, k, v and mlp False"
+            )
+        if self.style == "peri" and not all(inputs):
+            raise ValueError("a peri placement normalises every input: set q, k, v and mlp True")
+
+    @property
+    def attention(self) -> bool:
+        """Whether any of q, k and v reads a normalised input."""
+        return self.q or self.k or self.v
+
+    @property
+    def norm_names(self) -> tuple[str, ...]:
+        """The norm modules that a block has, by TransformerLens name, in forward order."""
+        if self.style == "post":
+            return ("ln1", "ln2")
+        if self.style == "peri":
+            return ("ln1", "ln1_post", "ln2", "ln2_post")
+        return (("ln1",) if self.attention else ()) + (("ln2",) if self.mlp else ())
+
+    @property
+    def name(self) -> str:
+        """The code name (`mlp-pre`), or the normalised inputs joined by `+` (`q+mlp`)."""
+        for name, placement in PLACEMENTS.items():
+            if placement == self:
+                return name
+        return "+".join(pathway for pathway in PATHWAYS if getattr(self, pathway))
+
+
+PLACEMENTS: dict[str, LNPlacement] = {
+    "off": LNPlacement(),
+    "attn-pre": LNPlacement(q=True, k=True, v=True),
+    "pre": LNPlacement(q=True, k=True, v=True, mlp=True),
+    "mlp-pre": LNPlacement(mlp=True),
+    "attn-pre-qk": LNPlacement(q=True, k=True),
+    "attn-pre-v": LNPlacement(v=True),
+    "pre-v": LNPlacement(v=True, mlp=True),
+    "post": LNPlacement(style="post"),
+    "peri": LNPlacement(q=True, k=True, v=True, mlp=True, style="peri"),
+}
+
+PAPER_NAMES: dict[str, str] = {
+    "off": "No LN",
+    "attn-pre": "A*",
+    "pre": "M+A*",
+    "mlp-pre": "M",
+    "attn-pre-qk": "A^qk",
+    "attn-pre-v": "A^v",
+    "pre-v": "M+A^v",
+}
+
+ALIASES: dict[str, str] = {paper: code for code, paper in PAPER_NAMES.items()}
+
+
+def pre_norm_lattice() -> tuple[LNPlacement, ...]:
+    """All 16 subsets of {q, k, v, mlp} as pre-norm placements, by size."""
+    return tuple(
+        LNPlacement(**{pathway: True for pathway in subset})
+        for size in range(len(PATHWAYS) + 1)
+        for subset in combinations(PATHWAYS, size)
+    )
+
+
+def resolve_placement(placement: str | LNPlacement) -> LNPlacement:
+    """The placement of a code name, a paper name, or inputs joined by `+` (`q+mlp`).
+
+    Raises ValueError, naming the choices, for any other name.
+    """
+    if isinstance(placement, LNPlacement):
+        return placement
+    name = ALIASES.get(placement, placement)
+    if name in PLACEMENTS:
+        return PLACEMENTS[name]
+    pathways = str(name).split("+")
+    if len(set(pathways)) == len(pathways) and set(pathways) <= set(PATHWAYS):
+        return LNPlacement(**{pathway: True for pathway in pathways})
+    raise ValueError(
+        f"unknown placement {placement!r}; choose one of {', '.join(PLACEMENTS)}, "
+        f"a paper name ({', '.join(ALIASES)}), or a subset of {', '.join(PATHWAYS)} "
+        "joined by '+', such as q+mlp"
+    )

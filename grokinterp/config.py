@@ -71,6 +71,8 @@ class ModelConfig:
         if self.d_mlp is None:
             object.__setattr__(self, "d_mlp", 4 * self.d_model)
         _positive_integer("d_mlp", self.d_mlp)
+        for name in ("tied_unembedding", "gated_mlp", "freeze_ln"):
+            _boolean(name, getattr(self, name))
         for name in ("readout_scale", "weight_init_scale"):
             _positive(self, name)
 
@@ -99,8 +101,9 @@ class StopRule:
 
     @classmethod
     def parse(cls, text: str) -> StopRule:
+        number = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
         match = re.fullmatch(
-            r"\s*([\w.]+)\s*(>=|<=)\s*([-+.\deE]+)\s*(?:for\s+(\d+)(?:\s+epochs)?)?\s*", text
+            rf"\s*([\w.]+)\s*(>=|<=)\s*({number})\s*(?:for\s+(\d+)(?:\s+epochs)?)?\s*", text
         )
         if match is None:
             raise ValueError(
@@ -158,6 +161,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _positive_integer("epochs", self.epochs)
         _positive_integer("eval_every", self.eval_every)
+        for name in (
+            "couple_lr_to_readout",
+            "couple_decay_to_lr",
+            "subtract_initial_prediction",
+            "keep_optimizer",
+        ):
+            _boolean(name, getattr(self, name))
         for name in ("lr", "reference_lr", "loss_logit_scale"):
             _positive(self, name)
         for name in ("weight_decay", "adam_eps", "effective_rank_penalty"):
@@ -168,19 +178,22 @@ class TrainConfig:
         object.__setattr__(self, "betas", tuple(self.betas))
         if len(self.betas) != 2 or not all(_is_number(b) and 0 <= b < 1 for b in self.betas):
             raise ValueError(f"betas must be two numbers in [0, 1); got {self.betas!r}")
+        object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
         if self.checkpoint_every is not None:
             _positive_integer("checkpoint_every", self.checkpoint_every)
-        if self.checkpoint_ratio is not None and not (
-            _is_number(self.checkpoint_ratio) and self.checkpoint_ratio > 1
-        ):
-            raise ValueError(f"checkpoint_ratio must exceed 1; got {self.checkpoint_ratio!r}")
-        explicit = tuple(sorted(set(self.checkpoint_epochs)))
-        for epoch in explicit:
-            if not isinstance(epoch, int) or not 0 <= epoch <= self.epochs:
+        if self.checkpoint_ratio is not None:
+            if not (_is_number(self.checkpoint_ratio) and self.checkpoint_ratio > 1):
                 raise ValueError(
-                    f"checkpoint_epochs must lie between 0 and epochs={self.epochs}; got {epoch!r}"
+                    f"checkpoint_ratio must be a number above 1; got {self.checkpoint_ratio!r}"
                 )
-        object.__setattr__(self, "checkpoint_epochs", explicit)
+            object.__setattr__(self, "checkpoint_ratio", float(self.checkpoint_ratio))
+        for epoch in self.checkpoint_epochs:
+            if not _is_integer(epoch) or not 0 <= epoch <= self.epochs:
+                raise ValueError(
+                    "checkpoint_epochs must be integers between 0 and "
+                    f"epochs={self.epochs}; got {epoch!r}"
+                )
+        object.__setattr__(self, "checkpoint_epochs", tuple(sorted(set(self.checkpoint_epochs))))
         _one_of("dtype", self.dtype, ("float32", "float64"))
         if self.loss_dtype is not None:
             _one_of("loss_dtype", self.loss_dtype, ("float32", "float64"))
@@ -236,7 +249,7 @@ class RunConfig:
     """Where the initial weights come from: the seed, or the fingerprint of given ones."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+        if not _is_integer(self.seed) or self.seed < 0:
             raise ValueError(f"seed must be an integer of at least 0; got {self.seed!r}")
 
     @property
@@ -296,8 +309,17 @@ def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}")
 
 
+def _boolean(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False; got {value!r}")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _positive_integer(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not _is_integer(value) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
 
 

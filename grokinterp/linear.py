@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def linear(
@@ -54,7 +55,9 @@ class _OneDNNLinear(torch.autograd.Function):
         ctx.has_bias = b is not None
         return y
 
+    # The kernel has no derivative of its own: a second one must fail, not come out as zero.
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, w, y = ctx.saved_tensors
         if y is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from math import isqrt
+from operator import index
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class ModularTask:
     """An explicit split: these pairs train, in this order; the rest test, in row-major order."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.p, int) or isinstance(self.p, bool) or self.p < 3:
+        if not _is_integer(self.p) or self.p < 3:
             raise ValueError(f"p must be an integer of at least 3; got {self.p!r}")
         if self.operation not in OPERATIONS:
             raise ValueError(
@@ -68,12 +69,12 @@ class ModularTask:
             )
         if self.operation == "div" and not _is_prime(self.p):
             raise ValueError(f"div needs a prime p, or b has no inverse; got p={self.p}")
-        if not isinstance(self.operand, int) or self.operand < 0:
+        if not _is_integer(self.operand) or self.operand < 0:
             raise ValueError(f"operand must be an integer of at least 0; got {self.operand!r}")
         if self.operation not in BIT_GAMES:
             object.__setattr__(self, "operand", 1)
         if self.train_pairs is None:
-            if not 0.0 < self.test_fraction < 1.0:
+            if not (isinstance(self.test_fraction, float) and 0.0 < self.test_fraction < 1.0):
                 raise ValueError(
                     f"test_fraction must lie between 0 and 1, exclusive; got {self.test_fraction!r}"
                 )
@@ -86,13 +87,19 @@ class ModularTask:
             self._check_train_pairs()
 
     def _check_train_pairs(self) -> None:
-        pairs = tuple((int(a), int(b)) for a, b in self.train_pairs or ())
         every = set(self.pairs())
-        for pair in pairs:
-            if pair not in every:
-                raise ValueError(f"train_pairs holds {pair}, which is no input of {self}")
-        if len(set(pairs)) != len(pairs):
-            raise ValueError("train_pairs holds a pair twice; give each pair once")
+        chosen: dict[tuple[int, int], None] = {}
+        for pair in self.train_pairs or ():
+            try:
+                a, b = map(index, pair)
+            except (TypeError, ValueError):
+                a, b = -1, -1
+            if (a, b) not in every:
+                raise ValueError(f"train_pairs must hold inputs (a, b) of {self}; got {pair!r}")
+            if (a, b) in chosen:
+                raise ValueError(f"train_pairs must hold each pair once; got {pair!r} twice")
+            chosen[a, b] = None
+        pairs = tuple(chosen)
         if not 0 < len(pairs) < len(every):
             raise ValueError(
                 f"train_pairs must leave both sides non-empty; got {len(pairs)} of {len(every)}"
@@ -102,7 +109,9 @@ class ModularTask:
         object.__setattr__(self, "test_fraction", 1 - len(pairs) / len(every))
 
     def __str__(self) -> str:
-        operation = f"{self.operation} {self.operand}" if self.operation in BIT_GAMES else self.operation
+        operation = (
+            f"{self.operation} {self.operand}" if self.operation in BIT_GAMES else self.operation
+        )
         return f"{operation} (p = {self.p})"
 
     @property
@@ -164,6 +173,10 @@ class ModularTask:
         """Train and test examples of a seed."""
         train_pairs, test_pairs = self.split_pairs(seed)
         return Split(*self.encode(train_pairs), *self.encode(test_pairs))
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_prime(n: int) -> bool:

@@ -1,0 +1,53 @@
+# Every target runs in $(VENV), which the first one to need it makes from constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+# Written last, so that an install that failed or was interrupted is never taken for a whole one.
+STAMP := $(VENV)/installed
+
+# Only what is installed in $(VENV) is seen.
+unexport PYTHONPATH
+export PYTHONNOUSERSITE := 1
+export PIP_USER := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## Install the project and its tools into .venv
+
+demo: $(STAMP) ## Run the demo
+	$(VENV)/bin/grokinterp demo
+
+test: lint ## Check style and types, then run the quick tests
+	OMP_NUM_THREADS=2 $(VENV)/bin/pytest -m 'not slow and not gpu'
+
+lint: $(STAMP) ## Check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(STAMP) ## Rewrite the code in the project's style
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(STAMP) ## Measure the speed of training
+	$(VENV)/bin/python benchmarks/training.py
+
+clean: ## Remove .venv, caches and build outputs; runs are kept
+	rm -rf $(STAMP) $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find grokinterp hooks tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@found=$$($(PYTHON) -c 'import sys; sys.stdout.write("%d.%d" % sys.version_info[:2])' 2>/dev/null) \
+		|| found="not there"; \
+	case "$$found" in 3.11|3.12|3.13) ;; *) \
+		echo "Python 3.11, 3.12 or 3.13 is needed, but '$(PYTHON)' is $$found: set PYTHON, as in 'make setup PYTHON=python3.12'." >&2; \
+		exit 1 ;; \
+	esac
+	@echo "Installing into $(VENV), which takes a few minutes the first time"
+	@rm -rf $(STAMP) $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,379 @@
+"""The engine: runs of one architecture, trained together along a leading run axis.
+
+Pure: it takes configs and states and yields reports; runs.py does the reading and writing.
+Inside an epoch nothing waits for the device: losses and norms stay there until an evaluation.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from grokinterp.config import METRICS, RunConfig
+from grokinterp.forward import last_position
+from grokinterp.hooks.intervention import Intervention, collect_hooks
+from grokinterp.loss import correct, cross_entropy, effective_rank
+from grokinterp.model import DTYPES, build_model
+from grokinterp.optimizer import AdamW
+
+Weights = dict[str, Tensor]
+Status = Literal["running", "finished", "stopped", "diverged"]
+
+# Rows of a forward pass without gradients: large enough for the kernels, small enough for caches.
+EVALUATION_ROWS = 4096
+
+
+@dataclass
+class RunState:
+    """Everything that a run needs to go on from an epoch, bit for bit (on CPU)."""
+
+    epoch: int
+    weights: Weights
+    first_moment: Weights
+    second_moment: Weights
+    steps: int
+    """Adam's step count: the epoch, unless a fork brought its parent's."""
+    rule_met_since: int | None = None
+    """The epoch since which the stop rule has been met without a break."""
+
+    @classmethod
+    def initial(cls, weights: Weights) -> RunState:
+        """Epoch 0, with Adam's moments at zero."""
+        zeros = {name: torch.zeros_like(value) for name, value in weights.items()}
+        return cls(0, weights, zeros, {name: value.clone() for name, value in zeros.items()}, 0)
+
+
+@dataclass
+class Report:
+    """What happened to one run up to an epoch."""
+
+    run: int
+    """Position of the run among the configs given."""
+    epoch: int
+    row: dict[str, float] | None
+    """The epoch's metrics, if it was evaluated."""
+    status: Status
+    message: str = ""
+
+
+def group_key(config: RunConfig) -> RunConfig:
+    """Runs with equal keys can share a run axis: they may differ in seed (so in split), start,
+    learning rate, weight decay and readout scale."""
+    return replace(
+        config,
+        model=replace(config.model, readout_scale=1.0),
+        train=replace(
+            config.train,
+            lr=1.0,
+            weight_decay=0.0,
+            couple_lr_to_readout=False,
+            couple_decay_to_lr=False,
+            reference_lr=1.0,
+        ),
+        seed=0,
+        start="seed",
+    )
+
+
+def train_together(
+    configs: Sequence[RunConfig],
+    initial: Sequence[Weights],
+    states: Sequence[RunState],
+    width: int | None = None,
+) -> Iterator[tuple[Ensemble, list[Report]]]:
+    """Train runs of one group to their ends, in turns.
+
+    Yields, at every evaluated or checkpointed epoch, the ensemble (ask it for `state(run)`)
+    and a report for each of its runs. `initial` holds the weights at epoch 0, `states` where
+    to go on from. `width` runs share one pass; by default one on a CPU, whose caches hold one
+    run's activations, and all of them elsewhere.
+    """
+    if len({group_key(config) for config in configs}) > 1:
+        raise ValueError(
+            "runs trained together must share task, architecture and recipe, and may differ in "
+            "seed, start, learning rate, weight decay and readout scale; group them by group_key"
+        )
+    check_device(configs[0].train.device)
+    on_cpu = configs[0].train.device == "cpu"
+    width = width or (1 if on_cpu else len(configs))
+    if on_cpu:
+        _keep_freed_memory()
+    ensembles = []
+    for epoch in sorted({state.epoch for state in states}):
+        same = [run for run, state in enumerate(states) if state.epoch == epoch]
+        for first in range(0, len(same), width):
+            chosen = same[first : first + width]
+            ensembles.append(
+                Ensemble(
+                    {run: configs[run] for run in chosen},
+                    [initial[run] for run in chosen],
+                    [states[run] for run in chosen],
+                )
+            )
+    while ensembles:
+        for ensemble in list(ensembles):
+            reports = ensemble.advance()
+            yield ensemble, reports
+            ensemble.drop([report.run for report in reports if report.status != "running"])
+            if not ensemble.configs:
+                ensembles.remove(ensemble)
+
+
+class Ensemble:
+    """Runs that take every step together: parameters are [run, …], losses [run]."""
+
+    def __init__(
+        self, configs: dict[int, RunConfig], initial: Sequence[Weights], states: Sequence[RunState]
+    ) -> None:
+        self.configs = configs
+        first = next(iter(configs.values()))
+        self.model_config, self.train_config = first.model, first.train
+        self.epoch = states[0].epoch
+        self._device, self._dtype = torch.device(first.train.device), DTYPES[first.train.dtype]
+        self._model = build_model(first.model, first.task, 0, first.train.dtype, first.train.device)
+        self._names = [n for n, p in self._model.named_parameters() if p.requires_grad]
+        self._shapes = [self._model.get_parameter(name).shape for name in self._names]
+        self._frozen = [n for n, p in self._model.named_parameters() if not p.requires_grad]
+        self._rule_met_since = [state.rule_met_since for state in states]
+        self._schedule = set(first.train.checkpoint_schedule())
+        self._load(states)
+        splits = [config.task.split(config.seed) for config in configs.values()]
+        data = [torch.stack(part).to(self._device) for part in zip(*splits, strict=True)]
+        self._train_tokens, self._train_labels, self._test_tokens, self._test_labels = data
+        self._initial_train = self._initial_test = None
+        if self.train_config.subtract_initial_prediction:
+            weights = {n: self._stack([w[n] for w in initial]) for n in initial[0]}
+            self._initial_train = self._predict(weights, self._train_tokens, ())
+            self._initial_test = self._predict(weights, self._test_tokens, ())
+
+    def _load(self, states: Sequence[RunState]) -> None:
+        self._theta = self._flatten([state.weights for state in states])
+        self._constants = {
+            name: self._stack([state.weights[name] for state in states]) for name in self._frozen
+        }
+        configs = self.configs.values()
+        self._scale = self._column([config.model.readout_scale for config in configs])[:, 0]
+        self._optimizer = AdamW(
+            lr=self._column([config.lr for config in configs]),
+            weight_decay=self._column([config.weight_decay for config in configs]),
+            betas=self.train_config.betas,
+            eps=self.train_config.adam_eps,
+            first_moment=self._flatten([state.first_moment for state in states]),
+            second_moment=self._flatten([state.second_moment for state in states]),
+            steps=self._column([state.steps for state in states]),
+        )
+        self._gradient = torch.zeros_like(self._theta)
+        self._leaves = self._unflatten(self._theta)
+        for leaf, gradient in zip(
+            self._leaves.values(), self._unflatten(self._gradient).values(), strict=True
+        ):
+            leaf.requires_grad_().grad = gradient
+
+    def _stack(self, tensors: Sequence[Tensor]) -> Float[Tensor, "run ..."]:
+        return torch.stack([t.to(self._device, self._dtype) for t in tensors])
+
+    def _column(self, values: Sequence[float]) -> Float[Tensor, "run 1"]:
+        return torch.tensor(values, dtype=self._dtype, device=self._device)[:, None]
+
+    def _flatten(self, weights: Sequence[Weights]) -> Float[Tensor, "run parameter"]:
+        return self._stack([torch.cat([w[name].flatten() for name in self._names]) for w in weights])
+
+    def _unflatten(self, flat: Float[Tensor, "run parameter"]) -> Weights:
+        """Views by name, [run, …], detached."""
+        parts = flat.detach().split([shape.numel() for shape in self._shapes], dim=1)
+        return {
+            name: part.unflatten(1, shape)
+            for name, shape, part in zip(self._names, self._shapes, parts, strict=True)
+        }
+
+    def state(self, run: int) -> RunState:
+        """A copy, on the CPU, of where a run stands."""
+        i = list(self.configs).index(run)
+        weights, first, second = (
+            {name: value[i].cpu().clone() for name, value in self._unflatten(flat).items()}
+            for flat in (self._theta, self._optimizer.first_moment, self._optimizer.second_moment)
+        )
+        weights |= {name: value[i].cpu().clone() for name, value in self._constants.items()}
+        steps = round(self._optimizer.steps[i].item())
+        return RunState(self.epoch, weights, first, second, steps, self._rule_met_since[i])
+
+    def advance(self) -> list[Report]:
+        """Train to the next epoch that is evaluated or checkpointed."""
+        losses = []
+        while True:
+            self.epoch += 1
+            evaluated = self.train_config.is_evaluated(self.epoch)
+            loss, row = self._step(evaluated)
+            losses.append(loss)
+            if evaluated or self.epoch in self._schedule or self.epoch == self.train_config.epochs:
+                break
+        return self._report(torch.stack(losses).tolist(), row)
+
+    def drop(self, runs: Sequence[int]) -> None:
+        """Leave these runs behind; the others go on."""
+        if not runs:
+            return
+        keep = [run for run in self.configs if run not in runs]
+        positions = [list(self.configs).index(run) for run in keep]
+        if not keep:
+            self.configs = {}
+            return
+        states = [self.state(run) for run in keep]
+        self.configs = {run: self.configs[run] for run in keep}
+        self._rule_met_since = [self._rule_met_since[i] for i in positions]
+        self._load(states)
+        for name in ("_train_tokens", "_train_labels", "_test_tokens", "_test_labels"):
+            setattr(self, name, getattr(self, name)[positions])
+        if self._initial_train is not None and self._initial_test is not None:
+            self._initial_train = self._initial_train[positions]
+            self._initial_test = self._initial_test[positions]
+
+    def _step(self, evaluated: bool) -> tuple[Tensor, Float[Tensor, "metric run"] | None]:
+        """One epoch: the loss before the update and, if evaluated, METRICS of each run."""
+        config, active = self.train_config, self._active()
+        self._gradient.zero_()
+        logits, residual = self._forward(self._leaves, self._train_tokens, active)
+        loss = cross_entropy(config, logits, self._train_labels, self._initial_train)
+        objective = loss.sum()
+        if config.effective_rank_penalty:
+            objective = objective + config.effective_rank_penalty * effective_rank(residual).sum()
+        objective.backward()
+        loss = loss.detach()
+        if not evaluated:
+            self._optimizer.step(self._theta, self._gradient)
+            return loss, None
+        before = self._theta.clone()
+        self._optimizer.step(self._theta, self._gradient)
+        test_logits = self._predict(self._leaves, self._test_tokens, active)
+        row = [
+            loss,
+            correct(logits.detach(), self._train_labels).to(self._dtype).mean(1),
+            cross_entropy(config, test_logits, self._test_labels, self._initial_test),
+            correct(test_logits, self._test_labels).to(self._dtype).mean(1),
+            before.norm(dim=1),
+            self._gradient.norm(dim=1),
+            (self._theta - before).norm(dim=1),
+        ]
+        return loss, torch.stack([value.to(loss.dtype) for value in row])
+
+    def _active(self) -> tuple[Intervention, ...]:
+        return tuple(item for item in self.train_config.interventions if item.active(self.epoch))
+
+    @torch.no_grad()
+    def _predict(
+        self, weights: Weights, tokens: Int[Tensor, "run batch 3"], active: Sequence[Intervention]
+    ) -> Float[Tensor, "run batch d_vocab"]:
+        rows = EVALUATION_ROWS if not active else tokens.shape[1]
+        return torch.cat(
+            [self._forward(weights, part, active)[0] for part in tokens.split(rows, dim=1)], dim=1
+        )
+
+    def _forward(
+        self, weights: Weights, tokens: Int[Tensor, "run batch 3"], active: Sequence[Intervention]
+    ) -> tuple[Float[Tensor, "run batch d_vocab"], Float[Tensor, "run batch d_model"]]:
+        weights = {**self._constants, **weights}
+        if not active:
+            return last_position(self.model_config, weights, tokens, self._scale)
+        return self._forward_hooked(weights, tokens, active)
+
+    def _forward_hooked(
+        self, weights: Weights, tokens: Int[Tensor, "run batch 3"], active: Sequence[Intervention]
+    ) -> tuple[Float[Tensor, "run batch d_vocab"], Float[Tensor, "run batch d_model"]]:
+        """The HookedTransformer itself, under torch.func, with the interventions attached."""
+        last = f"blocks.{self.model_config.n_layers - 1}.hook_resid_post"
+
+        def one_run(
+            weights: Weights, tokens: Int[Tensor, "batch 3"], scale: Float[Tensor, ""]
+        ) -> tuple[Tensor, Tensor]:
+            seen: list[Tensor] = []
+            with self._model.hooks(
+                fwd_hooks=[
+                    *collect_hooks(self._model, active),
+                    (last, lambda x, hook: seen.append(x[:, -1])),
+                ]
+            ):
+                logits = functional_call(self._model, weights, (tokens,))
+            return logits[:, -1] * (scale / self._model.unembed.readout_scale), seen[0]
+
+        if tokens.shape[0] == 1:
+            one = {name: value[0] for name, value in weights.items()}
+            logits, residual = one_run(one, tokens[0], self._scale[0])
+            return logits[None], residual[None]
+        return vmap(one_run, randomness="different")(weights, tokens, self._scale)
+
+    def _report(
+        self, losses: list[list[float]], row: Float[Tensor, "metric run"] | None
+    ) -> list[Report]:
+        """The only place that waits for the device."""
+        columns = None if row is None else row.T.tolist()
+        reports = []
+        for i, run in enumerate(self.configs):
+            values = None if columns is None else dict(zip(METRICS, columns[i], strict=True))
+            history = [epoch_losses[i] for epoch_losses in losses]
+            reports.append(self._judge(i, run, history, values))
+        return reports
+
+    def _judge(
+        self, i: int, run: int, losses: list[float], row: dict[str, float] | None
+    ) -> Report:
+        first = self.epoch - len(losses) + 1
+        for epoch, loss in enumerate(losses, start=first):
+            if not math.isfinite(loss):
+                message = f"diverged at epoch {epoch}: train_loss is {loss}"
+                return Report(run, epoch, None, "diverged", message)
+        for name, value in (row or {}).items():
+            if not math.isfinite(value):
+                message = f"diverged at epoch {self.epoch}: {name} is {value}"
+                return Report(run, self.epoch, None, "diverged", message)
+        rule = self.train_config.stop_rule
+        if rule is not None and row is not None:
+            if not rule.met(row[rule.metric]):
+                self._rule_met_since[i] = None
+            elif self._rule_met_since[i] is None:
+                self._rule_met_since[i] = self.epoch
+        since = self._rule_met_since[i]
+        if self.epoch == self.train_config.epochs:
+            return Report(run, self.epoch, row, "finished")
+        if rule is not None and since is not None and self.epoch - since >= rule.hold:
+            message = f"stopped at epoch {self.epoch}: {self.train_config.stop_when}"
+            return Report(run, self.epoch, row, "stopped", message)
+        return Report(run, self.epoch, row, "running")
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there, or that computes something else than the CPU does."""
+    if device.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count <= (torch.device(device).index or 0):
+            raise ValueError(f"device {device!r} needs a CUDA GPU; this machine has {count}")
+    if device == "mps":
+        if not torch.backends.mps.is_available():
+            raise ValueError("device 'mps' needs an Apple GPU that PyTorch can use; use 'cpu'")
+        x = torch.linspace(-1, 1, 96 * 64).view(1, 96, 64)
+        expected = (x @ x.mT).softmax(-1) @ x
+        got = ((x.to("mps") @ x.to("mps").mT).softmax(-1) @ x.to("mps")).cpu()
+        if not torch.allclose(expected, got, atol=1e-4):
+            raise ValueError("device 'mps' computes wrong products in this PyTorch; use 'cpu'")
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc to keep freed activations mapped.
+
+    By default it returns each to the system and faults every page in again on the next epoch,
+    which can cost as much as the products. Elsewhere this does nothing.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    trim_threshold, mmap_threshold = -1, -3
+    mallopt(mmap_threshold, 32 * 2**20)
+    mallopt(trim_threshold, 2**31 - 1)

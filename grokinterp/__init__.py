@@ -1,1 +1,74 @@
-"""grokinterp."""
+"""grokinterp: mechanistic interpretability of grokking, on TransformerLens.
+
+import grokinterp as gi
+run = gi.RunConfig(model=gi.ModelConfig(placement="mlp-pre"), seed=456)
+[trained] = gi.train([run])
+trained.metrics, trained.grokking, trained.model()
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    import grokinterp.hooks as hooks
+    from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+    from grokinterp.files import StoreError
+    from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
+    from grokinterp.model import build_model
+    from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
+    from grokinterp.runs import Checkpoint, Run, Store, open_store
+    from grokinterp.task import ModularTask
+    from grokinterp.training import train
+
+_ROOMS = {
+    "config": ("ModelConfig", "RunConfig", "TrainConfig"),
+    "files": ("StoreError",),
+    "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
+    "model": ("build_model",),
+    "placement": ("PLACEMENTS", "LNPlacement", "pre_norm_lattice", "resolve_placement"),
+    "runs": ("Checkpoint", "Run", "Store", "open_store"),
+    "task": ("ModularTask",),
+    "training": ("train",),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "PLACEMENTS",
+    "Checkpoint",
+    "Crossing",
+    "GrokkingTimes",
+    "LNPlacement",
+    "ModelConfig",
+    "ModularTask",
+    "Run",
+    "RunConfig",
+    "Store",
+    "StoreError",
+    "TrainConfig",
+    "build_model",
+    "grokking_times",
+    "hooks",
+    "open_store",
+    "pre_norm_lattice",
+    "resolve_placement",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use, so that `import grokinterp` and `grokinterp --help` are instant.
+    if name == "hooks":
+        return import_module("grokinterp.hooks")
+    if name not in _HOME:
+        raise AttributeError(f"module 'grokinterp' has no attribute {name!r}")
+    value = getattr(import_module(f"grokinterp.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

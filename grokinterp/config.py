@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from grokinterp.hooks.intervention import Intervention, intervention_from_dict
 from grokinterp.placement import LNPlacement, resolve_placement
@@ -43,7 +43,7 @@ class ModelConfig:
     d_mlp: int | None = None
     """Width of the MLP; 4 · d_model when not given."""
     final_norm: Literal["none", "learned", "center-only"] = "none"
-    """Norm before the unembedding; center-only has gain 1 and bias 0, and no parameters."""
+    """Norm before the unembedding; center-only freezes its gain at 1 and its bias at 0."""
     tied_unembedding: bool = False
     """Use the transposed embedding as the unembedding."""
     gated_mlp: bool = False
@@ -138,7 +138,7 @@ class TrainConfig:
     loss_logit_scale: float = 1.0
     """Softmax temperature: the loss sees this multiple of the logits, predictions the raw ones."""
     effective_rank_penalty: float = 0.0
-    """s: adds s times the effective rank of the train examples' last-position residual to the loss."""
+    """Times the effective rank of the train examples' last-position residual, added to the loss."""
     eval_every: int = 10
     checkpoint_every: int | None = 100
     """Epochs between checkpoints; none but the first, the last and the explicit ones when None."""
@@ -314,7 +314,7 @@ def _boolean(name: str, value: object) -> None:
         raise ValueError(f"{name} must be True or False; got {value!r}")
 
 
-def _is_integer(value: object) -> bool:
+def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -332,4 +332,4 @@ def _positive(config: object, name: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

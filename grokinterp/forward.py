@@ -18,7 +18,7 @@ from torch import Tensor
 
 from grokinterp.config import ModelConfig
 from grokinterp.linear import linear
-from grokinterp.model import INNER_EPS, OUTPUT_EPS
+from grokinterp.model import DEFAULT_EPS, norm_eps
 
 Parameters = Mapping[str, Float[Tensor, "run ..."]]
 
@@ -34,13 +34,15 @@ def last_position(
     Every example must end in the same token, as every task's do.
     """
     rows, index = _token_table(parameters, tokens)
+    of_rows: Tensor | None = index
     for layer in range(config.n_layers):
         block = {
             name.removeprefix(f"blocks.{layer}."): value
             for name, value in parameters.items()
             if name.startswith(f"blocks.{layer}.")
         }
-        rows, index = _block(config, block, rows, index, last=layer == config.n_layers - 1)
+        rows = _block(config, block, rows, of_rows, last=layer == config.n_layers - 1)
+        of_rows = None
     return readout(config, parameters, rows, readout_scale), rows
 
 
@@ -53,11 +55,8 @@ def readout(
     """α · norm(residual) W_U."""
     if config.final_norm != "none":
         gain, bias = parameters.get("ln_final.w"), parameters.get("ln_final.b")
-        residual = _normalise(config, residual, gain, bias, OUTPUT_EPS)
-    if config.tied_unembedding:
-        w_u = parameters["embed.W_E"].mT
-    else:
-        w_u = parameters["unembed.W_U"]
+        residual = _normalise(config, residual, gain, bias, DEFAULT_EPS)
+    w_u = parameters["embed.W_E"].mT if config.tied_unembedding else parameters["unembed.W_U"]
     return linear(residual, w_u) * readout_scale[:, None, None]
 
 
@@ -87,10 +86,7 @@ def _block(
     Returns a row for each example and position; for each example, its last, if `last`.
     """
     ln, d_head = config.ln, config.d_head
-    if ln.attention and ln.style != "post":
-        ln_rows = _norm(config, block, "ln1", rows, INNER_EPS)
-    else:
-        ln_rows = rows
+    ln_rows = _norm(config, block, "ln1", rows) if ln.attention else rows
     q_in, k_in, v_in = (ln_rows if norm else rows for norm in (ln.q, ln.k, ln.v))
     w_q, w_k, w_v = (_stack_heads(block[f"attn.{name}"]) for name in ("W_Q", "W_K", "W_V"))
     keys, values = linear(k_in, w_k), linear(v_in, w_v)
@@ -115,9 +111,10 @@ def _block(
         query, keys, values = (_split_heads(x, d_head) for x in (query, keys, values))
         scores = torch.einsum("rnqhd,rnkhd->rnqhk", query, keys) / math.sqrt(d_head)
         pattern = scores.softmax(-1)
-    z = sum(pattern[..., j, None] * values[:, :, None, j] for j in range(3))
+    a, b, equals = (pattern[..., j, None] * values[:, :, None, j] for j in range(3))
+    z = a + b + equals
     attn_out = linear(z.flatten(3).flatten(1, 2), block["attn.W_O"].flatten(1, 2))
-    return _finish_block(config, block, resid, attn_out), None
+    return _finish_block(config, block, resid, attn_out)
 
 
 def _finish_block(
@@ -126,11 +123,11 @@ def _finish_block(
     """From the attention's output to the end of the block, for the rows given."""
     style = config.ln.style
     if style == "peri":
-        attn_out = _norm(config, block, "ln1_post", attn_out, OUTPUT_EPS)
+        attn_out = _norm(config, block, "ln1_post", attn_out)
     mid = resid + attn_out
     if style == "post":
-        mid = _norm(config, block, "ln1", mid, INNER_EPS)
-    mlp_in = _norm(config, block, "ln2", mid, INNER_EPS) if config.ln.mlp else mid
+        mid = _norm(config, block, "ln1", mid)
+    mlp_in = _norm(config, block, "ln2", mid) if config.ln.mlp else mid
     if config.gated_mlp:
         gate = linear(mlp_in, block["mlp.W_gate"], block["mlp.b_gate"])
         hidden = linear(mlp_in, block["mlp.W_in"], block["mlp.b_in"]) * F.silu(gate)
@@ -138,13 +135,14 @@ def _finish_block(
         hidden = linear(mlp_in, block["mlp.W_in"], block["mlp.b_in"], relu=True)
     mlp_out = linear(hidden, block["mlp.W_out"], block["mlp.b_out"])
     if style == "peri":
-        mlp_out = _norm(config, block, "ln2_post", mlp_out, OUTPUT_EPS)
+        mlp_out = _norm(config, block, "ln2_post", mlp_out)
     out = mid + mlp_out
-    return _norm(config, block, "ln2", out, INNER_EPS) if style == "post" else out
+    return _norm(config, block, "ln2", out) if style == "post" else out
 
 
-def _norm(config: ModelConfig, block: Parameters, name: str, x: Tensor, eps: float) -> Tensor:
-    return _normalise(config, x, block[f"{name}.w"], block.get(f"{name}.b"), eps)
+def _norm(config: ModelConfig, block: Parameters, name: str, x: Tensor) -> Tensor:
+    gain, bias = block[f"{name}.w"], block.get(f"{name}.b")
+    return _normalise(config, x, gain, bias, norm_eps(config, name))
 
 
 def _normalise(

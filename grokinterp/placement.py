@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -98,10 +99,15 @@ ALIASES: dict[str, str] = {paper: code for code, paper in PAPER_NAMES.items()}
 def pre_norm_lattice() -> tuple[LNPlacement, ...]:
     """All 16 subsets of {q, k, v, mlp} as pre-norm placements, by size."""
     return tuple(
-        LNPlacement(**{pathway: True for pathway in subset})
+        _pre_norm(subset)
         for size in range(len(PATHWAYS) + 1)
         for subset in combinations(PATHWAYS, size)
     )
+
+
+def _pre_norm(inputs: Sequence[str]) -> LNPlacement:
+    q, k, v, mlp = (pathway in inputs for pathway in PATHWAYS)
+    return LNPlacement(q, k, v, mlp)
 
 
 def resolve_placement(placement: str | LNPlacement) -> LNPlacement:
@@ -116,7 +122,7 @@ def resolve_placement(placement: str | LNPlacement) -> LNPlacement:
         return PLACEMENTS[name]
     pathways = str(name).split("+")
     if len(set(pathways)) == len(pathways) and set(pathways) <= set(PATHWAYS):
-        return LNPlacement(**{pathway: True for pathway in pathways})
+        return _pre_norm(pathways)
     raise ValueError(
         f"unknown placement {placement!r}; choose one of {', '.join(PLACEMENTS)}, "
         f"a paper name ({', '.join(ALIASES)}), or a subset of {', '.join(PATHWAYS)} "

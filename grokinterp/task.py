@@ -50,7 +50,7 @@ class ModularTask:
     """
 
     p: int = 113
-    """Number of operands; a and b run from 0 to p - 1, and the modulus of the modular operations."""
+    """The modulus; a and b run from 0 to p - 1."""
     operation: str = "add"
     """add, sub, mul, div, a2+b2, a2+ab+b2, a3+ab (mod p), or a bit game: shift, xor, and."""
     test_fraction: float = 0.7

@@ -1,7 +1,7 @@
 """Interventions on a HookedTransformer: small frozen objects that compose.
 
-    with grokinterp.hooks.applied(model, [UnitNorm("mlp")]):
-        logits = model(tokens)
+with grokinterp.hooks.applied(model, [UnitNorm("mlp")]):
+    logits = model(tokens)
 """
 
 from grokinterp.hooks.intervention import INTERVENTIONS, Intervention, applied

@@ -83,5 +83,5 @@ def applied(
     model: HookedTransformer, interventions: Sequence[Intervention]
 ) -> Iterator[HookedTransformer]:
     """The model with these interventions attached; they are removed on leaving, come what may."""
-    with model.hooks(fwd_hooks=collect_hooks(model, interventions)):
+    with model.hooks(fwd_hooks=[*collect_hooks(model, interventions)]):
         yield model

@@ -159,6 +159,10 @@ class Ensemble:
         self._constants = {
             name: self._stack([state.weights[name] for state in states]) for name in self._frozen
         }
+        # The paper's weight norm counts every parameter, the frozen ones too.
+        self._frozen_square = torch.zeros_like(self._theta[:, 0])
+        for constant in self._constants.values():
+            self._frozen_square += constant.square().flatten(1).sum(1)
         configs = self.configs.values()
         self._scale = self._column([config.model.readout_scale for config in configs])[:, 0]
         self._optimizer = AdamW(
@@ -170,21 +174,19 @@ class Ensemble:
             second_moment=self._flatten([state.second_moment for state in states]),
             steps=self._column([state.steps for state in states]),
         )
-        self._gradient = torch.zeros_like(self._theta)
         self._leaves = self._unflatten(self._theta)
-        for leaf, gradient in zip(
-            self._leaves.values(), self._unflatten(self._gradient).values(), strict=True
-        ):
-            leaf.requires_grad_().grad = gradient
+        for leaf in self._leaves.values():
+            leaf.requires_grad_()
 
     def _stack(self, tensors: Sequence[Tensor]) -> Float[Tensor, "run ..."]:
         return torch.stack([t.to(self._device, self._dtype) for t in tensors])
 
-    def _column(self, values: Sequence[float]) -> Float[Tensor, "run 1"]:
+    def _column(self, values: Sequence[float | int]) -> Float[Tensor, "run 1"]:
         return torch.tensor(values, dtype=self._dtype, device=self._device)[:, None]
 
     def _flatten(self, weights: Sequence[Weights]) -> Float[Tensor, "run parameter"]:
-        return self._stack([torch.cat([w[name].flatten() for name in self._names]) for w in weights])
+        rows = [torch.cat([one[name].flatten() for name in self._names]) for one in weights]
+        return self._stack(rows)
 
     def _unflatten(self, flat: Float[Tensor, "run parameter"]) -> Weights:
         """Views by name, [run, …], detached."""
@@ -239,27 +241,30 @@ class Ensemble:
     def _step(self, evaluated: bool) -> tuple[Tensor, Float[Tensor, "metric run"] | None]:
         """One epoch: the loss before the update and, if evaluated, METRICS of each run."""
         config, active = self.train_config, self._active()
-        self._gradient.zero_()
         logits, residual = self._forward(self._leaves, self._train_tokens, active)
         loss = cross_entropy(config, logits, self._train_labels, self._initial_train)
         objective = loss.sum()
         if config.effective_rank_penalty:
             objective = objective + config.effective_rank_penalty * effective_rank(residual).sum()
-        objective.backward()
+        # An intervention can leave a parameter without effect: its gradient is zero.
+        gradients = torch.autograd.grad(
+            objective, list(self._leaves.values()), allow_unused=True, materialize_grads=True
+        )
+        gradient = torch.cat([part.flatten(1) for part in gradients], dim=1)
         loss = loss.detach()
         if not evaluated:
-            self._optimizer.step(self._theta, self._gradient)
+            self._optimizer.step(self._theta, gradient)
             return loss, None
         before = self._theta.clone()
-        self._optimizer.step(self._theta, self._gradient)
+        self._optimizer.step(self._theta, gradient)
         test_logits = self._predict(self._leaves, self._test_tokens, active)
         row = [
             loss,
             correct(logits.detach(), self._train_labels).to(self._dtype).mean(1),
             cross_entropy(config, test_logits, self._test_labels, self._initial_test),
             correct(test_logits, self._test_labels).to(self._dtype).mean(1),
-            before.norm(dim=1),
-            self._gradient.norm(dim=1),
+            (before.square().sum(1) + self._frozen_square).sqrt(),
+            gradient.norm(dim=1),
             (self._theta - before).norm(dim=1),
         ]
         return loss, torch.stack([value.to(loss.dtype) for value in row])
@@ -301,7 +306,7 @@ class Ensemble:
                 ]
             ):
                 logits = functional_call(self._model, weights, (tokens,))
-            return logits[:, -1] * (scale / self._model.unembed.readout_scale), seen[0]
+            return logits[:, -1] * (scale / self.model_config.readout_scale), seen[0]
 
         if tokens.shape[0] == 1:
             one = {name: value[0] for name, value in weights.items()}
@@ -321,9 +326,7 @@ class Ensemble:
             reports.append(self._judge(i, run, history, values))
         return reports
 
-    def _judge(
-        self, i: int, run: int, losses: list[float], row: dict[str, float] | None
-    ) -> Report:
+    def _judge(self, i: int, run: int, losses: list[float], row: dict[str, float] | None) -> Report:
         first = self.epoch - len(losses) + 1
         for epoch, loss in enumerate(losses, start=first):
             if not math.isfinite(loss):

@@ -1,0 +1,193 @@
+"""The command line: thin functions whose options come from the configs' own fields."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+from grokinterp.task import ModularTask
+
+COMMANDS = {
+    "demo": "train LN before the MLP until it groks (about a minute), and draw what happened",
+    "train": "train runs: any placement, task, seed and recipe; resumes what was interrupted",
+    "runs": "list the runs of a store, filter them, show one in detail",
+}
+
+STORE = "runs"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: `grokinterp COMMAND [options]`."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return
+    if arguments[0] == "--version":
+        import grokinterp
+
+        print(f"grokinterp {grokinterp.__version__}")
+        return
+    command, options = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        _fail(f"unknown command {command!r}; choose one of {', '.join(COMMANDS)}")
+    import tyro
+
+    functions: dict[str, Callable[..., None]] = {"demo": demo, "train": train, "runs": runs}
+    try:
+        tyro.cli(
+            functions[command],
+            prog=f"grokinterp {command}",
+            args=options,
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+    except RuntimeError as error:
+        from grokinterp.files import StoreError
+
+        if not isinstance(error, StoreError):
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from the last save", code=130)
+
+
+def _overview() -> str:
+    lines = [f"  {name:<7}{what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: grokinterp COMMAND [options]",
+            "",
+            "Mechanistic interpretability of grokking, on TransformerLens.",
+            "",
+            *lines,
+            "",
+            "grokinterp COMMAND --help lists a command's options.",
+        ]
+    )
+
+
+def _fail(message: str, code: int = 2) -> None:
+    print(f"grokinterp: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def demo(
+    seed: int = 456,
+    store: Path = Path(STORE),
+    figure: Path = Path("grokking.png"),
+) -> None:
+    """Train LN before the MLP at p = 113 until it groks, and draw what happened.
+
+    Args:
+        seed: Drives the split and the initial weights.
+        store: Where the run is kept; a second demo finds it there.
+        figure: Where the picture is saved.
+    """
+    from grokinterp.figures.learning import learning_curves
+    from grokinterp.progress import Bar
+    from grokinterp.training import train as train_runs
+
+    config = RunConfig(
+        model=ModelConfig(placement="mlp-pre"),
+        train=TrainConfig(epochs=3000, stop_when="test_accuracy >= 0.995 for 200"),
+        seed=seed,
+    )
+    print(
+        f"Training a one-layer transformer on {config.task.n_train:,} of {config.task.n_pairs:,} "
+        f"sums (a + b) mod {config.task.p}, LN before the MLP, until it generalises.",
+        flush=True,
+    )
+    [run] = train_runs([config], store=store, observer=Bar())
+    times, last = run.grokking, run.metrics.iloc[-1]
+    picture = learning_curves(
+        run.metrics,
+        times.memorised.by,
+        times.generalised.by,
+        title=f"Grokking: (a + b) mod {config.task.p}, LN before the MLP, seed {seed}",
+    )
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    picture.savefig(figure)
+    print(
+        f"\nIt knew its training pairs by epoch {times.memorised}, and pairs it had never seen "
+        f"by epoch {times.generalised}.\n"
+        f"At epoch {int(last['epoch']):,}: train accuracy {last['train_accuracy']:.2%}, "
+        f"test accuracy {last['test_accuracy']:.2%}.\n\n"
+        f"Picture: {figure.resolve()}\n"
+        f"Run:     {run.path.resolve()}\n\n"
+        "Next:\n"
+        f"  grokinterp runs --id {run.id[:6]}"
+        "                       this run in detail\n"
+        "  grokinterp train --placements off pre --seeds 456 789   other placements and seeds\n"
+        "  python -c \"import grokinterp as gi; print(gi.open_store('runs').select()[0].model())\""
+    )
+
+
+def train(
+    task: ModularTask,
+    model: ModelConfig,
+    recipe: TrainConfig,
+    placements: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (456,),
+    store: Path = Path(STORE),
+) -> None:
+    """Train runs, together where they share an architecture, and keep them in a store.
+
+    The same command again finishes what is missing and repeats nothing.
+
+    Args:
+        task: What to learn.
+        model: The architecture.
+        recipe: How to train.
+        placements: Train each of these placements (in place of --placement).
+        seeds: Train each of these seeds; a seed drives the split and the initial weights.
+        store: The folder that holds the runs.
+    """
+    from grokinterp.listing import table
+    from grokinterp.progress import Bar
+    from grokinterp.training import train as train_runs
+
+    models = [replace(model, placement=name) for name in placements] or [model]
+    configs = [RunConfig(task, one, recipe, seed) for one in models for seed in seeds]
+    trained = train_runs(configs, store=store, observer=Bar())
+    print(table(trained).to_string(index=False))
+
+
+def runs(
+    store: Path = Path(STORE),
+    id: str = "",
+    where: tuple[str, ...] = (),
+) -> None:
+    """List the runs of a store as a table; with --id, show one in detail.
+
+    Args:
+        store: The folder that holds the runs.
+        id: Show the run whose id begins so.
+        where: Keep the runs with these config values, such as placement=mlp-pre seed=456.
+    """
+    from grokinterp.listing import details, table
+    from grokinterp.runs import open_store
+
+    found = open_store(store).select(id=id, **dict(_condition(text) for text in where))
+    if id and len(found) == 1:
+        print(details(found[0]))
+    elif found:
+        print(table(found).to_string(index=False))
+    else:
+        print(f"no run of {store} fits; grokinterp runs --store {store} lists them all")
+
+
+def _condition(text: str) -> tuple[str, Any]:
+    """`seed=456` as ("seed", 456)."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--where takes field=value, such as placement=mlp-pre; got {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value

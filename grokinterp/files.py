@@ -1,0 +1,106 @@
+"""Reading and writing a store's files: atomic writes, checked reads, nothing unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+class StoreError(RuntimeError):
+    """A store that cannot be read or written; the message says which file, and what to do."""
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    _write(path, lambda target: target.write_text(json.dumps(data, indent=1) + "\n"))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    _write(path, lambda target: pq.write_table(arrow, target, write_page_checksum=True))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Save tensors with `about` as metadata, and a checksum of both."""
+    described = {"about": json.dumps(about, sort_keys=True)}
+    checksum = _checksum(tensors, described["about"])
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    metadata = {**described, "sha256": checksum}
+    _write(path, lambda target: save_file(contiguous, target, metadata=metadata))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return _read(path, lambda: json.loads(path.read_text()))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    return _read(path, lambda: pq.read_table(path, page_checksum_verification=True).to_pandas())
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and what `write_tensors` was told about them."""
+
+    def load() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata["sha256"] != _checksum(tensors, metadata["about"]):
+            raise ValueError("its checksum does not match its content")
+        return tensors, json.loads(metadata["about"])
+
+    return _read(path, load)
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits that identify these tensors, by name and value."""
+    return _checksum(tensors, "")[:16]
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside the target, then move over it: a reader sees the old file or the new one."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except Exception as error:  # safetensors wraps a full disk in an exception of its own
+        raise StoreError(
+            f"cannot write {path}: {error}; what was saved before is intact, so make room or "
+            "grant access, and run the same command again"
+        ) from error
+
+
+def _read(path: Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} is missing; restore it, or delete its run's folder") from error
+    except Exception as error:  # each format's library has exceptions of its own for damage
+        raise StoreError(
+            f"{path} is damaged ({error}); restore it, or delete its run's folder to train it anew"
+        ) from error

@@ -1,0 +1,81 @@
+"""When a run memorised and when it generalised, as intervals between evaluated epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEMORISED_ACCURACY = 0.99
+GENERALISED_ACCURACY = 0.995
+GENERALISED_LOSS = 0.01
+HOLD_EPOCHS = 200
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The epoch of an event lies in (after, by]; `by` None: not within `after` epochs.
+
+    >>> str(Crossing(940, 950)), str(Crossing(10_000, None))
+    ('950', 'not within 10,000')
+    """
+
+    after: int
+    by: int | None
+
+    def __str__(self) -> str:
+        return f"{self.by:,}" if self.by is not None else f"not within {self.after:,}"
+
+
+@dataclass(frozen=True)
+class GrokkingTimes:
+    """The four events of METRICS; each an interval, or censored."""
+
+    memorised: Crossing
+    """Train accuracy ≥ 0.99."""
+    generalised: Crossing
+    """Test accuracy ≥ 0.995, first."""
+    generalised_for_good: Crossing
+    """Test accuracy ≥ 0.995, from where it stays there for 200 epochs."""
+    generalised_by_loss: Crossing
+    """Test loss ≤ 0.01, first."""
+
+
+def grokking_times(metrics: pd.DataFrame) -> GrokkingTimes:
+    """The events of one run's metrics (`Run.metrics`)."""
+    epochs = metrics["epoch"].tolist()
+    accurate = (metrics["test_accuracy"] >= GENERALISED_ACCURACY).tolist()
+    return GrokkingTimes(
+        memorised=_first(epochs, (metrics["train_accuracy"] >= MEMORISED_ACCURACY).tolist()),
+        generalised=_first(epochs, accurate),
+        generalised_for_good=_first(epochs, _held(epochs, accurate)),
+        generalised_by_loss=_first(epochs, (metrics["test_loss"] <= GENERALISED_LOSS).tolist()),
+    )
+
+
+def _first(epochs: Sequence[int], happened: Sequence[bool]) -> Crossing:
+    previous = 0
+    for epoch, yes in zip(epochs, happened, strict=True):
+        if yes:
+            return Crossing(previous, epoch)
+        previous = epoch
+    return Crossing(previous, None)
+
+
+def _held(epochs: Sequence[int], happened: Sequence[bool]) -> list[bool]:
+    """Whether each evaluated epoch begins a stretch of HOLD_EPOCHS without a break.
+
+    A stretch that the run's end cuts short has not been seen to hold.
+    """
+    held = [False] * len(epochs)
+    end: int | None = None  # Last epoch of the unbroken stretch that is being walked backwards.
+    for i in range(len(epochs) - 1, -1, -1):
+        if not happened[i]:
+            end = None
+            continue
+        end = epochs[i] if end is None else end
+        held[i] = end - epochs[i] >= HOLD_EPOCHS
+    return held

@@ -1,0 +1,66 @@
+"""Runs as people read them: a table of many, one in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from grokinterp.config import RunConfig
+from grokinterp.runs import Run
+
+
+def table(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row a run: identity, whatever varies between them, how far it is, when it grokked."""
+    flats = [run.config.flat() for run in runs]
+    shown = ["placement", "seed"]
+    varying = [
+        name
+        for name in flats[0]
+        if name not in shown and len({repr(flat[name]) for flat in flats}) > 1
+    ]
+    rows = []
+    for run, flat in zip(runs, flats, strict=True):
+        metrics, times = run.metrics, run.grokking
+        accuracy = f"{metrics['test_accuracy'].iloc[-1]:.1%}" if len(metrics) else "–"
+        rows.append(
+            {
+                "id": run.id[:8],
+                "task": str(run.config.task),
+                **{name: flat[name] for name in (*shown, *varying)},
+                "status": run.status,
+                "epoch": f"{run.epoch:,}",
+                "test accuracy": accuracy,
+                "memorised": str(times.memorised),
+                "generalised": str(times.generalised),
+            }
+        )
+    return pd.DataFrame(rows).sort_values(shown, kind="stable")
+
+
+def details(run: Run) -> str:
+    """Config (what differs from the defaults first named), events, last metrics, checkpoints."""
+    default, flat = RunConfig().flat(), run.config.flat()
+    times, metrics, epochs = run.grokking, run.metrics, run.checkpoint_epochs
+    lines = [
+        f"run {run.id}: {run.config.name}, {run.config.task}",
+        f"  folder       {run.path}",
+        f"  status       {run.status} at epoch {run.epoch:,}"
+        + (f" ({run.message})" if run.message else ""),
+        f"  memorised    {times.memorised}   (train accuracy >= 0.99)",
+        f"  generalised  {times.generalised}   (test accuracy >= 0.995)",
+        f"  … for good   {times.generalised_for_good}   (and stays there for 200 epochs)",
+        f"  … by loss    {times.generalised_by_loss}   (test loss <= 0.01)",
+    ]
+    if len(metrics):
+        last = metrics.iloc[-1]
+        lines += [f"  {name:<15}{last[name]:.6g}" for name in metrics.columns if name != "epoch"]
+    if epochs:
+        lines.append(f"  checkpoints  {len(epochs)}, from epoch {epochs[0]} to {epochs[-1]:,}")
+    lines += ["  config", *(f"    {_field(name, flat, default)}" for name in flat)]
+    return "\n".join(lines)
+
+
+def _field(name: str, flat: dict[str, object], default: dict[str, object]) -> str:
+    changed = "" if flat[name] == default[name] else f"   (default {default[name]!r})"
+    return f"{name} = {flat[name]!r}{changed}"

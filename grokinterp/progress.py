@@ -1,0 +1,92 @@
+"""Progress for people: a bar while runs train, and a line for each run at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from grokinterp.config import RunConfig
+    from grokinterp.engine import Report
+    from grokinterp.runs import Run
+
+
+class Observer(Protocol):
+    """Told what happens while runs train."""
+
+    def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None: ...
+    def waiting(self, run: Run, owner: str) -> None: ...
+    def advanced(self, run: Run, config: RunConfig, report: Report) -> None: ...
+    def end(self) -> None: ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None: ...
+    def waiting(self, run: Run, owner: str) -> None: ...
+    def advanced(self, run: Run, config: RunConfig, report: Report) -> None: ...
+    def end(self) -> None: ...
+
+
+class Bar:
+    """A live bar over all epochs of all runs; no bar when `stream` is not a terminal."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+
+    def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None:
+        from tqdm import tqdm
+
+        unique = {run.id: (run, config) for run, config in zip(runs, configs, strict=True)}
+        self._epochs = {}
+        total = 0
+        for run, config in unique.values():
+            done = config.train.epochs if run.is_over else run.epoch
+            self._epochs[run.id] = done
+            total += config.train.epochs
+        self._bar = tqdm(
+            total=total,
+            initial=sum(self._epochs.values()),
+            unit=" epochs",
+            unit_scale=False,
+            # None: tqdm itself is quiet when the stream is not a terminal.
+            disable=None,
+            file=self._stream,
+            dynamic_ncols=True,
+            smoothing=0.1,
+        )
+        for run, config in unique.values():
+            if run.is_over:
+                self._line(f"{config.name}: in the store already ({summary(run)})")
+
+    def waiting(self, run: Run, owner: str) -> None:
+        self._line(f"{run.config.name}: {owner} is training it; waiting for it to end")
+
+    def advanced(self, run: Run, config: RunConfig, report: Report) -> None:
+        epochs = config.train.epochs if report.status != "running" else report.epoch
+        self._bar.update(epochs - self._epochs[run.id])
+        self._epochs[run.id] = epochs
+        if report.row is not None:
+            row = report.row
+            self._bar.set_postfix_str(
+                f"{config.name} epoch {report.epoch:,}: train {row['train_loss']:.2g} "
+                f"test {row['test_loss']:.2g} ({row['test_accuracy']:.1%})",
+                refresh=False,
+            )
+        if report.status != "running":
+            self._line(f"{config.name}: {summary(run)}")
+
+    def end(self) -> None:
+        self._bar.close()
+
+    def _line(self, text: str) -> None:
+        self._bar.write(text, file=self._stream)
+
+
+def summary(run: Run) -> str:
+    """When it memorised and generalised, in one line."""
+    times = run.grokking
+    note = f"; {run.message}" if run.message else ""
+    return f"memorised {times.memorised}, generalised {times.generalised}{note}"

@@ -1,0 +1,349 @@
+"""The run store: a folder for each run, named by the hash of its config.
+
+runs/
+  store.json                        the format version
+  <id>/config.json                  the RunConfig
+  <id>/status.json                  running, finished, stopped or diverged; at which epoch
+  <id>/metrics.parquet              a row for each evaluated epoch
+  <id>/state.safetensors            where to go on from; gone once the run is over
+  <id>/checkpoints/000100.safetensors
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from grokinterp.config import METRICS, RunConfig
+from grokinterp.engine import RunState, Status
+from grokinterp.files import (
+    StoreError,
+    fingerprint,
+    read_json,
+    read_table,
+    read_tensors,
+    write_json,
+    write_table,
+    write_tensors,
+)
+from grokinterp.grokking import GrokkingTimes, grokking_times
+from grokinterp.model import build_model
+
+FORMAT = 1
+
+MOMENTS = ("first_moment", "second_moment")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights of a run at an epoch; with Adam's moments if the run kept them."""
+
+    weights: dict[str, Tensor]
+    optimizer: RunState | None
+    origin: str
+    """`<run id>@<epoch>`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of what a fork starts from."""
+        kept = "" if self.optimizer is None else "+optimizer"
+        return f"{self.origin}{kept}:{fingerprint(self.weights)}"
+
+
+class Run:
+    """One run in a store: its config, its metrics, its models."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def config(self) -> RunConfig:
+        path = self.path / "config.json"
+        data = read_json(path)
+        try:
+            config = RunConfig.from_dict(data)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{path} is damaged ({error}); restore it, or delete it") from error
+        if config.id != self.path.name:
+            raise StoreError(
+                f"{path} describes run {config.id}, not {self.path.name}; it was changed after "
+                "the run began, so restore it, or delete its run's folder"
+            )
+        return config
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def _status(self) -> dict[str, Any]:
+        path = self.path / "status.json"
+        return read_json(path) if path.exists() else {"status": "new", "epoch": 0, "message": ""}
+
+    @property
+    def status(self) -> str:
+        """new, running (or interrupted), finished, stopped or diverged."""
+        return self._status["status"]
+
+    @property
+    def message(self) -> str:
+        """Why it stopped or diverged; empty otherwise."""
+        return self._status["message"]
+
+    @property
+    def epoch(self) -> int:
+        """How far it is saved."""
+        return self._status["epoch"]
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in ("finished", "stopped", "diverged")
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """A row for each evaluated epoch: epoch, losses, accuracies and norms.
+
+        train_loss and train_accuracy are of the parameters before that epoch's update,
+        test_loss and test_accuracy of those after it.
+        """
+        path = self.path / "metrics.parquet"
+        return read_table(path) if path.exists() else pd.DataFrame(columns=["epoch", *METRICS])
+
+    @property
+    def grokking(self) -> GrokkingTimes:
+        """When it memorised and generalised."""
+        return grokking_times(self.metrics)
+
+    @property
+    def checkpoint_epochs(self) -> tuple[int, ...]:
+        return tuple(sorted(int(p.stem) for p in self.path.glob("checkpoints/*.safetensors")))
+
+    def checkpoint(self, epoch: int | None = None) -> Checkpoint:
+        """What is saved at an epoch (default: the last); give it to `train(init=...)` to fork."""
+        epochs = self.checkpoint_epochs
+        if not epochs:
+            raise StoreError(f"run {self.id} has no checkpoint yet; train it first")
+        epoch = epochs[-1] if epoch is None else epoch
+        if epoch not in epochs:
+            near = sorted(sorted(epochs, key=lambda other: abs(other - epoch))[:4])
+            raise ValueError(
+                f"run {self.id} has no checkpoint at epoch {epoch}; the nearest are "
+                f"{', '.join(map(str, near))}"
+            )
+        tensors, about = read_tensors(self.checkpoint_path(epoch))
+        state = unpack_state(tensors, about)
+        kept = state.first_moment.keys() == state.weights.keys()
+        return Checkpoint(state.weights, state if kept else None, f"{self.id}@{epoch}")
+
+    def checkpoint_path(self, epoch: int) -> Path:
+        return self.path / "checkpoints" / f"{epoch:06d}.safetensors"
+
+    def model(self, epoch: int | None = None) -> HookedTransformer:
+        """The HookedTransformer at a checkpoint (default: the last), on the CPU."""
+        checkpoint = self.checkpoint(epoch)
+        config = self.config
+        model = build_model(config.model, config.task, config.seed, config.train.dtype)
+        model.load_state_dict(checkpoint.weights, strict=False)
+        return model
+
+    def save_state(self, state: RunState, rows: list[dict[str, float]], schedule: bool) -> None:
+        """Save progress, in the order that makes a kill at any moment harmless.
+
+        The state file says how far the run is; rows and checkpoints beyond it are written
+        first and, if it never comes, written again.
+        """
+        write_table(self.path / "metrics.parquet", table_of(rows))
+        if schedule:
+            self.save_checkpoint(state)
+        write_tensors(self.path / "state.safetensors", *pack_state(state, MOMENTS))
+        self.save_status("running", state.epoch)
+
+    def save_checkpoint(self, state: RunState) -> None:
+        moments = MOMENTS if self.config.train.keep_optimizer else ()
+        path = self.checkpoint_path(state.epoch)
+        path.parent.mkdir(exist_ok=True)
+        write_tensors(path, *pack_state(state, moments))
+
+    def save_status(self, status: Status, epoch: int, message: str = "") -> None:
+        data = {"status": status, "epoch": epoch, "message": message}
+        write_json(self.path / "status.json", data)
+
+    def close(self, rows: list[dict[str, float]], status: Status, epoch: int, message: str) -> None:
+        """Mark the run as over; what it would have gone on from is no longer needed."""
+        write_table(self.path / "metrics.parquet", table_of(rows))
+        self.save_status(status, epoch, message)
+        (self.path / "state.safetensors").unlink(missing_ok=True)
+
+    def load_state(self) -> tuple[RunState, list[dict[str, float]]] | None:
+        """Where an interrupted run goes on from, and its rows up to there; None if nowhere."""
+        path = self.path / "state.safetensors"
+        if not path.exists():
+            return None
+        state = unpack_state(*read_tensors(path))
+        metrics = self.metrics
+        rows = metrics[metrics["epoch"] <= state.epoch].to_dict("records")
+        return state, [{str(name): value for name, value in row.items()} for row in rows]
+
+
+class Store:
+    """A folder of runs."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.select())
+
+    def __len__(self) -> int:
+        return len(self.select())
+
+    def select(self, **filters: Any) -> list[Run]:
+        """The runs whose config has these values: `select(placement="mlp-pre", seed=456)`.
+
+        A field is named as in ModularTask, ModelConfig, TrainConfig or RunConfig; `id` selects
+        by the beginning of a run's id. A tuple, list or set of values selects any of them.
+        """
+        prefix = filters.pop("id", "")
+        known = RunConfig().flat()
+        for name in filters:
+            if name not in known:
+                raise ValueError(f"no config field {name!r}; choose one of {', '.join(known)}, id")
+        if "placement" in filters:
+            filters["placement"] = _resolve_placements(filters["placement"])
+        found = []
+        for path in sorted(self.path.glob(f"{prefix}*/config.json")):
+            run = Run(path.parent)
+            if filters:
+                values = run.config.flat()
+                if not all(_matches(values[name], wanted) for name, wanted in filters.items()):
+                    continue
+            found.append(run)
+        return found
+
+    def create(self, config: RunConfig) -> Run:
+        """The run's folder, made if it is not there."""
+        run = Run(self.path / config.id)
+        path = run.path / "config.json"
+        if not path.exists():
+            try:
+                run.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"cannot write to the store {self.path}: {error}; choose another with --store"
+                ) from error
+            write_json(path, config.to_dict())
+        return run
+
+    def lock(self, run: Run) -> RunLock:
+        return RunLock(run)
+
+
+class RunLock:
+    """At most one process trains a run. The system frees the lock of a process that died."""
+
+    def __init__(self, run: Run) -> None:
+        self._owner = run.path / "owner.json"
+        self._lock = FileLock(run.path / "lock")
+
+    def acquire(self, wait: bool) -> bool:
+        """Take the lock; False if another process has it and `wait` is False."""
+        try:
+            self._lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            return False
+        write_json(self._owner, {"pid": os.getpid(), "host": socket.gethostname()})
+        return True
+
+    def release(self) -> None:
+        self._owner.unlink(missing_ok=True)
+        self._lock.release()
+
+    @property
+    def owner(self) -> str:
+        """Who has it, for people."""
+        if not self._owner.exists():
+            return "another process"
+        owner = read_json(self._owner)
+        return f"process {owner['pid']} on {owner['host']}"
+
+
+def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> Store:
+    """The store at a path. StoreError if it is none, or of another format version."""
+    root = Path(path)
+    marker = root / "store.json"
+    if not marker.exists():
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise StoreError(f"{root} is not a run store (it has no store.json); choose another")
+        if not create:
+            raise StoreError(f"there is no run store at {root}; train something, or name another")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot make a store at {root}: {error}; choose another with --store"
+            ) from error
+        write_json(marker, {"format": FORMAT})
+    found = read_json(marker).get("format")
+    if found != FORMAT:
+        raise StoreError(
+            f"the store at {root} has format {found!r}; this version of grokinterp reads format "
+            f"{FORMAT}, so use the version that wrote it, or another store"
+        )
+    return Store(root)
+
+
+def table_of(rows: list[dict[str, float]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["epoch", *METRICS])
+    return table.astype({"epoch": "int64"})
+
+
+def pack_state(
+    state: RunState, moments: tuple[str, ...]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights by TransformerLens name, moments by name with a prefix; and the numbers."""
+    tensors = dict(state.weights)
+    for moment in moments:
+        tensors |= {f"{moment}:{name}": t for name, t in getattr(state, moment).items()}
+    plain = ("epoch", "steps", "rule_met_since")
+    return tensors, {name: getattr(state, name) for name in plain}
+
+
+def unpack_state(tensors: dict[str, Tensor], about: dict[str, Any]) -> RunState:
+    parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("", *MOMENTS)}
+    for full_name, tensor in tensors.items():
+        moment, _, name = full_name.rpartition(":")
+        parts[moment][name] = tensor
+    known = {f.name for f in fields(RunState)}
+    numbers = {name: value for name, value in about.items() if name in known}
+    return RunState(
+        weights=parts[""],
+        first_moment=parts[MOMENTS[0]],
+        second_moment=parts[MOMENTS[1]],
+        **numbers,
+    )
+
+
+def _matches(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, (list, set)) or (
+        isinstance(wanted, tuple) and not isinstance(value, tuple)
+    ):
+        return value in wanted
+    return value == wanted
+
+
+def _resolve_placements(wanted: Any) -> Any:
+    from grokinterp.placement import resolve_placement
+
+    if isinstance(wanted, (list, set, tuple)):
+        return [resolve_placement(item).name for item in wanted]
+    return resolve_placement(wanted).name

@@ -1,0 +1,219 @@
+"""`train`: bring runs to their ends in a store, whatever happened to them before."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from grokinterp.config import RunConfig
+from grokinterp.engine import Report, RunState, check_device, group_key, train_together
+from grokinterp.files import fingerprint
+from grokinterp.model import build_model
+from grokinterp.progress import Observer, Silent
+from grokinterp.runs import Checkpoint, Run, RunLock, open_store
+
+Init = HookedTransformer | Mapping[str, Tensor] | Checkpoint
+
+# A kill costs at most this much training, however far apart the checkpoints are.
+SECONDS_BETWEEN_SAVES = 30.0
+
+
+@dataclass
+class _Work:
+    """A run in training."""
+
+    run: Run
+    config: RunConfig
+    lock: RunLock
+    start: RunState
+    state: RunState
+    rows: list[dict[str, float]]
+    saved_at: float
+
+
+def train(
+    runs: Iterable[RunConfig],
+    store: str | os.PathLike[str] = "runs",
+    init: Init | None = None,
+    observer: Observer | None = None,
+) -> list[Run]:
+    """Train what is missing of these runs, and return all of them, in the order given.
+
+    A run that the store holds finished is not trained again; an interrupted one goes on from
+    its last saved epoch, bit for bit on a CPU; one that another process trains is waited for.
+    Runs of one architecture and recipe train together.
+
+    Args:
+        runs: What to train.
+        store: The folder that holds the runs.
+        init: Weights to start from in place of the seed's: a HookedTransformer, a state dict by
+            TransformerLens names, or a `Checkpoint` (`run.checkpoint(epoch)`), which forks that
+            run: with `keep_optimizer` in its config, Adam's moments go on too.
+        observer: Told of progress; see grokinterp.progress.
+
+    Raises:
+        ValueError: The device is not usable, or `init` does not fit a run's architecture.
+        StoreError: The store cannot be read or written.
+    """
+    observer = observer or Silent()
+    configs = [_started(config, init) for config in runs]
+    for device in sorted({config.train.device for config in configs}):
+        check_device(device)
+    starts = {config.id: _start_state(config, init) for config in configs}
+    opened = open_store(store, create=True)
+    unique = {config.id: opened.create(config) for config in configs}
+    missing = [config for config in configs if not unique[config.id].is_over]
+    missing = list({config.id: config for config in missing}.values())
+    observer.begin(configs, [unique[c.id] for c in configs])
+    try:
+        _train_missing(missing, unique, starts, observer)
+    finally:
+        observer.end()
+    return [unique[config.id] for config in configs]
+
+
+def _train_missing(
+    missing: Sequence[RunConfig],
+    runs: Mapping[str, Run],
+    starts: Mapping[str, RunState],
+    observer: Observer,
+) -> None:
+    """Train the runs that are free; then wait for the others, in case their process dies."""
+    busy: list[RunConfig] = []
+    free: list[tuple[RunConfig, RunLock]] = []
+    try:
+        for config in missing:
+            lock = RunLock(runs[config.id])
+            if lock.acquire(wait=False):
+                free.append((config, lock))
+            else:
+                observer.waiting(runs[config.id], lock.owner)
+                busy.append(config)
+        groups: dict[RunConfig, list[tuple[RunConfig, RunLock]]] = {}
+        for config, lock in free:
+            groups.setdefault(group_key(config), []).append((config, lock))
+        for group in groups.values():
+            _train_group([_open(config, lock, runs, starts) for config, lock in group], observer)
+    finally:
+        for _, lock in free:
+            lock.release()
+    for config in busy:
+        lock = RunLock(runs[config.id])
+        lock.acquire(wait=True)
+        try:
+            _train_group([_open(config, lock, runs, starts)], observer)
+        finally:
+            lock.release()
+
+
+def _open(
+    config: RunConfig, lock: RunLock, runs: Mapping[str, Run], starts: Mapping[str, RunState]
+) -> _Work:
+    run, start = runs[config.id], starts[config.id]
+    saved = run.load_state()
+    state, rows = saved or (start, [])
+    return _Work(run, config, lock, start, state, rows, time.monotonic())
+
+
+def _train_group(group: Sequence[_Work], observer: Observer) -> None:
+    group = [work for work in group if not work.run.is_over]
+    if not group:
+        return
+    for work in group:
+        if work.state.epoch == 0:
+            work.run.save_checkpoint(work.start)
+    together = train_together(
+        [work.config for work in group],
+        [work.start.weights for work in group],
+        [work.state for work in group],
+    )
+    for ensemble, reports in together:
+        for report in reports:
+            work = group[report.run]
+            if report.row is not None:
+                work.rows.append({"epoch": report.epoch, **report.row})
+            _save(work, report, ensemble.state)
+            observer.advanced(work.run, work.config, report)
+
+
+def _save(work: _Work, report: Report, state_of: Callable[[int], RunState]) -> None:
+    scheduled = report.epoch in work.config.train.checkpoint_schedule()
+    if report.status == "diverged":
+        work.run.close(work.rows, report.status, report.epoch, report.message)
+        return
+    over = report.status != "running"
+    if over or scheduled or time.monotonic() - work.saved_at > SECONDS_BETWEEN_SAVES:
+        work.run.save_state(state_of(report.run), work.rows, scheduled or over)
+        work.saved_at = time.monotonic()
+    if over:
+        work.run.close(work.rows, report.status, report.epoch, report.message)
+
+
+def _started(config: RunConfig, init: Init | None) -> RunConfig:
+    """The config, with what it starts from as part of its identity."""
+    if init is None:
+        return config
+    if isinstance(init, Checkpoint):
+        return replace(config, start=init.fingerprint)
+    return replace(config, start=fingerprint(_parameters(config, init)))
+
+
+def _start_state(config: RunConfig, init: Init | None) -> RunState:
+    if init is None:
+        model = build_model(config.model, config.task, config.seed, config.train.dtype)
+        return RunState.initial(_named_parameters(model))
+    start = RunState.initial(_parameters(config, init))
+    if isinstance(init, Checkpoint) and init.optimizer is not None:
+        kept = init.optimizer
+        if kept.first_moment.keys() == start.weights.keys():
+            start.first_moment, start.second_moment = kept.first_moment, kept.second_moment
+            start.steps = kept.steps
+    return start
+
+
+def _parameters(config: RunConfig, init: Init) -> dict[str, Tensor]:
+    """The parameters of `init`, checked by name and shape against the architecture's."""
+    if isinstance(init, Checkpoint):
+        given = dict(init.weights)
+    elif isinstance(init, HookedTransformer):
+        given = dict(init.state_dict())
+    else:
+        given = dict(init)
+    model = build_model(config.model, config.task, config.seed, config.train.dtype)
+    expected = _named_parameters(model)
+    buffers = dict(model.named_buffers())
+    problems = [f"{name} is missing" for name in expected if name not in given]
+    problems += [
+        f"{name} is not a parameter of this architecture"
+        for name in given
+        if name not in expected and name not in buffers
+    ]
+    problems += [
+        f"{name} must be {tuple(value.shape)} but is {tuple(given[name].shape)}"
+        for name, value in expected.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    problems += [
+        f"{name} must be zero (the paper's model has no such bias)"
+        for name, value in given.items()
+        if name in buffers and name.split(".")[-1].startswith("b_") and bool(value.any())
+    ]
+    if problems:
+        raise ValueError(
+            f"init does not fit {config.model.placement}: {'; '.join(problems)}. Give weights of "
+            "the same architecture"
+        )
+    return {
+        name: given[name].detach().to("cpu", value.dtype, copy=True)
+        for name, value in expected.items()
+    }
+
+
+def _named_parameters(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.named_parameters()}

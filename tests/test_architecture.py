@@ -1,0 +1,94 @@
+"""Imports go one way, as DESIGN draws them, and describing a run needs nothing heavy."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# A module imports from lower rows only. A package is one place: its files may import each other.
+ROWS = [
+    {"hooks", "placement", "task", "figures", "sweep"},
+    {"config"},
+    {"linear", "model", "loss", "optimizer"},
+    {"forward"},
+    {"engine"},
+    {"files", "grokking", "snapshot"},
+    {"probes"},
+    {"runs"},
+    {"progress", "listing", "report"},
+    {"training"},
+    {"experiments"},
+    {"cli"},
+]
+ROW = {place: row for row, places in enumerate(ROWS) for place in places}
+
+
+def sources() -> dict[str, Path]:
+    """Every module but the package's own `__init__`, which gathers the public names."""
+    files = {
+        path.relative_to(ROOT / "grokinterp"): path for path in ROOT.glob("grokinterp/**/*.py")
+    }
+    files |= {path.relative_to(ROOT): path for path in ROOT.glob("hooks/**/*.py")}
+    return {
+        ".".join(name.with_suffix("").parts): path
+        for name, path in files.items()
+        if name != Path("__init__.py")
+    }
+
+
+def places_imported(source: str) -> set[str]:
+    """The places of grokinterp that this code imports, wherever in it, by any form of import."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    parts = [name.split(".") for name in names]
+    return {part[1] for part in parts if part[0] == "grokinterp" and part[1:] and part[1] in ROW}
+
+
+def violations(module: str, source: str) -> set[str]:
+    place = module.split(".")[0]
+    return {
+        other for other in places_imported(source) if other != place and ROW[other] >= ROW[place]
+    }
+
+
+@pytest.mark.parametrize("module", sources())
+def test_imports_go_one_way(module: str) -> None:
+    assert module.split(".")[0] in ROW, f"give {module} a row in ROWS"
+    assert violations(module, sources()[module].read_text()) == set()
+
+
+def test_the_modules_are_found() -> None:
+    expected = {"config", "model", "forward", "hooks.ln", "hooks.__init__", "figures.__init__"}
+    assert expected <= set(sources())
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "expected"),
+    [
+        ("task", "import grokinterp.config", {"config"}),
+        ("hooks.ln", "def f():\n    from grokinterp.model import build_model", {"model"}),
+        ("linear", "from grokinterp import model", {"model"}),
+        ("figures.style", "from grokinterp.figures.learning import f", set()),
+        ("runs", "from grokinterp.config import RunConfig\nimport torch", set()),
+    ],
+)
+def test_a_wrong_import_is_seen(module: str, code: str, expected: set[str]) -> None:
+    assert violations(module, code) == expected
+
+
+@pytest.mark.parametrize("module", ["grokinterp", "grokinterp.config", "grokinterp.hooks"])
+def test_describing_a_run_loads_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "grokinterp" in loaded
+    heavy = {"torch", "pandas", "numpy", "matplotlib", "transformer_lens", "transformers"}
+    assert heavy.isdisjoint(loaded)

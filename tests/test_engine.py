@@ -1,0 +1,268 @@
+"""The engine against the authors' curves, torch.optim.AdamW, and itself alone."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from golden import ENTRIES, golden
+from grokinterp.hooks import Intervention, UnitNorm
+
+from grokinterp.config import METRICS, ModelConfig, RunConfig, TrainConfig
+from grokinterp.engine import Ensemble, Report, RunState, group_key, train_together
+from grokinterp.loss import effective_rank
+from grokinterp.model import build_model
+from grokinterp.task import ModularTask
+
+TASK = ModularTask(p=7)
+SMALL = RunConfig(
+    task=TASK,
+    model=ModelConfig(d_model=16, n_heads=2),
+    train=TrainConfig(epochs=12, eval_every=1, checkpoint_every=None, dtype="float64"),
+    seed=1,
+)
+
+
+@dataclass(frozen=True)
+class Watch(Intervention):
+    """Hooks the model and changes nothing: training must then go through the hooked model."""
+
+    def hooks(self, model):
+        return [("hook_embed", lambda x, hook: None)]
+
+
+def start(config):
+    model = build_model(config.model, config.task, config.seed, config.train.dtype)
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+def run_together(configs, starts=None, width=None):
+    """Each run's rows and last weights, and its last report."""
+    starts = starts or [start(config) for config in configs]
+    rows = [[] for _ in configs]
+    last: list[Report | None] = [None] * len(configs)
+    weights = [None] * len(configs)
+    states = [RunState.initial(weights) for weights in starts]
+    for ensemble, reports in train_together(configs, starts, states, width):
+        for report in reports:
+            last[report.run] = report
+            if report.row is not None:
+                rows[report.run].append({"epoch": report.epoch, **report.row})
+            if report.status != "diverged":
+                weights[report.run] = ensemble.state(report.run).weights
+    return rows, weights, last
+
+
+@pytest.mark.parametrize("through", ["fast path", "hooked model"])
+@pytest.mark.parametrize("key", ENTRIES)
+def test_reproduces_the_authors_curves(key, through):
+    entry = golden(key)
+    config = RunConfig(
+        task=entry.task,
+        model=entry.model,
+        train=TrainConfig(
+            epochs=20,
+            lr=entry.base_lr,
+            couple_lr_to_readout=entry.couple_lr_to_readout,
+            weight_decay=entry.weight_decay,
+            adam_eps=entry.adam_eps,
+            eval_every=1,
+            dtype="float64",
+            interventions=(Watch(),) if through == "hooked model" else (),
+        ),
+    )
+    assert config.lr == pytest.approx(entry.lr, rel=1e-12)
+    [rows], _, _ = run_together([config], [entry.weights])
+    curve = entry.entry["curve"]
+    assert [row["epoch"] for row in rows] == [row["epoch"] for row in curve] == [*range(1, 21)]
+    for ours, theirs in zip(rows, curve, strict=True):
+        assert set(METRICS) <= set(theirs)
+        for name in METRICS:
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-8), (name, ours["epoch"])
+
+
+def test_matches_torch_adamw_step_by_step():
+    config = replace(SMALL, train=replace(SMALL.train, weight_decay=0.3, lr=3e-3))
+    model = build_model(config.model, TASK, 1, "float64")
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=3e-3, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.3
+    )
+    split = TASK.split(1)
+    for _ in range(12):
+        optimizer.zero_grad()
+        F.cross_entropy(model(split.train_tokens)[:, -1], split.train_labels).backward()
+        optimizer.step()
+    _, [weights], _ = run_together([config])
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(weights[name], value.detach(), rtol=1e-10, atol=1e-12)
+
+
+def five_runs(interventions=()):
+    recipe = replace(SMALL.train, interventions=interventions)
+    return [
+        replace(SMALL, train=recipe, seed=seed, model=replace(SMALL.model, readout_scale=scale))
+        if change is None
+        else replace(
+            SMALL,
+            train=replace(recipe, **change),
+            seed=seed,
+            model=replace(SMALL.model, readout_scale=scale),
+        )
+        for seed, scale, change in [
+            (1, 1.0, None),
+            (2, 1.0, {"lr": 3e-3}),
+            (3, 1.5, {"weight_decay": 0.1}),
+            (4, 0.5, {"couple_lr_to_readout": True}),
+            (5, 1.0, {"lr": 5e-3, "couple_decay_to_lr": True}),
+        ]
+    ]
+
+
+@pytest.mark.parametrize("width", [1, 5])
+@pytest.mark.parametrize("interventions", [(), (UnitNorm("mlp"),)], ids=["plain", "intervened"])
+def test_runs_together_equal_runs_alone(width, interventions):
+    configs = five_runs(interventions)
+    together, weights, _ = run_together(configs, width=width)
+    for config, rows, trained in zip(configs, together, weights, strict=True):
+        [alone], [alone_weights], _ = run_together([config])
+        for ours, theirs in zip(rows, alone, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-10)
+        for name, value in alone_weights.items():
+            torch.testing.assert_close(trained[name], value, rtol=1e-10, atol=1e-12)
+    assert together[0][-1]["train_loss"] != pytest.approx(together[1][-1]["train_loss"], rel=1e-3)
+
+
+def test_coupled_rates():
+    runs = five_runs()
+    assert runs[3].lr == pytest.approx(1e-3 / 0.5**2)
+    assert runs[4].lr * runs[4].weight_decay == pytest.approx(1e-3)
+
+
+def test_runs_of_different_architecture_are_refused():
+    other = replace(SMALL, model=replace(SMALL.model, placement="off"))
+    assert group_key(other) != group_key(SMALL)
+    with pytest.raises(ValueError, match="must share task, architecture and recipe"):
+        run_together([SMALL, other])
+
+
+def test_intervention_acts_only_in_its_span():
+    spans = [(), (UnitNorm("mlp", from_epoch=5, until_epoch=8),), (UnitNorm("mlp", from_epoch=5),)]
+    curves = []
+    for interventions in spans:
+        config = replace(SMALL, train=replace(SMALL.train, interventions=interventions))
+        curves.append([row["train_loss"] for row in run_together([config])[0][0]])
+    plain, spanned, onwards = curves
+    assert spanned[:4] == pytest.approx(plain[:4], rel=1e-12)
+    assert spanned[4] != pytest.approx(plain[4], rel=1e-3)
+    assert spanned[:8] == pytest.approx(onwards[:8], rel=1e-12)
+    assert spanned[8] != pytest.approx(onwards[8], rel=1e-3)
+
+
+def test_subtracted_prediction_starts_at_chance_and_predicts_with_raw_logits():
+    config = replace(SMALL, train=replace(SMALL.train, subtract_initial_prediction=True))
+    [rows], _, _ = run_together([config])
+    [plain], _, _ = run_together([SMALL])
+    assert rows[0]["train_loss"] == pytest.approx(torch.tensor(8.0).log().item(), rel=1e-6)
+    assert rows[0]["train_accuracy"] == plain[0]["train_accuracy"]
+
+
+def test_loss_logit_scale_is_a_readout_scale_that_predictions_do_not_see():
+    tempered = replace(SMALL, train=replace(SMALL.train, loss_logit_scale=1.5))
+    scaled = replace(SMALL, model=replace(SMALL.model, readout_scale=1.5))
+    assert run_together([tempered])[0][0] == [
+        pytest.approx(row, rel=1e-10) for row in run_together([scaled])[0][0]
+    ]
+
+
+def test_effective_rank_penalty_lowers_the_effective_rank():
+    assert effective_rank(torch.eye(8)[None, :5]).item() == pytest.approx(5, rel=1e-5)
+    ranks = []
+    for penalty in (0.0, 0.1):
+        recipe = replace(SMALL.train, effective_rank_penalty=penalty, epochs=100)
+        config = replace(SMALL, train=recipe)
+        _, [weights], _ = run_together([config])
+        model = build_model(config.model, TASK, 1, "float64")
+        model.load_state_dict(weights, strict=False)
+        _, cache = model.run_with_cache(TASK.split(1).train_tokens)
+        ranks.append(effective_rank(cache["resid_post", 0][None, :, -1]).item())
+    assert ranks[1] < ranks[0]
+
+
+def test_loss_in_float64_keeps_what_float32_rounds_away():
+    recipe = replace(SMALL.train, dtype="float32", loss_logit_scale=400.0, epochs=40)
+    plain = replace(SMALL, train=recipe)
+    exact = replace(SMALL, train=replace(recipe, loss_dtype="float64"))
+    losses = [run_together([config])[0][0][-1]["train_loss"] for config in (plain, exact)]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.5, abs=1e-6)
+
+
+def test_frozen_norms_stay_and_count_towards_the_weight_norm():
+    config = replace(SMALL, model=replace(SMALL.model, freeze_ln=True))
+    [rows], [weights], _ = run_together([config])
+    assert bool((weights["blocks.0.ln2.w"] == 1).all())
+    [free], [trained], _ = run_together([SMALL])
+    assert not bool((trained["blocks.0.ln2.w"] == 1).any())
+    assert free[0]["weight_norm"] == pytest.approx(rows[0]["weight_norm"], rel=1e-12)
+
+
+def test_a_diverging_run_stops_alone():
+    configs = [SMALL, replace(SMALL, seed=2, train=replace(SMALL.train, lr=1e200))]
+    for width in (1, 2):
+        rows, _, last = run_together(configs, width=width)
+        assert last[1].status == "diverged"
+        assert last[1].message.startswith("diverged at epoch")
+        assert "loss is" in last[1].message
+        assert last[0].status == "finished"
+        assert rows[0] == [pytest.approx(row, rel=1e-10) for row in run_together([SMALL])[0][0]]
+
+
+def test_lecun_with_adam_eps_0_diverges_with_a_message():
+    config = replace(SMALL, train=replace(SMALL.train, adam_eps=0.0, eval_every=10))
+    _, _, [report] = run_together([config])
+    assert report.status == "diverged"
+    assert report.message == "diverged at epoch 1: test_loss is nan"
+
+
+def test_stop_rule_holds_for_its_epochs():
+    recipe = replace(SMALL.train, epochs=400, stop_when="train_accuracy >= 0.99 for 30", lr=3e-3)
+    [rows], _, [report] = run_together([replace(SMALL, train=recipe)])
+    met = next(row["epoch"] for row in rows if row["train_accuracy"] >= 0.99)
+    assert report.status == "stopped"
+    assert rows[-1]["epoch"] == report.epoch == met + 30
+
+
+def test_evaluation_cadence_does_not_change_training():
+    every = run_together([SMALL])[0][0]
+    seldom = run_together([replace(SMALL, train=replace(SMALL.train, eval_every=5))])[0][0]
+    assert [row["epoch"] for row in seldom] == [1, 5, 10, 12]
+    assert seldom == [row for row in every if row["epoch"] in (1, 5, 10, 12)]
+
+
+def test_state_resumes_bit_for_bit():
+    config = replace(SMALL, train=replace(SMALL.train, dtype="float32"))
+    weights = start(config)
+    ensemble = Ensemble({0: config}, [weights], [RunState.initial(weights)])
+    for _ in range(5):
+        ensemble.advance()
+    [(_, reports)] = list(train_together([config], [weights], [ensemble.state(0)]))[-1:]
+    [rows], _, _ = run_together([config])
+    assert reports[0].row == {name: rows[-1][name] for name in METRICS}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("width", [1, 5])
+def test_cuda_computes_what_the_cpu_does(width):
+    configs = five_runs()
+    on_gpu = [replace(c, train=replace(c.train, device="cuda")) for c in configs]
+    for ours, theirs in zip(
+        run_together(on_gpu, width=width)[0], run_together(configs)[0], strict=True
+    ):
+        assert ours == [pytest.approx(row, rel=1e-8) for row in theirs]
+
+
+def test_missing_devices_are_refused():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match="needs a CUDA GPU; this machine has 0"):
+        run_together([replace(SMALL, train=replace(SMALL.train, device="cuda"))])

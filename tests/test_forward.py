@@ -1,0 +1,124 @@
+"""The fast path is the hooked model: same values, same gradients."""
+
+import pytest
+import torch
+from cases import EVERY_PLACEMENT, TASK, TOKENS, perturbed_model, small_config
+from torch import Tensor
+
+from grokinterp.config import ModelConfig
+from grokinterp.forward import last_position
+from grokinterp.model import build_model
+
+OPTIONS = {
+    "gated": {"gated_mlp": True},
+    "final": {"final_norm": "learned"},
+    "center-only": {"final_norm": "center-only"},
+    "tied": {"tied_unembedding": True},
+    "alpha": {"readout_scale": 1.5},
+    "all": {"gated_mlp": True, "final_norm": "learned", "tied_unembedding": True,
+            "readout_scale": 0.5},
+}  # fmt: skip
+every_norm = pytest.mark.parametrize("norm", ["layer", "rms"])
+every_placement = pytest.mark.parametrize("placement", EVERY_PLACEMENT)
+every_depth = pytest.mark.parametrize("n_layers", [1, 2, 3])
+
+
+def close(actual: Tensor, expected: Tensor) -> None:
+    error = (actual - expected).abs() / expected.abs().clamp(min=1)
+    assert error.max().item() < 1e-10
+
+
+def readout_scale(config: ModelConfig, runs: int = 1) -> Tensor:
+    return torch.full((runs,), config.readout_scale, dtype=torch.float64)
+
+
+def random_like(x: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(9)
+    return torch.randn(x.shape, generator=generator, dtype=x.dtype)
+
+
+def check_values_and_gradients(config: ModelConfig) -> None:
+    model = perturbed_model(config)
+    parameters = dict(model.named_parameters())
+    logits, cache = model.run_with_cache(TOKENS)
+    logits, resid = logits[:, -1], cache["resid_post", config.n_layers - 1][:, -1]
+    fast_logits, fast_resid = last_position(
+        config,
+        {name: value[None] for name, value in parameters.items()},
+        TOKENS[None],
+        readout_scale(config),
+    )
+    close(fast_logits[0], logits)
+    close(fast_resid[0], resid)
+    # Both outputs, so that the gradients of the residual alone are held too.
+    hooked = (logits * random_like(logits)).sum() + (resid * random_like(resid)).sum()
+    fast = (fast_logits[0] * random_like(logits)).sum() + (fast_resid[0] * random_like(resid)).sum()
+    expected = torch.autograd.grad(hooked, list(parameters.values()))
+    actual = torch.autograd.grad(fast, list(parameters.values()))
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert theirs.abs().max() > 0
+        close(ours, theirs)
+
+
+@every_depth
+@every_norm
+@every_placement
+def test_equals_the_hooked_model(placement: str, norm: str, n_layers: int) -> None:
+    check_values_and_gradients(small_config(placement, norm=norm, n_layers=n_layers))
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@every_norm
+@pytest.mark.parametrize("placement", ["off", "pre", "k+mlp", "post", "peri"])
+def test_equals_the_hooked_model_with_options(placement: str, norm: str, options: dict) -> None:
+    check_values_and_gradients(small_config(placement, norm=norm, n_layers=2, **options))
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+@every_norm
+@every_placement
+def test_runs_side_by_side_equal_each_alone(placement: str, norm: str, n_layers: int) -> None:
+    config = small_config(placement, norm=norm, n_layers=n_layers, final_norm="learned")
+    models = [perturbed_model(config, seed) for seed in range(3)]
+    tokens = torch.stack([TOKENS[seed::3][:8] for seed in range(3)])
+    together = {
+        name: torch.stack([model.get_parameter(name) for model in models])
+        for name, _ in models[0].named_parameters()
+    }
+    scale = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
+    logits, resid = last_position(config, together, tokens, scale)
+    gradients = torch.autograd.grad((logits * random_like(logits)).sum(), list(together.values()))
+    for run, model in enumerate(models):
+        alone = {name: value[None] for name, value in model.named_parameters()}
+        own_logits, own_resid = last_position(
+            config, alone, tokens[run : run + 1], scale[run : run + 1]
+        )
+        close(logits[run], own_logits[0])
+        close(resid[run], own_resid[0])
+        own_loss = (own_logits[0] * random_like(logits)[run]).sum()
+        for ours, own in zip(
+            gradients, torch.autograd.grad(own_loss, list(model.parameters())), strict=True
+        ):
+            close(ours[run], own)
+
+
+@pytest.mark.parametrize("placement", ["off", "pre", "post", "peri"])
+def test_the_order_of_the_examples_does_not_matter(placement: str) -> None:
+    config = small_config(placement, n_layers=2)
+    parameters = {n: p[None] for n, p in perturbed_model(config).named_parameters()}
+    order = torch.randperm(len(TOKENS), generator=torch.Generator().manual_seed(0))
+    logits, _ = last_position(config, parameters, TOKENS[None], readout_scale(config))
+    shuffled, _ = last_position(config, parameters, TOKENS[order][None], readout_scale(config))
+    close(shuffled[0], logits[0, order])
+
+
+@pytest.mark.parametrize("placement", ["off", "pre", "post", "peri"])
+def test_float32_is_as_near_as_float32_can_be(placement: str) -> None:
+    config = small_config(placement, n_layers=2)
+    model = perturbed_model(config)
+    single = build_model(config, TASK)
+    single.load_state_dict(model.state_dict())
+    parameters = {name: value[None] for name, value in single.named_parameters()}
+    logits, _ = last_position(config, parameters, TOKENS[None], torch.ones(1))
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits[0].double(), model(TOKENS)[:, -1], rtol=1e-4, atol=1e-4)

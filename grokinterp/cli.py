@@ -81,21 +81,26 @@ def demo(
     seed: int = 456,
     store: Path = Path(STORE),
     figure: Path = Path("grokking.png"),
+    p: int = 113,
+    epochs: int = 3000,
 ) -> None:
-    """Train LN before the MLP at p = 113 until it groks, and draw what happened.
+    """Train LN before the MLP until it groks, and draw what happened.
 
     Args:
         seed: Drives the split and the initial weights.
         store: Where the run is kept; a second demo finds it there.
         figure: Where the picture is saved.
+        p: The modulus.
+        epochs: Give up after so many.
     """
     from grokinterp.figures.learning import learning_curves
     from grokinterp.progress import Bar
     from grokinterp.training import train as train_runs
 
     config = RunConfig(
+        task=ModularTask(p=p),
         model=ModelConfig(placement="mlp-pre"),
-        train=TrainConfig(epochs=3000, stop_when="test_accuracy >= 0.995 for 200"),
+        train=TrainConfig(epochs=epochs, stop_when="test_accuracy >= 0.995 for 200"),
         seed=seed,
     )
     print(

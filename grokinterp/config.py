@@ -288,7 +288,9 @@ class RunConfig:
         if task.get("train_pairs") is not None:
             task["train_pairs"] = tuple((a, b) for a, b in task["train_pairs"])
         train = dict(data["train"])
+        train["betas"] = tuple(train["betas"])
         train["checkpoint_epochs"] = tuple(train["checkpoint_epochs"])
+        train["interventions"] = tuple(map(intervention_from_dict, train["interventions"]))
         return cls(
             task=ModularTask(**task),
             model=ModelConfig(**data["model"]),

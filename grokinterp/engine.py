@@ -25,6 +25,7 @@ from grokinterp.model import DTYPES, build_model
 from grokinterp.optimizer import AdamW
 
 Weights = dict[str, Tensor]
+Row = dict[str, float | int]
 Status = Literal["running", "finished", "stopped", "diverged"]
 
 # Rows of a forward pass without gradients: large enough for the kernels, small enough for caches.
@@ -58,7 +59,7 @@ class Report:
     run: int
     """Position of the run among the configs given."""
     epoch: int
-    row: dict[str, float] | None
+    row: Row | None
     """The epoch's metrics, if it was evaluated."""
     status: Status
     message: str = ""
@@ -326,7 +327,7 @@ class Ensemble:
             reports.append(self._judge(i, run, history, values))
         return reports
 
-    def _judge(self, i: int, run: int, losses: list[float], row: dict[str, float] | None) -> Report:
+    def _judge(self, i: int, run: int, losses: list[float], row: Row | None) -> Report:
         first = self.epoch - len(losses) + 1
         for epoch, loss in enumerate(losses, start=first):
             if not math.isfinite(loss):

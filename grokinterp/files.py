@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -27,8 +28,12 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Save a table with a checksum of its content."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    _write(path, lambda target: pq.write_table(arrow, target, write_page_checksum=True))
+    metadata = {**(arrow.schema.metadata or {}), b"sha256": _table_checksum(arrow)}
+    arrow = arrow.replace_schema_metadata(metadata)
+    # Statistics would be a second copy of some numbers, which the checksum does not cover.
+    _write(path, lambda target: pq.write_table(arrow, target, write_statistics=False))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -45,7 +50,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    return _read(path, lambda: pq.read_table(path, page_checksum_verification=True).to_pandas())
+    def load() -> pd.DataFrame:
+        # A file object: given a path, pyarrow would try to see folders and datasets in it.
+        with path.open("rb") as file:
+            arrow = pq.ParquetFile(file).read()
+        if (arrow.schema.metadata or {}).get(b"sha256") != _table_checksum(arrow):
+            raise ValueError("its checksum does not match its content")
+        return arrow.to_pandas()
+
+    return _read(path, load)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -68,6 +81,14 @@ def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
         digest.update(name.encode())
         digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _table_checksum(table: pa.Table) -> bytes:
+    plain = table.replace_schema_metadata(None).combine_chunks()
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, plain.schema) as stream:
+        stream.write_table(plain)
+    return hashlib.sha256(sink.getvalue()).hexdigest().encode()
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

@@ -80,7 +80,7 @@ def _block(
     rows: Float[Tensor, "run row d_model"],
     index: Int[Tensor, "run batch 3"] | None,
     last: bool,
-) -> tuple[Float[Tensor, "run row_out d_model"], None]:
+) -> Float[Tensor, "run row_out d_model"]:
     """One block. `index` maps (example, position) to rows; None: rows are (example, position).
 
     Returns a row for each example and position; for each example, its last, if `last`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from grokinterp.config import RunConfig
@@ -12,25 +12,23 @@ if TYPE_CHECKING:
     from grokinterp.runs import Run
 
 
-class Observer(Protocol):
-    """Told what happens while runs train."""
+class Observer:
+    """Told what happens while runs train; this one does nothing with it."""
 
-    def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None: ...
-    def waiting(self, run: Run, owner: str) -> None: ...
-    def advanced(self, run: Run, config: RunConfig, report: Report) -> None: ...
-    def end(self) -> None: ...
+    def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None:
+        """Training begins; `runs` are where `configs` are kept."""
 
+    def waiting(self, run: Run, owner: str) -> None:
+        """Another process is training this run."""
 
-class Silent:
-    """Tells nobody."""
+    def advanced(self, run: Run, config: RunConfig, report: Report) -> None:
+        """A run reached an evaluated or checkpointed epoch, or its end."""
 
-    def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None: ...
-    def waiting(self, run: Run, owner: str) -> None: ...
-    def advanced(self, run: Run, config: RunConfig, report: Report) -> None: ...
-    def end(self) -> None: ...
+    def end(self) -> None:
+        """Training is over, or was interrupted."""
 
 
-class Bar:
+class Bar(Observer):
     """A live bar over all epochs of all runs; no bar when `stream` is not a terminal."""
 
     def __init__(self, stream: TextIO | None = None) -> None:

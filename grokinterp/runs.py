@@ -25,7 +25,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from grokinterp.config import METRICS, RunConfig
-from grokinterp.engine import RunState, Status
+from grokinterp.engine import Row, RunState, Status
 from grokinterp.files import (
     StoreError,
     fingerprint,
@@ -156,7 +156,7 @@ class Run:
         model.load_state_dict(checkpoint.weights, strict=False)
         return model
 
-    def save_state(self, state: RunState, rows: list[dict[str, float]], schedule: bool) -> None:
+    def save_state(self, state: RunState, rows: list[Row], schedule: bool) -> None:
         """Save progress, in the order that makes a kill at any moment harmless.
 
         The state file says how far the run is; rows and checkpoints beyond it are written
@@ -178,13 +178,13 @@ class Run:
         data = {"status": status, "epoch": epoch, "message": message}
         write_json(self.path / "status.json", data)
 
-    def close(self, rows: list[dict[str, float]], status: Status, epoch: int, message: str) -> None:
+    def close(self, rows: list[Row], status: Status, epoch: int, message: str) -> None:
         """Mark the run as over; what it would have gone on from is no longer needed."""
         write_table(self.path / "metrics.parquet", table_of(rows))
         self.save_status(status, epoch, message)
         (self.path / "state.safetensors").unlink(missing_ok=True)
 
-    def load_state(self) -> tuple[RunState, list[dict[str, float]]] | None:
+    def load_state(self) -> tuple[RunState, list[Row]] | None:
         """Where an interrupted run goes on from, and its rows up to there; None if nowhere."""
         path = self.path / "state.safetensors"
         if not path.exists():
@@ -302,7 +302,7 @@ def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> S
     return Store(root)
 
 
-def table_of(rows: list[dict[str, float]]) -> pd.DataFrame:
+def table_of(rows: list[Row]) -> pd.DataFrame:
     table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["epoch", *METRICS])
     return table.astype({"epoch": "int64"})
 

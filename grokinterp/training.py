@@ -12,10 +12,10 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from grokinterp.config import RunConfig
-from grokinterp.engine import Report, RunState, check_device, group_key, train_together
+from grokinterp.engine import Report, Row, RunState, check_device, group_key, train_together
 from grokinterp.files import fingerprint
 from grokinterp.model import build_model
-from grokinterp.progress import Observer, Silent
+from grokinterp.progress import Observer
 from grokinterp.runs import Checkpoint, Run, RunLock, open_store
 
 Init = HookedTransformer | Mapping[str, Tensor] | Checkpoint
@@ -33,7 +33,7 @@ class _Work:
     lock: RunLock
     start: RunState
     state: RunState
-    rows: list[dict[str, float]]
+    rows: list[Row]
     saved_at: float
 
 
@@ -61,7 +61,7 @@ def train(
         ValueError: The device is not usable, or `init` does not fit a run's architecture.
         StoreError: The store cannot be read or written.
     """
-    observer = observer or Silent()
+    observer = observer or Observer()
     configs = [_started(config, init) for config in runs]
     for device in sorted({config.train.device for config in configs}):
         check_device(device)

@@ -72,7 +72,9 @@ class RemoveNorm(_PathwayIntervention):
             seen["residual"] = x
 
         def bypass(x: Tensor, hook: Any) -> Tensor:
-            return seen.pop("residual")
+            residual = seen.pop("residual")
+            # TransformerLens's split inputs have a head axis, which the residual stream has not.
+            return residual.unsqueeze(-2).expand_as(x) if x.ndim > residual.ndim else residual
 
         residual: Callable[..., Tensor | None] = remember
         return [

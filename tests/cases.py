@@ -22,7 +22,7 @@ def perturbed_model(config: ModelConfig, seed: int = 0) -> HookedTransformer:
     model = build_model(config, TASK, seed, dtype="float64")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in filter(lambda p: p.requires_grad, model.parameters()):
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter += 0.3 * noise
     return model

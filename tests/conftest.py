@@ -1,6 +1,9 @@
 """Every annotation of the library is checked while the tests run: shapes by jaxtyping."""
 
+from collections.abc import Iterator
+
 import jaxtyping
+import pytest
 
 # Before anything imports grokinterp, or the modules are loaded unchecked.
 jaxtyping.install_import_hook(["grokinterp", "grokinterp.hooks"], "beartype.beartype")
@@ -8,3 +11,11 @@ jaxtyping.install_import_hook(["grokinterp", "grokinterp.hooks"], "beartype.bear
 import torch  # noqa: E402
 
 torch.set_num_threads(2)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Without those checks, as users run it: what is tested is the library's own answer."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

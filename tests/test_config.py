@@ -133,6 +133,7 @@ def test_the_identity_is_the_same_in_another_process() -> None:
         ("model", {"d_mlp": None}, {"d_mlp": 512}),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_one_run_written_in_two_ways_has_one_identity(part: str, one: dict, other: dict) -> None:
     assert changed(part, **one).id == changed(part, **other).id
 
@@ -164,7 +165,7 @@ def test_couplings() -> None:
         ({"checkpoint_every": 100}, (0, 10)),
         ({"checkpoint_every": None, "checkpoint_epochs": (7, 3)}, (0, 3, 7, 10)),
         ({"checkpoint_every": None, "checkpoint_ratio": 2.0}, (0, 1, 2, 4, 8, 10)),
-        ({"checkpoint_every": 6, "checkpoint_ratio": 3, "checkpoint_epochs": (6,)},
+        ({"checkpoint_every": 6, "checkpoint_ratio": 3.0, "checkpoint_epochs": (6,)},
          (0, 1, 3, 6, 9, 10)),
     ],
 )  # fmt: skip
@@ -288,6 +289,7 @@ OTHERS = [
 @pytest.mark.parametrize(
     ("config", "arguments", "words"), BOOLEANS + POSITIVE_INTEGERS + POSITIVE_NUMBERS + OTHERS
 )
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_named(config: type, arguments: dict, words: list[str]) -> None:
     with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         config(**arguments)

@@ -168,7 +168,7 @@ def test_json_round_trip(name: str) -> None:
         again = intervention_from_dict(data)
         assert type(again) is type(item)
         assert again == item
-    with pytest.raises(ValueError, match="unknown intervention 'Norm'; choose one of .*RemoveNorm"):
+    with pytest.raises(ValueError, match=r"unknown intervention 'Norm'; choose .*RemoveNorm"):
         intervention_from_dict({"name": "Norm"})
 
 

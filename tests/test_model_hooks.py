@@ -88,8 +88,13 @@ def test_each_of_these_hooks_fires_once_and_can_be_edited(config) -> None:
     count = [(name, lambda x, hook: fired.update([hook.name])) for name in names]
     logits = model.run_with_hooks(TOKENS, fwd_hooks=count)
     assert fired == dict.fromkeys(names, 1)
+
+    def stretch(x: Tensor, hook) -> Tensor:
+        # Not by one factor: a norm behind the hook would take it out again.
+        return x * torch.linspace(0.5, 1.5, x.shape[-1], dtype=x.dtype)
+
     for name in names:
-        edited = model.run_with_hooks(TOKENS, fwd_hooks=[(name, lambda x, hook: 2 * x)])
+        edited = model.run_with_hooks(TOKENS, fwd_hooks=[(name, stretch)])
         assert (edited - logits)[:, -1].abs().max() > 1e-6, name
 
 

@@ -21,13 +21,17 @@ LAWS = {
     "a2+ab+b2": lambda a, b, c, p, s: (c - (a + b) ** 2 + a * b) % p == 0,
     "a3+ab": lambda a, b, c, p, s: (c - a * (a**2 + b)) % p == 0,
     "shift": lambda a, b, c, p, s: c == (a + b) // 2**s,
-    "xor": lambda a, b, c, p, s: bits(c) == [x != y for x, y in zip(bits(a + b), bits(s))],
-    "and": lambda a, b, c, p, s: bits(c) == [x and y for x, y in zip(bits(a + b), bits(s))],
+    "xor": lambda a, b, c, p, s: bits(c) == [x != y for x, y in paired_bits(a + b, s)],
+    "and": lambda a, b, c, p, s: bits(c) == [x and y for x, y in paired_bits(a + b, s)],
 }
 
 
 def bits(number: int) -> list[bool]:
     return [digit == "1" for digit in f"{number:016b}"]
+
+
+def paired_bits(one: int, other: int) -> zip:
+    return zip(bits(one), bits(other), strict=True)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -67,7 +71,7 @@ def test_tokens_and_labels_of_a_split() -> None:
         assert tokens.dtype == labels.dtype == torch.int64
 
 
-@given(st.integers(3, 9), st.floats(0.1, 0.9), st.sampled_from(MODULAR), st.integers(0, 99))
+@given(st.integers(3, 9), st.floats(0.2, 0.8), st.sampled_from(MODULAR), st.integers(0, 99))
 def test_a_split_is_a_partition(p: int, test_fraction: float, operation: str, seed: int) -> None:
     if operation == "div" and p not in (3, 5, 7):
         operation = "mul"
@@ -78,6 +82,7 @@ def test_a_split_is_a_partition(p: int, test_fraction: float, operation: str, se
     assert task.split_pairs(seed) == (train, test)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_seed_gives_its_own_split_and_leaves_the_global_generator_alone() -> None:
     before = random.getstate()
     task = ModularTask(p=11)
@@ -119,6 +124,7 @@ def test_an_explicit_split_keeps_its_order() -> None:
     assert task == ModularTask(p=3, train_pairs=pairs, test_fraction=0.1)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_explicit_split_may_come_as_an_array() -> None:
     pairs = tuple(tuple(row) for row in np.array([[0, 1], [2, 2]]))
     assert ModularTask(p=3, train_pairs=pairs).train_pairs == ((0, 1), (2, 2))
@@ -152,6 +158,7 @@ def test_an_explicit_split_may_come_as_an_array() -> None:
         ),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_named(arguments: dict, words: list[str]) -> None:
     with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         ModularTask(**arguments)

@@ -1,0 +1,93 @@
+"""The command line, as a person meets it."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from runs_cases import SMALL_RUN
+
+import grokinterp as gi
+from grokinterp.cli import COMMANDS, main
+
+OPTIONS = {"p": 5, "d-model": 8, "n-heads": 2, "epochs": 30, "eval-every": 5}
+OPTIONS["checkpoint-every"] = 10
+SMALL = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]
+
+
+def test_help_is_instant_and_imports_nothing_heavy():
+    code = (
+        "import sys; from grokinterp.cli import main; main(['--help']); "
+        "assert not {'torch', 'pandas', 'transformer_lens', 'tyro'} & set(sys.modules)"
+    )
+    fastest = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        fastest = min(fastest, time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+        assert all(command in done.stdout for command in COMMANDS)
+    assert fastest < 0.5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"grokinterp {command}" in capsys.readouterr().out
+
+
+def test_train_takes_lists_and_runs_shows_them(tmp_path, capsys):
+    store = ["--store", str(tmp_path)]
+    main(["train", *SMALL, "--placements", "M", "off", "--seeds", "1", "2", *store])
+    out = capsys.readouterr()
+    assert out.out.count("finished") == 4
+    assert "memorised" in out.err  # a line for each run at its end, and no bar
+    assert "\r" not in out.err
+    [run] = gi.open_store(tmp_path).select(placement="mlp-pre", seed=1)
+    assert run.config == SMALL_RUN
+    main(["runs", *store, "--where", "placement=off", "seed=2"])
+    assert capsys.readouterr().out.count("finished") == 1
+    main(["runs", *store, "--id", run.id])
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in (run.id, "d_model = 8   (default 128)", "checkpoints  4"))
+
+
+def test_demo_draws_what_happened(tmp_path, capsys):
+    picture = tmp_path / "out" / "grokking.png"
+    store = ["--store", str(tmp_path / "runs"), "--figure", str(picture)]
+    main(["demo", *store, "--p", "5", "--epochs", "30"])
+    assert picture.stat().st_size > 10_000
+    assert str(picture) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--placements", "preln"], ["unknown placement 'preln'", "off, attn-pre"]),
+        (["train", "--operation", "pow"], ["'pow'", "add, sub"]),
+        (["train", "--p", "2"], ["at least 3", "2"]),
+        (["train", "--operation", "div", "--p", "8"], ["prime", "8"]),
+        (["train", "--test-fraction", "1.5"], ["test_fraction", "1.5"]),
+        (["train", "--n-heads", "3"], ["n_heads must divide d_model"]),
+        (["train", "--lr", "-1"], ["lr", "-1"]),
+        (["train", "--epochs", "0"], ["epochs", "0"]),
+        (["train", "--device", "tpu"], ["'tpu'", "cpu, cuda"]),
+        (["train", "--stop-when", "accuracy high"], ["stop_when", "accuracy high"]),
+        (["runs", "--store", "nowhere"], ["no run store at nowhere"]),
+        (["fly"], ["unknown command 'fly'", "demo, train, runs"]),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(
+    arguments, words, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    flat = " ".join(error.replace("│", " ").split())
+    assert all(word in flat for word in words), error
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,72 @@
+"""SIGKILL at random moments, then the same command again: bit-identical results."""
+
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from runs_cases import with_recipe
+from test_training import same_run
+
+import grokinterp as gi
+
+KILLS = 20
+LONG_RUN = with_recipe(epochs=400, eval_every=2, checkpoint_every=4)
+
+
+def train_one(config: gi.RunConfig, store: Path) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    gi.train([config], store=store)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_runs_end_bit_identical(tmp_path):
+    # The server has imported the library, so a child trains at once and a kill meets training.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["grokinterp.training", "runs_cases"])
+    moments = random.Random(0)
+    kills, killed_at, seeds = 0, set(), []
+    while kills < KILLS:
+        seeds.append(len(seeds))
+        config = replace(LONG_RUN, seed=seeds[-1])
+        over = False
+        while not over:
+            child = context.Process(target=train_one, args=(config, tmp_path / "killed"))
+            child.start()
+            if kills < KILLS:
+                child.join(moments.uniform(0.05, 1.0))
+            else:
+                child.join()
+            if child.exitcode is None:
+                assert child.pid is not None
+                os.kill(child.pid, signal.SIGKILL)
+                child.join()
+                kills += 1
+                killed_at.update(progress(tmp_path / "killed", config))
+            over = child.exitcode == 0
+            assert child.exitcode in (0, -signal.SIGKILL)
+    assert len(killed_at) >= KILLS // 4, f"kills met too few moments: {killed_at}"
+    for seed in seeds:
+        config = replace(LONG_RUN, seed=seed)
+        [run] = gi.open_store(tmp_path / "killed").select(seed=seed)
+        start = time.monotonic()
+        context_process = context.Process(target=train_one, args=(config, tmp_path / "whole"))
+        context_process.start()
+        context_process.join()
+        assert time.monotonic() > start
+        [whole] = gi.open_store(tmp_path / "whole").select(seed=seed)
+        assert (run.status, whole.status) == ("finished", "finished")
+        same_run(run, whole)
+
+
+def progress(store: Path, config: gi.RunConfig) -> list[tuple[int, int]]:
+    """How far the kill let the run come."""
+    status = store / config.id / "status.json"
+    return [(config.seed, gi.Run(status.parent).epoch)] if status.exists() else []

@@ -1,0 +1,115 @@
+"""The store: selection, and refusal of what is damaged or foreign."""
+
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+from runs_cases import SMALL_RUN, with_model
+
+import grokinterp as gi
+from grokinterp.files import StoreError, read_tensors
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    configs = [SMALL_RUN, replace(SMALL_RUN, seed=2), with_model(placement="off")]
+    return gi.train(configs, store=tmp_path_factory.mktemp("store") / "runs")
+
+
+@pytest.fixture
+def run(tmp_path):
+    return gi.train([SMALL_RUN], store=tmp_path / "runs")[0]
+
+
+def test_selects_by_config_fields(trained):
+    store = gi.open_store(trained[0].path.parent)
+    assert len(store) == 3
+    assert [run.id for run in store.select(placement="mlp-pre", seed=2)] == [trained[1].id]
+    assert [run.id for run in store.select(placement="No LN")] == [trained[2].id]
+    assert len(store.select(placement=("off", "M"), seed=[1])) == 2
+    assert [run.id for run in store.select(id=trained[0].id[:5])] == [trained[0].id]
+    assert store.select(seed=99) == []
+    with pytest.raises(ValueError, match="no config field 'sed'; choose one of p, operation"):
+        store.select(sed=1)
+
+
+def test_a_missing_checkpoint_names_the_nearest(trained):
+    with pytest.raises(ValueError, match="epoch 14; the nearest are 0, 10, 20, 30"):
+        trained[0].model(epoch=14)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty"])
+@pytest.mark.parametrize(
+    ("file", "read"),
+    [
+        ("metrics.parquet", lambda run: run.metrics),
+        ("checkpoints/000010.safetensors", lambda run: run.model(10)),
+        ("config.json", lambda run: gi.Run(run.path).config),
+    ],
+)
+def test_a_damaged_file_is_named_and_refused(run, file, read, damage):
+    path = run.path / file
+    data = path.read_bytes()
+    path.write_bytes({"truncated": data[: len(data) // 2], "empty": b""}[damage])
+    with pytest.raises(StoreError, match=path.name):
+        read(run)
+
+
+@pytest.mark.parametrize("file", ["metrics.parquet", "checkpoints/000010.safetensors"])
+def test_no_flipped_bit_changes_a_number_unseen(run, file):
+    path = run.path / file
+    whole, metrics, weights = path.read_bytes(), run.metrics, run.checkpoint(10).weights
+    refused = 0
+    for position in range(0, len(whole), 61):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x04
+        path.write_bytes(damaged)
+        try:
+            again, weights_again = run.metrics, run.checkpoint(10).weights
+        except StoreError as error:
+            assert path.name in str(error)
+            refused += 1
+        else:  # The bit was in a note that no reader takes numbers from.
+            pd.testing.assert_frame_equal(again, metrics, check_exact=True)
+            assert all(torch.equal(weights_again[name], weights[name]) for name in weights)
+    assert refused > 10
+
+
+def test_a_damaged_state_is_refused_when_training_goes_on(run):
+    (run.path / "status.json").unlink()
+    (run.path / "state.safetensors").write_bytes(b"half")
+    with pytest.raises(StoreError, match=r"state\.safetensors is damaged"):
+        gi.train([SMALL_RUN], store=run.path.parent)
+
+
+def test_an_edited_config_is_refused(run):
+    path = run.path / "config.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, "seed": 7}))
+    with pytest.raises(StoreError, match="it was changed after"):
+        _ = gi.Run(run.path).config
+
+
+def test_foreign_folders_and_other_formats_are_refused(tmp_path, run):
+    with pytest.raises(StoreError, match="there is no run store at"):
+        gi.open_store(tmp_path / "nowhere")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    with pytest.raises(StoreError, match="is not a run store"):
+        gi.open_store(tmp_path / "mine", create=True)
+    (run.path.parent / "store.json").write_text('{"format": 99}')
+    with pytest.raises(StoreError, match="has format 99; this version"):
+        gi.open_store(run.path.parent)
+
+
+def test_nothing_is_pickled(run):
+    for path in run.path.rglob("*.safetensors"):
+        assert read_tensors(path)[0]
+    assert {path.suffix for path in run.path.rglob("*") if path.is_file()} == {
+        "",
+        ".json",
+        ".parquet",
+        ".safetensors",
+    }

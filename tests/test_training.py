@@ -1,0 +1,195 @@
+"""`train`: what a store holds afterwards, whatever happened before."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+from runs_cases import SMALL_RUN, with_model, with_recipe
+
+import grokinterp as gi
+from grokinterp import training
+from grokinterp.config import METRICS
+from grokinterp.files import StoreError
+from grokinterp.model import build_model
+from grokinterp.progress import Observer
+from grokinterp.runs import RunLock
+
+
+def same_run(one: gi.Run, other: gi.Run) -> None:
+    """Metrics and every checkpoint agree, bit for bit."""
+    pd.testing.assert_frame_equal(one.metrics, other.metrics, check_exact=True)
+    assert one.checkpoint_epochs == other.checkpoint_epochs
+    for epoch in one.checkpoint_epochs:
+        ours, theirs = one.checkpoint(epoch).weights, other.checkpoint(epoch).weights
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert torch.equal(value, theirs[name]), (epoch, name)
+
+
+def test_a_trained_run_is_all_there(tmp_path):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    assert (run.status, run.epoch, run.message) == ("finished", 30, "")
+    assert list(run.metrics.columns) == ["epoch", *METRICS]
+    assert run.metrics["epoch"].tolist() == [1, 5, 10, 15, 20, 25, 30]
+    assert run.checkpoint_epochs == (0, 10, 20, 30)
+    assert run.config == SMALL_RUN
+    assert {path.name for path in run.path.iterdir()} == {
+        "checkpoints",
+        "config.json",
+        "lock",
+        "metrics.parquet",
+        "status.json",
+    }
+
+
+def test_checkpoint_0_is_the_seeds_model_and_the_last_has_the_last_rows_loss(tmp_path):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    fresh = build_model(SMALL_RUN.model, SMALL_RUN.task, SMALL_RUN.seed)
+    assert all(
+        torch.equal(value, run.model(0).state_dict()[name])
+        for name, value in fresh.state_dict().items()
+    )
+    split = SMALL_RUN.task.split(SMALL_RUN.seed)
+    logits = run.model()(split.test_tokens)[:, -1]
+    loss = torch.nn.functional.cross_entropy(logits, split.test_labels).item()
+    assert loss == pytest.approx(run.metrics["test_loss"].iloc[-1], rel=1e-5)
+
+
+def test_the_same_command_repeats_nothing(tmp_path, monkeypatch):
+    gi.train([SMALL_RUN], store=tmp_path)
+    monkeypatch.setattr(training, "train_together", None)
+    [run, again] = gi.train([SMALL_RUN, SMALL_RUN], store=tmp_path)
+    assert run.path == again.path
+
+
+def test_runs_together_store_what_each_would_alone(tmp_path):
+    configs = [SMALL_RUN, replace(SMALL_RUN, seed=2), with_recipe(lr=3e-3), with_model(norm="rms")]
+    together = gi.train(configs, store=tmp_path / "together")
+    for config, run in zip(configs, together, strict=True):
+        [alone] = gi.train([config], store=tmp_path / config.id)
+        same_run(run, alone)
+
+
+class Interrupt(Observer):
+    """Stops training, as Ctrl-C does, at an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def advanced(self, run, config, report):
+        if report.epoch >= self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("epoch", [1, 5, 10, 12, 15, 20, 25])
+def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, epoch):
+    [expected] = gi.train([SMALL_RUN], store=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        gi.train([SMALL_RUN], store=tmp_path / "cut", observer=Interrupt(epoch))
+    [run] = gi.open_store(tmp_path / "cut").select()
+    assert run.status in ("new", "running")
+    [run] = gi.train([SMALL_RUN], store=tmp_path / "cut")
+    same_run(run, expected)
+
+
+def test_a_diverged_run_keeps_what_it_had_and_is_not_tried_again(tmp_path, monkeypatch):
+    broken = with_recipe(adam_eps=0.0)
+    [run, beside] = gi.train([broken, SMALL_RUN], store=tmp_path)
+    assert (run.status, run.message) == ("diverged", "diverged at epoch 1: test_loss is nan")
+    assert run.checkpoint_epochs == (0,)
+    assert beside.status == "finished"
+    monkeypatch.setattr(training, "train_together", None)
+    assert gi.train([broken], store=tmp_path)[0].status == "diverged"
+
+
+def test_init_from_a_model_a_state_dict_and_a_checkpoint_agree(tmp_path):
+    [parent] = gi.train([SMALL_RUN], store=tmp_path)
+    config = with_recipe(lr=3e-3)
+    model = parent.model(20)
+    forks = [
+        gi.train([config], store=tmp_path / str(i), init=init)[0]
+        for i, init in enumerate((model, model.state_dict(), parent.checkpoint(20)))
+    ]
+    for fork in forks:
+        assert fork.config.start != "seed"
+        pd.testing.assert_frame_equal(fork.metrics, forks[0].metrics, check_exact=True)
+    assert forks[2].config.start.startswith(f"{parent.id}@20:")
+    assert torch.equal(forks[0].model(0).W_E, model.W_E)
+
+
+def test_a_fork_with_the_optimizer_goes_on_as_its_parent_did(tmp_path):
+    config = with_recipe(keep_optimizer=True)
+    [parent] = gi.train([config], store=tmp_path)
+    shorter = with_recipe(keep_optimizer=True, epochs=20)
+    [fork] = gi.train([shorter], store=tmp_path, init=parent.checkpoint(10))
+    for name, value in fork.checkpoint(20).weights.items():
+        assert torch.equal(value, parent.checkpoint(30).weights[name]), name
+    [cold] = gi.train([shorter], store=tmp_path, init=parent.model(10))
+    assert not torch.equal(cold.checkpoint(20).weights["embed.W_E"], fork.model().W_E)
+
+
+def test_init_that_does_not_fit_is_refused_by_name_and_leaves_nothing(tmp_path):
+    weights = build_model(SMALL_RUN.model, SMALL_RUN.task, 1).state_dict()
+    weights["embed.W_E"] = weights["embed.W_E"][:3]
+    weights["blocks.0.attn.b_Q"] += 1
+    weights["extra"] = weights.pop("unembed.W_U")
+    with pytest.raises(ValueError, match="init does not fit mlp-pre") as error:
+        gi.train([SMALL_RUN], store=tmp_path / "runs", init=weights)
+    for part in (
+        "unembed.W_U is missing",
+        "extra is not a parameter",
+        "embed.W_E must be (6, 8) but is (3, 8)",
+        "blocks.0.attn.b_Q must be zero",
+    ):
+        assert part in str(error.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_another_process_trains_is_waited_for(tmp_path):
+    store = gi.open_store(tmp_path / "runs", create=True)
+    run = store.create(SMALL_RUN)
+    lock = RunLock(run)
+    assert lock.acquire(wait=False)
+    said = []
+
+    class Release(Observer):
+        def waiting(self, run, owner):
+            said.append(owner)
+            lock.release()
+
+    [trained] = gi.train([SMALL_RUN], store=store.path, observer=Release())
+    assert trained.status == "finished"
+    assert said[0].startswith("process ")
+
+
+def test_a_full_disk_is_a_sentence_and_what_was_saved_stays(tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        gi.train([SMALL_RUN], store=tmp_path, observer=Interrupt(10))
+
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("grokinterp.files.save_file", full)
+        with pytest.raises(StoreError, match="No space left on device; what was saved"):
+            gi.train([SMALL_RUN], store=tmp_path)
+    [run] = gi.open_store(tmp_path).select()
+    assert run.epoch == 10
+    assert not list(run.path.glob("**/.*"))
+    [expected] = gi.train([SMALL_RUN], store=tmp_path / "whole")
+    same_run(gi.train([SMALL_RUN], store=tmp_path)[0], expected)
+
+
+def test_a_store_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot make a store at"):
+        gi.train([SMALL_RUN], store=tmp_path / "file" / "runs")
+
+
+def test_missing_gpu_is_said_before_anything_is_written(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match="this machine has 0"):
+        gi.train([with_recipe(device="cuda")], store=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

@@ -30,8 +30,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Save a table with a checksum of its content."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    metadata = {**(arrow.schema.metadata or {}), b"sha256": _table_checksum(arrow)}
-    arrow = arrow.replace_schema_metadata(metadata)
+    # In place of pandas's own metadata: column names and types are in the schema already.
+    arrow = arrow.replace_schema_metadata({b"sha256": _table_checksum(arrow)})
     # Statistics would be a second copy of some numbers, which the checksum does not cover.
     _write(path, lambda target: pq.write_table(arrow, target, write_statistics=False))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
     from grokinterp.model import build_model
     from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
+    from grokinterp.progress import Bar, Observer
     from grokinterp.runs import Checkpoint, Run, Store, open_store
     from grokinterp.task import ModularTask
     from grokinterp.training import train
@@ -30,6 +31,7 @@ _ROOMS = {
     "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
     "model": ("build_model",),
     "placement": ("PLACEMENTS", "LNPlacement", "pre_norm_lattice", "resolve_placement"),
+    "progress": ("Bar", "Observer"),
     "runs": ("Checkpoint", "Run", "Store", "open_store"),
     "task": ("ModularTask",),
     "training": ("train",),
@@ -38,12 +40,14 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "PLACEMENTS",
+    "Bar",
     "Checkpoint",
     "Crossing",
     "GrokkingTimes",
     "LNPlacement",
     "ModelConfig",
     "ModularTask",
+    "Observer",
     "Run",
     "RunConfig",
     "Store",

@@ -282,7 +282,11 @@ def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> S
     root = Path(path)
     marker = root / "store.json"
     if not marker.exists():
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        foreign = root.exists() and (
+            not root.is_dir() or any(not path.name.startswith(".") for path in root.iterdir())
+        )
+        # Looked at again, because another process may have made the store in the meantime.
+        if foreign and not marker.exists():
             raise StoreError(f"{root} is not a run store (it has no store.json); choose another")
         if not create:
             raise StoreError(f"there is no run store at {root}; train something, or name another")

@@ -4,8 +4,6 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,11 +24,31 @@ def train_one(config: gi.RunConfig, store: Path) -> None:
     gi.train([config], store=store)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_runs_end_bit_identical(tmp_path):
-    # The server has imported the library, so a child trains at once and a kill meets training.
+@pytest.fixture
+def context():
+    """Processes whose server has imported the library, so that a kill meets training."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["grokinterp.training", "runs_cases"])
+    return context
+
+
+def test_two_processes_with_one_run_train_it_once(tmp_path, context):
+    children = [
+        context.Process(target=train_one, args=(LONG_RUN, tmp_path / "shared")) for _ in range(2)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    [shared] = gi.open_store(tmp_path / "shared").select()
+    [alone] = gi.train([LONG_RUN], store=tmp_path / "alone")
+    assert shared.status == "finished"
+    assert shared.checkpoint_epochs == alone.checkpoint_epochs
+    assert shared.metrics["epoch"].tolist() == alone.metrics["epoch"].tolist()
+
+
+def test_killed_runs_end_bit_identical(tmp_path, context):
     moments = random.Random(0)
     kills, killed_at, seeds = 0, set(), []
     while kills < KILLS:
@@ -54,13 +72,12 @@ def test_killed_runs_end_bit_identical(tmp_path):
             assert child.exitcode in (0, -signal.SIGKILL)
     assert len(killed_at) >= KILLS // 4, f"kills met too few moments: {killed_at}"
     for seed in seeds:
-        config = replace(LONG_RUN, seed=seed)
+        child = context.Process(
+            target=train_one, args=(replace(LONG_RUN, seed=seed), tmp_path / "whole")
+        )
+        child.start()
+        child.join()
         [run] = gi.open_store(tmp_path / "killed").select(seed=seed)
-        start = time.monotonic()
-        context_process = context.Process(target=train_one, args=(config, tmp_path / "whole"))
-        context_process.start()
-        context_process.join()
-        assert time.monotonic() > start
         [whole] = gi.open_store(tmp_path / "whole").select(seed=seed)
         assert (run.status, whole.status) == ("finished", "finished")
         same_run(run, whole)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs_cases import with_recipe
+from runs_cases import SMALL_RUN, with_recipe
 from test_training import same_run
 
 import grokinterp as gi
@@ -34,7 +34,7 @@ def context():
 
 def test_two_processes_with_one_run_train_it_once(tmp_path, context):
     children = [
-        context.Process(target=train_one, args=(LONG_RUN, tmp_path / "shared")) for _ in range(2)
+        context.Process(target=train_one, args=(SMALL_RUN, tmp_path / "shared")) for _ in range(2)
     ]
     for child in children:
         child.start()
@@ -42,7 +42,7 @@ def test_two_processes_with_one_run_train_it_once(tmp_path, context):
         child.join()
     assert [child.exitcode for child in children] == [0, 0]
     [shared] = gi.open_store(tmp_path / "shared").select()
-    [alone] = gi.train([LONG_RUN], store=tmp_path / "alone")
+    [alone] = gi.train([SMALL_RUN], store=tmp_path / "alone")
     assert shared.status == "finished"
     assert shared.checkpoint_epochs == alone.checkpoint_epochs
     assert shared.metrics["epoch"].tolist() == alone.metrics["epoch"].tolist()

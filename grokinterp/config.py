@@ -182,9 +182,9 @@ class TrainConfig:
         if self.checkpoint_every is not None:
             _positive_integer("checkpoint_every", self.checkpoint_every)
         if self.checkpoint_ratio is not None:
-            if not (_is_number(self.checkpoint_ratio) and self.checkpoint_ratio > 1):
+            if not (_is_number(self.checkpoint_ratio) and self.checkpoint_ratio >= 1.001):
                 raise ValueError(
-                    f"checkpoint_ratio must be a number above 1; got {self.checkpoint_ratio!r}"
+                    f"checkpoint_ratio must be a number of at least 1.001; got {self.checkpoint_ratio!r}"
                 )
             object.__setattr__(self, "checkpoint_ratio", float(self.checkpoint_ratio))
         for epoch in self.checkpoint_epochs:

@@ -10,7 +10,8 @@ jaxtyping.install_import_hook(["grokinterp", "grokinterp.hooks"], "beartype.bear
 
 import torch  # noqa: E402
 
-torch.set_num_threads(2)
+# The models of the tests are too small to share between cores.
+torch.set_num_threads(1)
 
 
 @pytest.fixture

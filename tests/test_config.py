@@ -264,8 +264,8 @@ OTHERS = [
     (TrainConfig, {"betas": (0.9,)}, ["betas", "[0, 1)", "got (0.9,)"]),
     (TrainConfig, {"betas": (0.9, 1.0)}, ["betas", "[0, 1)", "got (0.9, 1.0)"]),
     (TrainConfig, {"betas": ("x", 0.5)}, ["betas", "[0, 1)", "got ('x', 0.5)"]),
-    (TrainConfig, {"checkpoint_ratio": 1}, ["checkpoint_ratio", "above 1", "got 1"]),
-    (TrainConfig, {"checkpoint_ratio": "2"}, ["checkpoint_ratio", "above 1", "got '2'"]),
+    (TrainConfig, {"checkpoint_ratio": 1}, ["checkpoint_ratio", "at least 1.001", "got 1"]),
+    (TrainConfig, {"checkpoint_ratio": "2"}, ["checkpoint_ratio", "at least 1.001", "got '2'"]),
     *(
         (TrainConfig, {"checkpoint_epochs": (value, 1), "epochs": 9},
          ["checkpoint_epochs", "epochs=9", f"got {value!r}"])

@@ -251,6 +251,7 @@ def test_state_resumes_bit_for_bit():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("width", [1, 5])
 def test_cuda_computes_what_the_cpu_does(width):
     configs = five_runs()

@@ -184,7 +184,8 @@ class TrainConfig:
         if self.checkpoint_ratio is not None:
             if not (_is_number(self.checkpoint_ratio) and self.checkpoint_ratio >= 1.001):
                 raise ValueError(
-                    f"checkpoint_ratio must be a number of at least 1.001; got {self.checkpoint_ratio!r}"
+                    "checkpoint_ratio must be a number of at least 1.001; got "
+                    f"{self.checkpoint_ratio!r}"
                 )
             object.__setattr__(self, "checkpoint_ratio", float(self.checkpoint_ratio))
         for epoch in self.checkpoint_epochs:

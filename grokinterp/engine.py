@@ -6,7 +6,6 @@ Inside an epoch nothing waits for the device: losses and norms stay there until 
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from grokinterp.config import METRICS, RunConfig
+from grokinterp.device import check_device, keep_freed_memory
 from grokinterp.forward import last_position
 from grokinterp.hooks.intervention import Intervention, collect_hooks
 from grokinterp.loss import correct, cross_entropy, effective_rank
@@ -106,7 +106,7 @@ def train_together(
     on_cpu = configs[0].train.device == "cpu"
     width = width or (1 if on_cpu else len(configs))
     if on_cpu:
-        _keep_freed_memory()
+        keep_freed_memory()
     ensembles = []
     for epoch in sorted({state.epoch for state in states}):
         same = [run for run, state in enumerate(states) if state.epoch == epoch]
@@ -350,34 +350,3 @@ class Ensemble:
             message = f"stopped at epoch {self.epoch}: {self.train_config.stop_when}"
             return Report(run, self.epoch, row, "stopped", message)
         return Report(run, self.epoch, row, "running")
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that is not there, or that computes something else than the CPU does."""
-    if device.startswith("cuda"):
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count <= (torch.device(device).index or 0):
-            raise ValueError(f"device {device!r} needs a CUDA GPU; this machine has {count}")
-    if device == "mps":
-        if not torch.backends.mps.is_available():
-            raise ValueError("device 'mps' needs an Apple GPU that PyTorch can use; use 'cpu'")
-        x = torch.linspace(-1, 1, 96 * 64).view(1, 96, 64)
-        expected = (x @ x.mT).softmax(-1) @ x
-        got = ((x.to("mps") @ x.to("mps").mT).softmax(-1) @ x.to("mps")).cpu()
-        if not torch.allclose(expected, got, atol=1e-4):
-            raise ValueError("device 'mps' computes wrong products in this PyTorch; use 'cpu'")
-
-
-def _keep_freed_memory() -> None:
-    """Ask glibc to keep freed activations mapped.
-
-    By default it returns each to the system and faults every page in again on the next epoch,
-    which can cost as much as the products. Elsewhere this does nothing.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    trim_threshold, mmap_threshold = -1, -3
-    mallopt(mmap_threshold, 32 * 2**20)
-    mallopt(trim_threshold, 2**31 - 1)

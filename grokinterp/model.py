@@ -151,7 +151,10 @@ class BiasedGatedMLP(GatedMLP):
 
 
 class ScaledUnembed(nn.Module):
-    """logits = α · x W_U, with W_U the transposed embedding if tied."""
+    """logits = α · x W_U, with W_U the transposed embedding if tied.
+
+    TransformerLens's logit attributions read W_U, so they are of the logits before α.
+    """
 
     def __init__(
         self, cfg: HookedTransformerConfig, readout_scale: float, tied_to: nn.Module | None

@@ -12,7 +12,8 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from grokinterp.config import RunConfig
-from grokinterp.engine import Report, Row, RunState, check_device, group_key, train_together
+from grokinterp.device import check_device
+from grokinterp.engine import Report, Row, RunState, group_key, train_together
 from grokinterp.files import fingerprint
 from grokinterp.model import build_model
 from grokinterp.progress import Observer

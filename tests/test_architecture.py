@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ROWS = [
     {"hooks", "placement", "task", "figures", "sweep"},
     {"config"},
-    {"linear", "model", "loss", "optimizer"},
+    {"device", "linear", "model", "loss", "optimizer"},
     {"forward"},
     {"engine"},
     {"files", "grokking", "snapshot"},

@@ -66,11 +66,11 @@ def train(
     configs = [_started(config, init) for config in runs]
     for device in sorted({config.train.device for config in configs}):
         check_device(device)
-    starts = {config.id: _start_state(config, init) for config in configs}
     opened = open_store(store, create=True)
     unique = {config.id: opened.create(config) for config in configs}
     missing = [config for config in configs if not unique[config.id].is_over]
     missing = list({config.id: config for config in missing}.values())
+    starts = {config.id: _start_state(config, init) for config in missing}
     observer.begin(configs, [unique[c.id] for c in configs])
     try:
         _train_missing(missing, unique, starts, observer)
@@ -160,9 +160,10 @@ def _started(config: RunConfig, init: Init | None) -> RunConfig:
     """The config, with what it starts from as part of its identity."""
     if init is None:
         return config
+    parameters = _parameters(config, init)  # refuses what does not fit, before anything is written
     if isinstance(init, Checkpoint):
         return replace(config, start=init.fingerprint)
-    return replace(config, start=fingerprint(_parameters(config, init)))
+    return replace(config, start=fingerprint(parameters))
 
 
 def _start_state(config: RunConfig, init: Init | None) -> RunState:

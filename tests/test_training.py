@@ -93,6 +93,17 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, epoch):
     same_run(run, expected)
 
 
+def test_a_stop_rule_survives_an_interruption(tmp_path):
+    config = with_recipe(epochs=200, lr=3e-3, stop_when="train_accuracy >= 0.99 for 30")
+    [expected] = gi.train([config], store=tmp_path / "whole")
+    assert expected.status == "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        gi.train([config], store=tmp_path / "cut", observer=Interrupt(expected.epoch - 10))
+    [run] = gi.train([config], store=tmp_path / "cut")
+    assert run.message == expected.message
+    same_run(run, expected)
+
+
 def test_a_diverged_run_keeps_what_it_had_and_is_not_tried_again(tmp_path, monkeypatch):
     broken = with_recipe(adam_eps=0.0)
     [run, beside] = gi.train([broken, SMALL_RUN], store=tmp_path)

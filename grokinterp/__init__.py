@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
     from grokinterp.model import build_model
     from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
+    from grokinterp.probes import PROBES
     from grokinterp.progress import Bar, Observer
     from grokinterp.runs import Checkpoint, Run, Store, open_store
+    from grokinterp.snapshot import Snapshot
     from grokinterp.task import ModularTask
     from grokinterp.training import train
 
@@ -31,8 +33,10 @@ _ROOMS = {
     "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
     "model": ("build_model",),
     "placement": ("PLACEMENTS", "LNPlacement", "pre_norm_lattice", "resolve_placement"),
+    "probes": ("PROBES",),
     "progress": ("Bar", "Observer"),
     "runs": ("Checkpoint", "Run", "Store", "open_store"),
+    "snapshot": ("Snapshot",),
     "task": ("ModularTask",),
     "training": ("train",),
 }
@@ -40,6 +44,7 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "PLACEMENTS",
+    "PROBES",
     "Bar",
     "Checkpoint",
     "Crossing",
@@ -50,6 +55,7 @@ __all__ = [
     "Observer",
     "Run",
     "RunConfig",
+    "Snapshot",
     "Store",
     "StoreError",
     "TrainConfig",

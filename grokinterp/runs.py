@@ -38,6 +38,7 @@ from grokinterp.files import (
 )
 from grokinterp.grokking import GrokkingTimes, grokking_times
 from grokinterp.model import build_model
+from grokinterp.snapshot import Snapshot
 
 FORMAT = 1
 
@@ -155,6 +156,12 @@ class Run:
         model = build_model(config.model, config.task, config.seed, config.train.dtype)
         model.load_state_dict(checkpoint.weights, strict=False)
         return model
+
+    def snapshot(self, epoch: int | None = None) -> Snapshot:
+        """What probes take: the model at a checkpoint (default: the last), its task and split."""
+        epoch = max(self.checkpoint_epochs, default=None) if epoch is None else epoch
+        config = self.config
+        return Snapshot(self.model(epoch), config.task, config.seed, epoch)
 
     def save_state(self, state: RunState, rows: list[Row], schedule: bool) -> None:
         """Save progress, in the order that makes a kill at any moment harmless.

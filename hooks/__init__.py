@@ -5,6 +5,6 @@ with grokinterp.hooks.applied(model, [UnitNorm("mlp")]):
 """
 
 from grokinterp.hooks.intervention import INTERVENTIONS, Intervention, applied
-from grokinterp.hooks.ln import RemoveNorm, UnitNorm
+from grokinterp.hooks.ln import RemoveNorm, ShuffleNorm, UnitNorm
 
-__all__ = ["INTERVENTIONS", "Intervention", "RemoveNorm", "UnitNorm", "applied"]
+__all__ = ["INTERVENTIONS", "Intervention", "RemoveNorm", "ShuffleNorm", "UnitNorm", "applied"]

@@ -81,3 +81,28 @@ class RemoveNorm(_PathwayIntervention):
             (RESIDUAL_HOOKS[self.pathway].format(layer=layer), residual),
             (INPUT_HOOKS[self.pathway].format(layer=layer), bypass),
         ]
+
+
+@dataclass(frozen=True)
+class ShuffleNorm(_PathwayIntervention):
+    """Keep the direction of the pathway's input and give it the norm of another example's.
+
+    Norms move between examples at the same position, by a permutation without fixed points, so
+    their distribution stays; the permutation depends on `seed` and the number of examples alone.
+    """
+
+    seed: int = 0
+
+    def hooks(self, model: HookedTransformer) -> list[Hook]:
+        import torch
+
+        def shuffle_norm(x: Tensor, hook: Any) -> Tensor:
+            norm = x.norm(dim=-1, keepdim=True)
+            generator = torch.Generator().manual_seed(self.seed)
+            order = torch.randperm(len(x), generator=generator).to(x.device)
+            donors = torch.empty_like(order)
+            donors[order] = order.roll(1)  # Each takes the next one's along a random cycle.
+            return x / norm * norm[donors]
+
+        name = INPUT_HOOKS[self.pathway]
+        return [(name.format(layer=layer), shuffle_norm) for layer in range(model.cfg.n_layers)]

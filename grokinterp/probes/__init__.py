@@ -1,0 +1,22 @@
+"""Probes: functions of a snapshot to a dictionary of floats and arrays, one file per subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from grokinterp.probes.attention import attention_entropy, attention_uniformity, head_similarity
+from grokinterp.probes.embedding import fourier_concentration
+from grokinterp.probes.shortcut import shortcut
+
+Values = dict[str, float | np.ndarray]
+
+PROBES: dict[str, Callable[..., Values]] = {
+    "attention_entropy": attention_entropy,
+    "attention_uniformity": attention_uniformity,
+    "fourier_concentration": fourier_concentration,
+    "head_similarity": head_similarity,
+    "shortcut": shortcut,
+}
+"""Every probe by name."""

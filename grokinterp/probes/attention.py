@@ -1,0 +1,87 @@
+"""How diffuse attention is, and how alike its heads are. Entropies in nats."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grokinterp.snapshot import Snapshot
+
+
+def attention_entropy(
+    snapshot: Snapshot,
+    convention: Literal["final_query", "paper"] = "final_query",
+    split: Literal["train", "test", "grid"] = "train",
+    layer: int = 0,
+) -> dict[str, float | np.ndarray]:
+    """H = -Σ_j A_j ln A_j of the attention pattern A over keys; 0 (one key) to ln 3 (uniform).
+
+    `final_query`: of each head's pattern at the last query, mean over the inputs (`per_head`,
+    [head]) and over heads (`mean`). `paper`: the entropy of the head-averaged pattern, mean over
+    all query rows and the inputs, as arXiv:2602.06702 reports it; never below the former's kind,
+    because entropy is concave.
+    """
+    pattern = _pattern(snapshot, split, layer)
+    if convention == "paper":
+        return {"mean": _entropy(pattern.mean(1)).mean().item()}
+    if convention != "final_query":
+        raise ValueError(f"unknown convention {convention!r}; choose one of final_query, paper")
+    per_head = _entropy(pattern[:, :, -1]).mean(0)
+    return {"mean": per_head.mean().item(), "per_head": per_head.numpy()}
+
+
+def attention_uniformity(
+    snapshot: Snapshot, split: Literal["train", "test", "grid"] = "train", layer: int = 0
+) -> dict[str, float | np.ndarray]:
+    """Entropy at the last query as a share of its maximum ln 3, and the mean pattern there.
+
+    `per_head` [head] in 0 to 1, `mean` over heads, `pattern` [head, key] mean over the inputs.
+    """
+    pattern = _pattern(snapshot, split, layer)[:, :, -1]
+    per_head = _entropy(pattern).mean(0) / math.log(pattern.shape[-1])
+    return {
+        "mean": per_head.mean().item(),
+        "per_head": per_head.numpy(),
+        "pattern": pattern.mean(0).numpy(),
+    }
+
+
+def head_similarity(
+    snapshot: Snapshot, split: Literal["train", "test", "grid"] = "train", layer: int = 0
+) -> dict[str, float | np.ndarray]:
+    """How alike the heads are (arXiv:2605.20441).
+
+    `cosine`: mean over pairs of heads of the cosine of their flattened patterns, 0 to 1.
+    `entropy_std`: population std over heads of the entropy at the last query, in nats.
+    `participation`: ((Σλ)²/Σλ² - 1)/(heads - 1) of the eigenvalues λ of the covariance of the
+    heads' patterns: 0 if one mode of variation drives all heads, 1 if they vary independently.
+    A model of one head has none of them, and raises ValueError.
+    """
+    pattern = _pattern(snapshot, split, layer)
+    n_heads = pattern.shape[1]
+    if n_heads < 2:
+        raise ValueError("head_similarity compares heads, and this model has one")
+    flat = pattern.transpose(0, 1).flatten(1)
+    unit = flat / flat.norm(dim=1, keepdim=True)
+    cosines = unit @ unit.T
+    upper = torch.triu_indices(n_heads, n_heads, offset=1)
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(flat)).clamp_min(0)
+    modes = eigenvalues.sum() ** 2 / eigenvalues.square().sum()
+    return {
+        "cosine": cosines[upper[0], upper[1]].mean().item(),
+        "entropy_std": _entropy(pattern[:, :, -1]).mean(0).std(correction=0).item(),
+        "participation": ((modes - 1) / (n_heads - 1)).item(),
+    }
+
+
+def _pattern(snapshot: Snapshot, split: str, layer: int) -> Float[Tensor, "batch head query key"]:
+    return getattr(snapshot, split).cache["pattern", layer]
+
+
+def _entropy(pattern: Float[Tensor, "*rows key"]) -> Float[Tensor, "*rows"]:
+    return torch.special.entr(pattern).sum(-1)

@@ -1,0 +1,55 @@
+"""The shortcut pathway: how much the solution leans on the norm of the MLP's input."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from grokinterp.hooks import Intervention, RemoveNorm, ShuffleNorm, UnitNorm, applied
+from grokinterp.snapshot import Inputs, Snapshot
+
+
+def shortcut(
+    snapshot: Snapshot,
+    kind: Literal["unit_norm", "shuffle_norm"] = "unit_norm",
+    pathway: Literal["q", "k", "v", "mlp"] = "mlp",
+    convention: Literal["isolated", "paper"] = "isolated",
+    seed: int = 0,
+) -> dict[str, float | np.ndarray]:
+    """Loss and accuracy without the norm of a pathway's input, and their change.
+
+    `isolated`: the input x that the pathway's weights multiply becomes x/‖x‖ (`unit_norm`), or
+    keeps its direction and takes the norm of another example (`shuffle_norm`); everything else is
+    intact, every LN included. `paper`: the authors' probe, which besides removes every LN of the
+    attention and the MLP; on placements with attention LN it so measures that removal too.
+
+    For train and test: `…_loss` (nats, float64) and `…_accuracy` under the ablation, and
+    `…_loss_rise` over the intact model.
+    """
+    interventions: list[Intervention]
+    if convention == "paper":
+        if (kind, pathway) != ("unit_norm", "mlp"):
+            raise ValueError("the paper's convention is unit_norm of the mlp input alone")
+        interventions = [*(RemoveNorm(p) for p in ("q", "k", "v", "mlp")), UnitNorm("mlp")]
+    elif convention != "isolated":
+        raise ValueError(f"unknown convention {convention!r}; choose one of isolated, paper")
+    elif kind == "unit_norm":
+        interventions = [UnitNorm(pathway)]
+    elif kind == "shuffle_norm":
+        interventions = [ShuffleNorm(pathway, seed=seed)]
+    else:
+        raise ValueError(f"unknown kind {kind!r}; choose one of unit_norm, shuffle_norm")
+    values: dict[str, float | np.ndarray] = {}
+    for side in ("train", "test"):
+        inputs: Inputs = getattr(snapshot, side)
+        with torch.no_grad(), applied(snapshot.model, interventions) as ablated:
+            logits = ablated(inputs.tokens)[:, -1].double()
+        intact = F.cross_entropy(inputs.logits.double(), inputs.labels).item()
+        loss = F.cross_entropy(logits, inputs.labels).item()
+        values[f"{side}_loss"] = loss
+        values[f"{side}_accuracy"] = (logits.argmax(-1) == inputs.labels).double().mean().item()
+        values[f"{side}_loss_rise"] = loss - intact
+    return values

@@ -1,0 +1,147 @@
+"""Probes against the authors' numbers, closed forms, and negative controls."""
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from golden import ENTRIES, golden
+from runs_cases import SMALL_RUN
+
+import grokinterp as gi
+from grokinterp.engine import RunState, train_together
+from grokinterp.model import build_model
+from grokinterp.probes import PROBES
+from grokinterp.snapshot import Snapshot
+from grokinterp.task import ModularTask
+
+TASK = ModularTask(p=7)
+
+
+def snapshot(placement="off", task=TASK, **options) -> Snapshot:
+    config = gi.ModelConfig(placement, d_model=16, n_heads=2, **options)
+    return Snapshot(build_model(config, task, 1, "float64"), task, seed=1)
+
+
+@cache
+def of_golden(key: str, stage: str) -> Snapshot:
+    """An entry's model at initialisation, or after its 20 epochs."""
+    case = golden(key)
+    model = case.build()
+    if stage == "at_end":
+        recipe = gi.TrainConfig(
+            epochs=20,
+            lr=case.lr,
+            weight_decay=case.weight_decay,
+            adam_eps=case.adam_eps,
+            dtype="float64",
+        )
+        config = gi.RunConfig(task=case.task, model=case.model, train=recipe)
+        start = RunState.initial(case.weights)
+        for ensemble, _ in train_together([config], [case.weights], [start]):
+            weights = ensemble.state(0).weights
+        model.load_state_dict(weights, strict=False)
+    return Snapshot(model, case.task)
+
+
+at_both_ends = pytest.mark.parametrize("stage", ["at_init", "at_end"])
+
+
+@at_both_ends
+@pytest.mark.parametrize("key", ENTRIES)
+def test_the_authors_attention_entropy_and_concentration(key, stage):
+    theirs, shot = ENTRIES[key][stage], of_golden(key, stage)
+    entropy = theirs["attention_entropy"]
+    paper = PROBES["attention_entropy"](shot, convention="paper")["mean"]
+    assert paper == pytest.approx(entropy["head_averaged_all_queries"], rel=1e-8)
+    ours = PROBES["attention_entropy"](shot)["mean"]
+    assert ours == pytest.approx(entropy["per_head_final_query"], rel=1e-8)
+    concentration = PROBES["fourier_concentration"](shot)["value"]
+    assert concentration == pytest.approx(theirs["fourier_concentration"], rel=1e-8)
+
+
+WITH_SHORTCUT = [key for key in ENTRIES if "shortcut_reference" in ENTRIES[key]["at_init"]]
+
+
+@at_both_ends
+@pytest.mark.parametrize("key", WITH_SHORTCUT)
+def test_the_authors_shortcut(key, stage):
+    theirs = ENTRIES[key][stage]["shortcut_reference"]
+    ours = PROBES["shortcut"](of_golden(key, stage), convention="paper")
+    for name, value in theirs.items():
+        assert ours[name] == pytest.approx(value, rel=1e-8), name
+
+
+def test_attention_of_known_entropy():
+    shot = snapshot()
+    with torch.no_grad():
+        shot.model.blocks[0].attn.W_Q.zero_()
+    entropy = PROBES["attention_entropy"](shot)
+    assert entropy["per_head"] == pytest.approx([math.log(3)] * 2)
+    assert PROBES["attention_uniformity"](shot)["mean"] == pytest.approx(1)
+    assert PROBES["attention_uniformity"](shot)["pattern"] == pytest.approx(np.full((2, 3), 1 / 3))
+    assert PROBES["head_similarity"](shot)["cosine"] == pytest.approx(1)
+
+
+def test_one_hot_attention_has_no_entropy():
+    shot = snapshot()
+    with torch.no_grad():
+        shot.model.blocks[0].attn.W_Q.mul_(1e6)
+        shot.model.blocks[0].attn.W_K.mul_(1e6)
+    assert PROBES["attention_entropy"](shot)["mean"] == pytest.approx(0, abs=1e-12)
+
+
+def test_random_attention_is_neither():
+    assert 0.1 < PROBES["attention_entropy"](snapshot("attn-pre"))["mean"] < math.log(3) - 1e-3
+    assert PROBES["head_similarity"](snapshot("attn-pre"))["cosine"] < 1 - 1e-3
+
+
+def test_periodic_embeddings_concentrate_and_random_ones_do_not():
+    task = ModularTask(p=31)
+    shot = snapshot(task=task)
+    assert PROBES["fourier_concentration"](shot)["value"] < 0.2
+    angle = 2 * math.pi * 5 * torch.arange(31).double() / 31
+    phase = torch.arange(16).double()
+    with torch.no_grad():
+        shot.model.embed.W_E[:31] = torch.cos(angle[:, None] + phase)
+    found = PROBES["fourier_concentration"](shot)
+    assert found["value"] > 1e3
+    assert int(np.argmax(found["per_frequency"])) == 5
+
+
+@pytest.mark.parametrize("kind", ["unit_norm", "shuffle_norm"])
+def test_shortcut_without_an_mlp_is_no_change_and_with_one_is(kind):
+    shot = snapshot()
+    assert abs(PROBES["shortcut"](shot, kind)["train_loss_rise"]) > 1e-6
+    with torch.no_grad():
+        shot.model.blocks[0].mlp.W_in.zero_()
+    assert PROBES["shortcut"](Snapshot(shot.model, TASK, 1), kind)["train_loss_rise"] == 0
+
+
+def test_each_input_set_goes_through_the_model_once(monkeypatch):
+    shot = snapshot()
+    calls = []
+    run_with_cache = type(shot.model).run_with_cache
+    monkeypatch.setattr(
+        type(shot.model),
+        "run_with_cache",
+        lambda self, tokens, **o: calls.append(len(tokens)) or run_with_cache(self, tokens, **o),
+    )
+    for probe in PROBES.values():
+        probe(shot)
+        probe(shot)
+    assert sorted(calls) == sorted([TASK.n_train, TASK.n_test])
+
+
+def test_a_vocabulary_that_does_not_fit_is_a_sentence():
+    with pytest.raises(ValueError, match="must be the task's 8 tokens"):
+        Snapshot(snapshot(task=ModularTask(p=5)).model, TASK)
+
+
+def test_a_run_gives_snapshots(tmp_path):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    assert run.snapshot().epoch == 30
+    assert run.snapshot(10).epoch == 10
+    split = SMALL_RUN.task.split(SMALL_RUN.seed)
+    assert torch.equal(run.snapshot().train.tokens, split.train_tokens)

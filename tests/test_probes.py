@@ -13,6 +13,7 @@ import grokinterp as gi
 from grokinterp.engine import RunState, train_together
 from grokinterp.model import build_model
 from grokinterp.probes import PROBES
+from grokinterp.probes.compressibility import spectrum_summary
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 
@@ -61,6 +62,19 @@ def test_the_authors_attention_entropy_and_concentration(key, stage):
     assert concentration == pytest.approx(theirs["fourier_concentration"], rel=1e-8)
 
 
+@at_both_ends
+@pytest.mark.parametrize("side", ["train", "test"])
+@pytest.mark.parametrize("key", ENTRIES)
+def test_the_authors_compressibility(key, side, stage):
+    theirs = ENTRIES[key][stage][f"{side}_compressibility"]
+    ours = PROBES["compressibility"](of_golden(key, stage), split=side)
+    names = {"stable_rank": "stable_rank_paper"}
+    for name, value in theirs.items():
+        # What leans on the smallest eigenvalues is no better than their own relative error.
+        rel = 1e-7 if name in ("alpha", "effective_rank") else 1e-8
+        assert ours[names.get(name, name)] == pytest.approx(value, rel=rel), name
+
+
 WITH_SHORTCUT = [key for key in ENTRIES if "shortcut_reference" in ENTRIES[key]["at_init"]]
 
 
@@ -95,6 +109,40 @@ def test_one_hot_attention_has_no_entropy():
 def test_random_attention_is_neither():
     assert 0.1 < PROBES["attention_entropy"](snapshot("attn-pre"))["mean"] < math.log(3) - 1e-3
     assert PROBES["head_similarity"](snapshot("attn-pre"))["cosine"] < 1 - 1e-3
+
+
+@pytest.mark.parametrize("r", [1, 3, 8])
+def test_the_ranks_of_r_equal_eigenvalues_are_r(r):
+    rotation = torch.linalg.qr(torch.randn(8, 8, dtype=torch.float64))[0]
+    found = spectrum_summary(2.5 * rotation[:r])
+    for name in ("rank", "effective_rank", "stable_rank"):
+        assert found[name] == pytest.approx(r), name
+    assert found["stable_rank_paper"] == pytest.approx(r**0.5)
+
+
+def test_the_power_law_of_a_power_law():
+    # Quantiles of a Pareto distribution of exponent 2.5, as eigenvalues.
+    quantiles = (1 - (torch.arange(400).double() + 0.5) / 400) ** (-1 / 1.5)
+    found = spectrum_summary(torch.diag(quantiles.sqrt()))
+    assert found["alpha"] == pytest.approx(2.5, rel=0.05)
+    # Noise has no heavy tail: the fit is as steep as the package lets it be.
+    noise = torch.randn(4000, 100, generator=torch.Generator().manual_seed(0)).double()
+    assert spectrum_summary(noise)["alpha"] > 2.99
+
+
+def test_weight_spectra_of_known_weights():
+    shot = snapshot()
+    with torch.no_grad():
+        shot.model.blocks[0].mlp.W_in.zero_()[:5, :5] = torch.eye(5)
+    found = PROBES["weight_spectra"](shot)
+    assert found["blocks.0.mlp.W_in.effective_rank"] == pytest.approx(5)
+    ranks = [value for name, value in found.items() if name.endswith("W_Q.effective_rank")]
+    assert 5 < ranks[0] <= 16
+    every = [
+        v for n, v in found.items() if n.startswith("blocks") and n.endswith(".effective_rank")
+    ]
+    assert len(every) == 6
+    assert found["mean.effective_rank"] == pytest.approx(np.mean(every))
 
 
 def test_periodic_embeddings_concentrate_and_random_ones_do_not():

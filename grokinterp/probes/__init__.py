@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from grokinterp.probes.attention import attention_entropy, attention_uniformity, head_similarity
+from grokinterp.probes.compressibility import compressibility, weight_spectra
 from grokinterp.probes.embedding import fourier_concentration
 from grokinterp.probes.shortcut import shortcut
 
@@ -15,8 +16,10 @@ Values = dict[str, float | np.ndarray]
 PROBES: dict[str, Callable[..., Values]] = {
     "attention_entropy": attention_entropy,
     "attention_uniformity": attention_uniformity,
+    "compressibility": compressibility,
     "fourier_concentration": fourier_concentration,
     "head_similarity": head_similarity,
     "shortcut": shortcut,
+    "weight_spectra": weight_spectra,
 }
 """Every probe by name."""

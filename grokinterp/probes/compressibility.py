@@ -1,0 +1,99 @@
+"""How compressible features and weights are: spectra of Gram matrices."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grokinterp.snapshot import Snapshot
+
+Summary = dict[str, float | np.ndarray]
+
+
+def compressibility(
+    snapshot: Snapshot, split: Literal["train", "test", "grid"] = "train"
+) -> Summary:
+    """The spectrum of G = XᵀX, uncentred, of the readout's input X at the last
+    position: the residual stream, after the final norm where there is one.
+
+    `rank` (torch.linalg.matrix_rank of G), `effective_rank` exp(-Σ p ln p) with p the eigenvalues
+    over their sum, 1 to d_model; `stable_rank` ‖G‖_F²/‖G‖₂², 1 to d_model; `stable_rank_paper`
+    ‖G‖_F/‖G‖₂, as arXiv:2602.06702 has it; `alpha`, the exponent of a power law fitted to the
+    eigenvalues (package powerlaw with its defaults, which keep it between 1 and 3; NaN where it
+    finds none); and `eigenvalues`, descending.
+    """
+    return spectrum_summary(getattr(snapshot, split).cache["unembed.hook_in"][:, -1])
+
+
+def weight_spectra(snapshot: Snapshot) -> Summary:
+    """The same per weight matrix W, of WᵀW: Q, K, V (heads stacked), O, W_in and W_out.
+
+    Keys are `blocks.i.attn.W_Q.effective_rank` and so on; `mean.alpha` and the others are means
+    over the matrices, the paper's summary.
+    """
+    summaries = {}
+    for layer, block in enumerate(snapshot.model.blocks):
+        attn, mlp = block.attn, block.mlp
+        stacked = {
+            "attn.W_Q": attn.W_Q.transpose(0, 1).flatten(1),
+            "attn.W_K": attn.W_K.transpose(0, 1).flatten(1),
+            "attn.W_V": attn.W_V.transpose(0, 1).flatten(1),
+            "attn.W_O": attn.W_O.flatten(0, 1),
+            "mlp.W_in": mlp.W_in,
+            "mlp.W_out": mlp.W_out,
+        }
+        for name, weight in stacked.items():
+            # The smaller of the two Gram matrices: their non-zero eigenvalues are the same.
+            tall = weight if weight.shape[0] >= weight.shape[1] else weight.T
+            summaries[f"blocks.{layer}.{name}"] = spectrum_summary(tall.detach())
+    values: Summary = {
+        f"{matrix}.{name}": value
+        for matrix, summary in summaries.items()
+        for name, value in summary.items()
+    }
+    scalars = [name for name in next(iter(summaries.values())) if name != "eigenvalues"]
+    for name in scalars:
+        values[f"mean.{name}"] = float(np.mean([summary[name] for summary in summaries.values()]))
+    return values
+
+
+def spectrum_summary(x: Float[Tensor, "row column"]) -> Summary:
+    """The summary of one matrix's Gram matrix xᵀx.
+
+    >>> round(spectrum_summary(torch.eye(8)[:3])["effective_rank"], 12)
+    3.0
+    """
+    gram = (x.mT @ x).cpu()
+    eigenvalues = torch.linalg.eigvalsh(gram.double()).clamp_min(0).flip(0)
+    if eigenvalues[0] == 0:
+        raise ValueError("a matrix of zeros has no spectrum to summarise")
+    share = eigenvalues / eigenvalues.sum()
+    frobenius = eigenvalues.square().sum().sqrt()
+    return {
+        "rank": float(torch.linalg.matrix_rank(gram)),
+        "effective_rank": torch.special.entr(share).sum().exp().item(),
+        "stable_rank": ((frobenius / eigenvalues[0]) ** 2).item(),
+        "stable_rank_paper": (frobenius / eigenvalues[0]).item(),
+        "alpha": _power_law_exponent(eigenvalues.numpy()),
+        "eigenvalues": eigenvalues.numpy(),
+    }
+
+
+def _power_law_exponent(eigenvalues: np.ndarray) -> float:
+    import powerlaw
+
+    positive = eigenvalues[eigenvalues > 0]
+    if len(positive) < 3:
+        return float("nan")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        # It warns where a candidate for the smallest value fits badly, and tries the next.
+        warnings.simplefilter("ignore")
+        try:
+            return float(powerlaw.Fit(positive, verbose=False).power_law.alpha)
+        except ValueError:  # Equal eigenvalues leave it nothing to fit.
+            return float("nan")

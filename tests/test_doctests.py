@@ -1,0 +1,15 @@
+"""The examples in docstrings say what the code does."""
+
+import doctest
+from importlib import import_module
+
+import pytest
+
+MODULES = ("placement", "task", "config", "grokking", "probes.compressibility")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstring_examples(module):
+    results = doctest.testmod(import_module(f"grokinterp.{module}"))
+    assert results.attempted > 0
+    assert results.failed == 0

@@ -12,7 +12,6 @@ runs/
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
@@ -250,38 +248,6 @@ class Store:
                 ) from error
             write_json(path, config.to_dict())
         return run
-
-    def lock(self, run: Run) -> RunLock:
-        return RunLock(run)
-
-
-class RunLock:
-    """At most one process trains a run. The system frees the lock of a process that died."""
-
-    def __init__(self, run: Run) -> None:
-        self._owner = run.path / "owner.json"
-        self._lock = FileLock(run.path / "lock")
-
-    def acquire(self, wait: bool) -> bool:
-        """Take the lock; False if another process has it and `wait` is False."""
-        try:
-            self._lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            return False
-        write_json(self._owner, {"pid": os.getpid(), "host": socket.gethostname()})
-        return True
-
-    def release(self) -> None:
-        self._owner.unlink(missing_ok=True)
-        self._lock.release()
-
-    @property
-    def owner(self) -> str:
-        """Who has it, for people."""
-        if not self._owner.exists():
-            return "another process"
-        owner = read_json(self._owner)
-        return f"process {owner['pid']} on {owner['host']}"
 
 
 def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> Store:

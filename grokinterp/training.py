@@ -15,9 +15,10 @@ from grokinterp.config import RunConfig
 from grokinterp.device import check_device
 from grokinterp.engine import Report, Row, RunState, group_key, train_together
 from grokinterp.files import fingerprint
+from grokinterp.lock import RunLock
 from grokinterp.model import build_model
 from grokinterp.progress import Observer
-from grokinterp.runs import Checkpoint, Run, RunLock, open_store
+from grokinterp.runs import Checkpoint, Run, open_store
 
 Init = HookedTransformer | Mapping[str, Tensor] | Checkpoint
 
@@ -90,7 +91,7 @@ def _train_missing(
     free: list[tuple[RunConfig, RunLock]] = []
     try:
         for config in missing:
-            lock = RunLock(runs[config.id])
+            lock = RunLock(runs[config.id].path)
             if lock.acquire(wait=False):
                 free.append((config, lock))
             else:
@@ -105,7 +106,7 @@ def _train_missing(
         for _, lock in free:
             lock.release()
     for config in busy:
-        lock = RunLock(runs[config.id])
+        lock = RunLock(runs[config.id].path)
         lock.acquire(wait=True)
         try:
             _train_group([_open(config, lock, runs, starts)], observer)

@@ -19,7 +19,7 @@ ROWS = [
     {"files", "grokking", "snapshot"},
     {"probes"},
     {"runs"},
-    {"progress", "listing", "report"},
+    {"lock", "progress", "listing", "report"},
     {"training"},
     {"experiments"},
     {"cli"},

@@ -11,9 +11,9 @@ import grokinterp as gi
 from grokinterp import training
 from grokinterp.config import METRICS
 from grokinterp.files import StoreError
+from grokinterp.lock import RunLock
 from grokinterp.model import build_model
 from grokinterp.progress import Observer
-from grokinterp.runs import RunLock
 
 
 def same_run(one: gi.Run, other: gi.Run) -> None:
@@ -160,7 +160,7 @@ def test_init_that_does_not_fit_is_refused_by_name_and_leaves_nothing(tmp_path):
 def test_a_run_that_another_process_trains_is_waited_for(tmp_path):
     store = gi.open_store(tmp_path / "runs", create=True)
     run = store.create(SMALL_RUN)
-    lock = RunLock(run)
+    lock = RunLock(run.path)
     assert lock.acquire(wait=False)
     said = []
 

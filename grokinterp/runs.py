@@ -36,7 +36,7 @@ from grokinterp.files import (
 )
 from grokinterp.grokking import GrokkingTimes, grokking_times
 from grokinterp.model import build_model
-from grokinterp.snapshot import Snapshot
+from grokinterp.snapshot import Other, Snapshot
 
 FORMAT = 1
 
@@ -51,6 +51,10 @@ class Checkpoint:
     optimizer: RunState | None
     origin: str
     """`<run id>@<epoch>`."""
+
+    @property
+    def epoch(self) -> int:
+        return int(self.origin.partition("@")[2])
 
     @property
     def fingerprint(self) -> str:
@@ -156,10 +160,33 @@ class Run:
         return model
 
     def snapshot(self, epoch: int | None = None) -> Snapshot:
-        """What probes take: the model at a checkpoint (default: the last), its task and split."""
-        epoch = max(self.checkpoint_epochs, default=None) if epoch is None else epoch
+        """What probes take: the model at a checkpoint (default: the last), its task and split.
+
+        It knows the run's first and last checkpoints, and the one before it.
+        """
+        chosen = self.checkpoint(epoch).epoch
         config = self.config
-        return Snapshot(self.model(epoch), config.task, config.seed, epoch)
+
+        def other(which: Other) -> Snapshot:
+            if which == "initial":
+                return self._initial
+            if which == "final":
+                return self._final
+            earlier = [e for e in self.checkpoint_epochs if e < chosen]
+            if not earlier:
+                raise ValueError(f"run {self.id} has no checkpoint before epoch {chosen}")
+            return self.snapshot(earlier[-1])
+
+        return Snapshot(self.model(chosen), config.task, config.seed, chosen, other)
+
+    # Kept, because every epoch's comparisons read them.
+    @cached_property
+    def _initial(self) -> Snapshot:
+        return self.snapshot(self.checkpoint_epochs[0])
+
+    @cached_property
+    def _final(self) -> Snapshot:
+        return self.snapshot(self.checkpoint_epochs[-1])
 
     def save_state(self, state: RunState, rows: list[Row], schedule: bool) -> None:
         """Save progress, in the order that makes a kill at any moment harmless.

@@ -1,20 +1,26 @@
-"""A model at an epoch, with the forward passes that probes share."""
+"""A model at an epoch, with the passes through it that probes share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import cast
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens import ActivationCache, HookedTransformer
 
 from grokinterp.task import ModularTask
 
+P = ParamSpec("P")
+T = TypeVar("T")
+Other = Literal["initial", "final", "previous"]
+
 
 class Inputs:
-    """Tokens and labels, and one forward pass over them, run when first asked for."""
+    """Tokens and labels, and one pass over them each way, run when first asked for."""
 
     def __init__(
         self,
@@ -42,6 +48,20 @@ class Inputs:
         """Every activation, at every position."""
         return self._forward[1]
 
+    @cached_property
+    def gradients(self) -> dict[str, Tensor]:
+        """Of the mean cross-entropy, by parameter name; zero where a parameter has no effect."""
+        named = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
+        with torch.enable_grad():
+            logits = self._model(self.tokens)[:, -1]
+            found = torch.autograd.grad(
+                F.cross_entropy(logits, self.labels),
+                list(named.values()),
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        return dict(zip(named, found, strict=True))
+
 
 class Snapshot:
     """What a probe takes: a model, its task and split, and lazily its activations.
@@ -54,6 +74,8 @@ class Snapshot:
         task: The task that it was trained on.
         seed: The seed of the split.
         epoch: The epoch of the weights, if they come from a run.
+        others: Gives the model's snapshot at the start (`initial`), at the end (`final`) or a
+            checkpoint earlier (`previous`) of its training, for the probes that compare.
     """
 
     def __init__(
@@ -62,6 +84,7 @@ class Snapshot:
         task: ModularTask,
         seed: int = 0,
         epoch: int | None = None,
+        others: Callable[[Other], Snapshot] | None = None,
     ) -> None:
         if (model.cfg.d_vocab, model.cfg.d_vocab_out) != (task.d_vocab, task.d_vocab):
             raise ValueError(
@@ -72,7 +95,9 @@ class Snapshot:
         self.task = task
         self.seed = seed
         self.epoch = epoch
+        self._others = others
         self._split = task.split(seed)
+        self._known: dict[Any, Any] = {}
 
     @cached_property
     def train(self) -> Inputs:
@@ -88,3 +113,37 @@ class Snapshot:
     def grid(self) -> Inputs:
         """Every input, a outer, b inner: p² rows, or p(p - 1) for division."""
         return Inputs(self.model, *self.task.encode(self.task.pairs()))
+
+    def other(self, which: Other) -> Snapshot:
+        """The same training at its start, its end, or a checkpoint earlier."""
+        if self._others is None:
+            raise ValueError(
+                f"this probe compares with the {which} checkpoint, which this snapshot does not "
+                "know; take it from a run (run.snapshot()), or give Snapshot(others=...)"
+            )
+        return self._others(which)
+
+    def once(
+        self, function: Callable[Concatenate[Snapshot, P], T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """function(snapshot, …), remembered here, for what several probes or epochs need.
+
+        The arguments must be hashable.
+        """
+        key = (function, args, tuple(sorted(options.items())))
+        if key not in self._known:
+            self._known[key] = function(self, *args, **options)
+        return self._known[key]
+
+    def require(self, probe: str, one_layer: bool = False, addition: bool = False) -> None:
+        """ValueError, naming the probe, if the model or the task has not what it needs."""
+        if one_layer and self.model.cfg.n_layers != 1:
+            raise ValueError(
+                f"{probe} is a formula for one layer, and this model has "
+                f"{self.model.cfg.n_layers}; give it a model of one layer"
+            )
+        if addition and self.task.operation != "add":
+            raise ValueError(
+                f"{probe} is about addition, and this model's task is {self.task}; give it a "
+                "model trained on a + b"
+            )

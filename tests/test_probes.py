@@ -193,3 +193,49 @@ def test_a_run_gives_snapshots(tmp_path):
     assert run.snapshot(10).epoch == 10
     split = SMALL_RUN.task.split(SMALL_RUN.seed)
     assert torch.equal(run.snapshot().train.tokens, split.train_tokens)
+
+
+def test_a_snapshot_knows_the_checkpoints_that_it_is_compared_with(tmp_path):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    shot = run.snapshot(20)
+    assert [shot.other(which).epoch for which in ("initial", "previous", "final")] == [0, 10, 30]
+    assert shot.other("initial") is run.snapshot(10).other("initial")
+    with pytest.raises(ValueError, match="no checkpoint before epoch 0"):
+        run.snapshot(0).other("previous")
+    with pytest.raises(ValueError, match=r"does not know; take it from a run"):
+        snapshot().other("final")
+
+
+def test_a_snapshot_remembers_what_is_asked_for_once():
+    shot, calls = snapshot(), []
+
+    def count(shot, step, by=1):
+        calls.append(step)
+        return step + by
+
+    assert [shot.once(count, 1), shot.once(count, 1), shot.once(count, 1, by=3)] == [2, 2, 4]
+    assert calls == [1, 1]
+
+
+def test_the_gradients_of_a_snapshot_are_those_of_training():
+    [run] = [snapshot("pre")]
+    recipe = gi.TrainConfig(epochs=1, dtype="float64")
+    config = gi.RunConfig(TASK, gi.ModelConfig("pre", d_model=16, n_heads=2), recipe, seed=1)
+    weights = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    for _, reports in train_together([config], [weights], [RunState.initial(weights)]):
+        [report] = reports
+    square = sum(g.square().sum() for g in run.train.gradients.values())
+    assert square.sqrt().item() == pytest.approx(report.row["grad_norm"], rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("needs", "options", "sentence"),
+    [
+        ("one_layer", {"n_layers": 3}, "clock is a formula for one layer, and this model has 3"),
+        ("addition", {"task": ModularTask(7, "sub")}, "clock is about addition"),
+    ],
+)
+def test_a_probe_that_needs_what_the_model_has_not_says_so(needs, options, sentence):
+    snapshot().require("clock", **{needs: True})
+    with pytest.raises(ValueError, match=sentence):
+        snapshot(**options).require("clock", **{needs: True})

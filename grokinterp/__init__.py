@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from grokinterp.config import ModelConfig, RunConfig, TrainConfig
     from grokinterp.files import StoreError
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
+    from grokinterp.leads import lead_times
+    from grokinterp.measure import measure
     from grokinterp.model import build_model
     from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
     from grokinterp.probes import PROBES
+    from grokinterp.probing import probe
     from grokinterp.progress import Bar, Observer
     from grokinterp.runs import Checkpoint, Run, Store, open_store
     from grokinterp.snapshot import Snapshot
@@ -33,7 +36,10 @@ _ROOMS = {
     "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
     "model": ("build_model",),
     "placement": ("PLACEMENTS", "LNPlacement", "pre_norm_lattice", "resolve_placement"),
+    "leads": ("lead_times",),
+    "measure": ("measure",),
     "probes": ("PROBES",),
+    "probing": ("probe",),
     "progress": ("Bar", "Observer"),
     "runs": ("Checkpoint", "Run", "Store", "open_store"),
     "snapshot": ("Snapshot",),
@@ -62,8 +68,11 @@ __all__ = [
     "build_model",
     "grokking_times",
     "hooks",
+    "lead_times",
+    "measure",
     "open_store",
     "pre_norm_lattice",
+    "probe",
     "resolve_placement",
     "train",
 ]

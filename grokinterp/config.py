@@ -155,6 +155,8 @@ class TrainConfig:
     """Compute the loss in this precision; that of the model when not given."""
     device: str = "cpu"
     """cpu, cuda, cuda:N or mps."""
+    probes: dict[str, int] = field(default_factory=dict, hash=False)
+    """Probes to record while training, each every so many epochs: {"cheap": 100, "ntk": 1000}."""
     interventions: tuple[Intervention, ...] = ()
     """Hooks that act while training, in the span of epochs that each names."""
 
@@ -206,6 +208,14 @@ class TrainConfig:
             raise ValueError("device mps has no float64; use float32, or device cpu")
         if self.stop_when is not None:
             StopRule.parse(self.stop_when)
+        if not isinstance(self.probes, Mapping):
+            raise ValueError(
+                "probes must map each probe to the epochs between its recordings, as in "
+                f'{{"cheap": 100}}; got {self.probes!r}'
+            )
+        for name, every in self.probes.items():
+            _positive_integer(f"probes[{name!r}]", every)
+        object.__setattr__(self, "probes", dict(sorted(self.probes.items())))
         interventions = tuple(
             intervention_from_dict(item) if isinstance(item, Mapping) else item
             for item in self.interventions
@@ -235,7 +245,17 @@ class TrainConfig:
 
     def is_evaluated(self, epoch: int) -> bool:
         """Whether epoch (1, 2, …) has a row of metrics: the first, the last, and every few."""
-        return epoch == 1 or epoch == self.epochs or epoch % self.eval_every == 0
+        if epoch == 1 or epoch == self.epochs or epoch % self.eval_every == 0:
+            return True
+        return bool(self.due_probes(epoch))
+
+    def due_probes(self, epoch: int) -> tuple[str, ...]:
+        """The probes that are recorded at an epoch: every few epochs, and at the last."""
+        return tuple(
+            name
+            for name, every in self.probes.items()
+            if epoch % every == 0 or epoch == self.epochs
+        )
 
 
 @dataclass(frozen=True)
@@ -255,8 +275,17 @@ class RunConfig:
 
     @property
     def id(self) -> str:
-        """Identity: the hash of everything above."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        """Identity: the hash of the seed and of every field that is not at its default.
+
+        A field that a later version adds so leaves the identity of older runs as it was.
+        """
+        own, default = self.to_dict(), type(self)().to_dict()
+        changed: dict[str, Any] = {"seed": self.seed, "start": self.start}
+        for part in ("task", "model", "train"):
+            changed[part] = {
+                name: value for name, value in own[part].items() if value != default[part][name]
+            }
+        canonical = json.dumps(changed, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
@@ -289,9 +318,12 @@ class RunConfig:
         if task.get("train_pairs") is not None:
             task["train_pairs"] = tuple((a, b) for a, b in task["train_pairs"])
         train = dict(data["train"])
-        train["betas"] = tuple(train["betas"])
-        train["checkpoint_epochs"] = tuple(train["checkpoint_epochs"])
-        train["interventions"] = tuple(map(intervention_from_dict, train["interventions"]))
+        # A field that is not there was unknown to the version that wrote it: its default holds.
+        for name in ("betas", "checkpoint_epochs"):
+            if name in train:
+                train[name] = tuple(train[name])
+        interventions = train.pop("interventions", ())
+        train["interventions"] = tuple(map(intervention_from_dict, interventions))
         return cls(
             task=ModularTask(**task),
             model=ModelConfig(**data["model"]),

@@ -49,14 +49,19 @@ def grokking_times(metrics: pd.DataFrame) -> GrokkingTimes:
     epochs = metrics["epoch"].tolist()
     accurate = (metrics["test_accuracy"] >= GENERALISED_ACCURACY).tolist()
     return GrokkingTimes(
-        memorised=_first(epochs, (metrics["train_accuracy"] >= MEMORISED_ACCURACY).tolist()),
-        generalised=_first(epochs, accurate),
-        generalised_for_good=_first(epochs, _held(epochs, accurate)),
-        generalised_by_loss=_first(epochs, (metrics["test_loss"] <= GENERALISED_LOSS).tolist()),
+        memorised=first_crossing(
+            epochs, (metrics["train_accuracy"] >= MEMORISED_ACCURACY).tolist()
+        ),
+        generalised=first_crossing(epochs, accurate),
+        generalised_for_good=first_crossing(epochs, _held(epochs, accurate)),
+        generalised_by_loss=first_crossing(
+            epochs, (metrics["test_loss"] <= GENERALISED_LOSS).tolist()
+        ),
     )
 
 
-def _first(epochs: Sequence[int], happened: Sequence[bool]) -> Crossing:
+def first_crossing(epochs: Sequence[int], happened: Sequence[bool]) -> Crossing:
+    """The first epoch at which something happened, since the evaluated epoch before it."""
     previous = 0
     for epoch, yes in zip(epochs, happened, strict=True):
         if yes:

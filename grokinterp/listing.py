@@ -38,6 +38,18 @@ def table(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(shown, kind="stable")
 
 
+def probe_table(values: pd.DataFrame) -> pd.DataFrame:
+    """A row for each value of each probe, a column for each epoch (at most twelve, spread)."""
+    wide = values.assign(value=values["value"].map("{:.4g}".format)).pivot(
+        index=["probe", "name"], columns="epoch", values="value"
+    )
+    epochs = wide.columns
+    if len(epochs) > 12:
+        wide = wide[[epochs[round(i * (len(epochs) - 1) / 11)] for i in range(12)]]
+    wide.columns = [f"{epoch:,}" for epoch in wide.columns]
+    return wide
+
+
 def details(run: Run) -> str:
     """Config (what differs from the defaults first named), events, last metrics, checkpoints."""
     default, flat = RunConfig().flat(), run.config.flat()

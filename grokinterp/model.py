@@ -214,7 +214,13 @@ class PlacedBlock(PlainBlock):
         attn_out = self.hook_attn_out(self.ln1_post(attn_out))
         post = self.placement.style == "post"
         resid_mid = resid_pre + attn_out
-        resid_mid = self.hook_resid_mid(self.ln1(resid_mid) if post else resid_mid)
+        return self.finish(self.hook_resid_mid(self.ln1(resid_mid) if post else resid_mid))
+
+    def finish(
+        self, resid_mid: Float[Tensor, "batch pos d_model"]
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """From the residual stream between attention and MLP to the block's end."""
+        post = self.placement.style == "post"
         mlp_in = self.hook_mlp_in(resid_mid.clone()) if self.cfg.use_hook_mlp_in else resid_mid
         mlp_out = self.mlp(mlp_in if post else self.ln2(mlp_in))
         mlp_out = self.hook_mlp_out(self.ln2_post(mlp_out))

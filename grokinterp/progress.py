@@ -24,8 +24,17 @@ class Observer:
     def advanced(self, run: Run, config: RunConfig, report: Report) -> None:
         """A run reached an evaluated or checkpointed epoch, or its end."""
 
+    def begin_probing(self, checkpoints: int) -> None:
+        """Probing of so many checkpoints begins."""
+
+    def probed(self, run: Run, epoch: int) -> None:
+        """A checkpoint's probes are in the store."""
+
+    def failed(self, run: Run, probe: str, reason: str) -> None:
+        """A probe does not apply to a run; the others go on."""
+
     def end(self) -> None:
-        """Training is over, or was interrupted."""
+        """Training or probing is over, or was interrupted."""
 
 
 class Bar(Observer):
@@ -75,6 +84,24 @@ class Bar(Observer):
             )
         if report.status != "running":
             self._line(f"{config.name}: {summary(run)}")
+
+    def begin_probing(self, checkpoints: int) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=checkpoints,
+            unit=" checkpoints",
+            disable=None,
+            file=self._stream,
+            dynamic_ncols=True,
+        )
+
+    def probed(self, run: Run, epoch: int) -> None:
+        self._bar.update()
+        self._bar.set_postfix_str(f"{run.config.name} epoch {epoch:,}", refresh=False)
+
+    def failed(self, run: Run, probe: str, reason: str) -> None:
+        self._line(f"{run.config.name}: {probe} was left out: {reason}")
 
     def end(self) -> None:
         self._bar.close()

@@ -7,6 +7,7 @@ runs/
   <id>/metrics.parquet              a row for each evaluated epoch
   <id>/state.safetensors            where to go on from; gone once the run is over
   <id>/checkpoints/000100.safetensors
+  <id>/probes.parquet               what probes found on checkpoints (records.py)
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 from transformer_lens import HookedTransformer
@@ -36,9 +38,14 @@ from grokinterp.files import (
 )
 from grokinterp.grokking import GrokkingTimes, grokking_times
 from grokinterp.model import build_model
+from grokinterp.records import Records
 from grokinterp.snapshot import Other, Snapshot
 
 FORMAT = 1
+
+# A column of an online probe, `probe.value` or `probe:option=0.5,other=x.value`.
+OPTION = r"\w+=(?:-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|[^,.]+)"
+COLUMN = rf"^(?P<probe>[^.:]+(?::{OPTION}(?:,{OPTION})*)?)\.(?P<name>.*)$"
 
 MOMENTS = ("first_moment", "second_moment")
 
@@ -51,10 +58,6 @@ class Checkpoint:
     optimizer: RunState | None
     origin: str
     """`<run id>@<epoch>`."""
-
-    @property
-    def epoch(self) -> int:
-        return int(self.origin.partition("@")[2])
 
     @property
     def fingerprint(self) -> str:
@@ -133,6 +136,14 @@ class Run:
 
     def checkpoint(self, epoch: int | None = None) -> Checkpoint:
         """What is saved at an epoch (default: the last); give it to `train(init=...)` to fork."""
+        epoch = self.find_checkpoint(epoch)
+        tensors, about = read_tensors(self.checkpoint_path(epoch))
+        state = unpack_state(tensors, about)
+        kept = state.first_moment.keys() == state.weights.keys()
+        return Checkpoint(state.weights, state if kept else None, f"{self.id}@{epoch}")
+
+    def find_checkpoint(self, epoch: int | None = None) -> int:
+        """The epoch, if it has a checkpoint (default: the last that has); ValueError if not."""
         epochs = self.checkpoint_epochs
         if not epochs:
             raise StoreError(f"run {self.id} has no checkpoint yet; train it first")
@@ -143,10 +154,7 @@ class Run:
                 f"run {self.id} has no checkpoint at epoch {epoch}; the nearest are "
                 f"{', '.join(map(str, near))}"
             )
-        tensors, about = read_tensors(self.checkpoint_path(epoch))
-        state = unpack_state(tensors, about)
-        kept = state.first_moment.keys() == state.weights.keys()
-        return Checkpoint(state.weights, state if kept else None, f"{self.id}@{epoch}")
+        return epoch
 
     def checkpoint_path(self, epoch: int) -> Path:
         return self.path / "checkpoints" / f"{epoch:06d}.safetensors"
@@ -164,7 +172,7 @@ class Run:
 
         It knows the run's first and last checkpoints, and the one before it.
         """
-        chosen = self.checkpoint(epoch).epoch
+        chosen = self.find_checkpoint(epoch)
         config = self.config
 
         def other(which: Other) -> Snapshot:
@@ -187,6 +195,38 @@ class Run:
     @cached_property
     def _final(self) -> Snapshot:
         return self.snapshot(self.checkpoint_epochs[-1])
+
+    @property
+    def probes(self) -> pd.DataFrame:
+        """Every scalar that a probe gave, while it trained or on its checkpoints afterwards.
+
+        A row for each: epoch, probe (with its options), name, value.
+        """
+        metrics, after = self.metrics, self.records.table
+        online = [name for name in metrics.columns if name not in ("epoch", *METRICS)]
+        if not online:
+            return after
+        tidy = metrics.melt("epoch", online, "column", "value").dropna(subset="value")
+        split = tidy["column"].str.extract(COLUMN)
+        tidy = tidy.assign(probe=split["probe"], name=split["name"])[after.columns.to_list()]
+        both = pd.concat([after, tidy], ignore_index=True) if len(after) else tidy
+        both = both.drop_duplicates(["epoch", "probe", "name"])
+        return both.sort_values(["probe", "name", "epoch"], ignore_index=True)
+
+    def arrays(self, epoch: int, probe: str) -> dict[str, np.ndarray]:
+        """The arrays that a probe gave on the checkpoint at an epoch, by name."""
+        found = {name: v for (p, name), v in self.records.arrays(epoch).items() if p == probe}
+        if not found:
+            raise StoreError(
+                f"run {self.id} holds no arrays of {probe} at epoch {epoch}; compute them with "
+                f"grokinterp probe {self.id[:8]} --probes {probe} --epochs {epoch}"
+            )
+        return found
+
+    @property
+    def records(self) -> Records:
+        """Where what probes find on checkpoints is kept."""
+        return Records(self.path)
 
     def save_state(self, state: RunState, rows: list[Row], schedule: bool) -> None:
         """Save progress, in the order that makes a kill at any moment harmless.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import torch
@@ -17,6 +17,9 @@ from grokinterp.task import ModularTask
 P = ParamSpec("P")
 T = TypeVar("T")
 Other = Literal["initial", "final", "previous"]
+
+# A training's snapshots share one split, which nothing writes to.
+_split = lru_cache(maxsize=16)(ModularTask.split)
 
 
 class Inputs:
@@ -47,6 +50,17 @@ class Inputs:
     def cache(self) -> ActivationCache:
         """Every activation, at every position."""
         return self._forward[1]
+
+    @property
+    def readout_input(self) -> Float[Tensor, "batch d_model"]:
+        """The residual stream at the last position, after the final norm where there is one."""
+        if "unembed.hook_in" in self.cache:
+            return self.cache["unembed.hook_in"][:, -1]
+        residual = self.cache["resid_post", -1][:, -1:]
+        if self._model.cfg.normalization_type is not None:  # A plain model has no hook there.
+            with torch.no_grad():
+                residual = self._model.ln_final(residual)
+        return residual[:, 0]
 
     @cached_property
     def gradients(self) -> dict[str, Tensor]:
@@ -96,18 +110,19 @@ class Snapshot:
         self.seed = seed
         self.epoch = epoch
         self._others = others
-        self._split = task.split(seed)
         self._known: dict[Any, Any] = {}
 
     @cached_property
     def train(self) -> Inputs:
         """The train examples."""
-        return Inputs(self.model, self._split.train_tokens, self._split.train_labels)
+        split = _split(self.task, self.seed)
+        return Inputs(self.model, split.train_tokens, split.train_labels)
 
     @cached_property
     def test(self) -> Inputs:
         """The test examples."""
-        return Inputs(self.model, self._split.test_tokens, self._split.test_labels)
+        split = _split(self.task, self.seed)
+        return Inputs(self.model, split.test_tokens, split.test_labels)
 
     @cached_property
     def grid(self) -> Inputs:

@@ -16,9 +16,11 @@ from grokinterp.device import check_device
 from grokinterp.engine import Report, Row, RunState, group_key, train_together
 from grokinterp.files import fingerprint
 from grokinterp.lock import RunLock
+from grokinterp.measure import Probing, expand, measure
 from grokinterp.model import build_model
 from grokinterp.progress import Observer
 from grokinterp.runs import Checkpoint, Run, open_store
+from grokinterp.snapshot import Other, Snapshot
 
 Init = HookedTransformer | Mapping[str, Tensor] | Checkpoint
 
@@ -37,6 +39,54 @@ class _Work:
     state: RunState
     rows: list[Row]
     saved_at: float
+    recorder: Recorder
+
+
+class Recorder:
+    """Runs a config's probes on the weights of its run while it trains."""
+
+    def __init__(self, config: RunConfig, initial: Mapping[str, Tensor]) -> None:
+        self._config = config
+        self._probes = {name: expand([name]) for name in config.train.probes}
+        if self._probes:
+            self._model = self._build()
+            start = self._build()
+            start.load_state_dict(dict(initial), strict=False)
+            self._initial = Snapshot(start, config.task, config.seed, 0, self._other)
+
+    def check(self) -> None:
+        """ValueError if one of its probes does not apply to this run, before it trains."""
+        for probing in (one for several in self._probes.values() for one in several):
+            self._measure(self._initial, [probing])
+
+    def record(self, epoch: int, weights: Mapping[str, Tensor], names: Sequence[str]) -> Row:
+        """The scalars of these of its probes, by column; ValueError if one does not apply."""
+        if not names:
+            return {}
+        chosen = [one for name in names for one in self._probes[name]]
+        self._model.load_state_dict(dict(weights), strict=False)
+        config = self._config
+        shot = Snapshot(self._model, config.task, config.seed, epoch, self._other)
+        return self._measure(shot, chosen)
+
+    def _measure(self, snapshot: Snapshot, probes: Sequence[Probing]) -> Row:
+        found = measure(snapshot, {str(one): one for one in probes}.values())
+        if found.failures:
+            reasons = "; ".join(f"{name}: {why}" for name, why in found.failures.items())
+            raise ValueError(f"cannot record while {self._config.name} trains: {reasons}")
+        return {**found.columns}
+
+    def _build(self) -> HookedTransformer:
+        config = self._config
+        return build_model(config.model, config.task, config.seed, config.train.dtype)
+
+    def _other(self, which: Other) -> Snapshot:
+        if which == "initial":
+            return self._initial
+        raise ValueError(
+            f"it compares with the {which} checkpoint, which training does not know; record it "
+            "afterwards, with grokinterp probe"
+        )
 
 
 def train(
@@ -60,7 +110,8 @@ def train(
         observer: Told of progress; see grokinterp.progress.
 
     Raises:
-        ValueError: The device is not usable, or `init` does not fit a run's architecture.
+        ValueError: The device is not usable, `init` does not fit a run's architecture, or a
+            probe of its config is unknown or does not apply. Nothing has been trained then.
         StoreError: The store cannot be read or written.
     """
     observer = observer or Observer()
@@ -68,10 +119,11 @@ def train(
     for device in sorted({config.train.device for config in configs}):
         check_device(device)
     opened = open_store(store, create=True)
-    unique = {config.id: opened.create(config) for config in configs}
-    missing = [config for config in configs if not unique[config.id].is_over]
+    missing = [config for config in configs if not Run(opened.path / config.id).is_over]
     missing = list({config.id: config for config in missing}.values())
     starts = {config.id: _start_state(config, init) for config in missing}
+    _check_probes(missing, starts)
+    unique = {config.id: opened.create(config) for config in configs}
     observer.begin(configs, [unique[c.id] for c in configs])
     try:
         _train_missing(missing, unique, starts, observer)
@@ -120,7 +172,15 @@ def _open(
     run, start = runs[config.id], starts[config.id]
     saved = run.load_state()
     state, rows = saved or (start, [])
-    return _Work(run, config, lock, start, state, rows, time.monotonic())
+    recorder = Recorder(config, start.weights)
+    return _Work(run, config, lock, start, state, rows, time.monotonic(), recorder)
+
+
+def _check_probes(configs: Sequence[RunConfig], starts: Mapping[str, RunState]) -> None:
+    """Try each group's probes once: what applies to one of its runs applies to all."""
+    tried = {group_key(config): config for config in configs if config.train.probes}
+    for config in tried.values():
+        Recorder(config, starts[config.id].weights).check()
 
 
 def _train_group(group: Sequence[_Work], observer: Observer) -> None:
@@ -139,7 +199,11 @@ def _train_group(group: Sequence[_Work], observer: Observer) -> None:
         for report in reports:
             work = group[report.run]
             if report.row is not None:
-                work.rows.append({"epoch": report.epoch, **report.row})
+                due = work.config.train.due_probes(report.epoch)
+                probed = work.recorder.record(
+                    report.epoch, ensemble.state(report.run).weights if due else {}, due
+                )
+                work.rows.append({"epoch": report.epoch, **report.row, **probed})
             _save(work, report, ensemble.state)
             observer.advanced(work.run, work.config, report)
 

@@ -91,3 +91,38 @@ def test_bad_input_is_one_sentence_and_writes_nothing(
     flat = " ".join(error.replace("│", " ").split())
     assert all(word in flat for word in words), error
     assert not list(tmp_path.iterdir())
+
+
+def test_probes_are_recorded_while_training_and_computed_afterwards(tmp_path, capsys):
+    store = ["--store", str(tmp_path / "runs")]
+    main(["train", *SMALL, *store, "--seeds", "1", "2", "--probes", "attention_entropy", "10"])
+    runs = gi.open_store(tmp_path / "runs").select()
+    assert "attention_entropy.mean" in runs[0].metrics
+    capsys.readouterr()
+    main(["probe", *store, "--probes", "fourier_concentration", "norms", "--epochs", "0", "30"])
+    shown = capsys.readouterr().out
+    assert all(run.id[:8] in shown for run in runs)
+    lines = [line for line in shown.splitlines() if "fourier_concentration" in line]
+    value = gi.PROBES["fourier_concentration"](runs[0].snapshot(30))["value"]
+    assert any(line.split()[-1] == f"{value:.4g}" for line in lines)
+    main(["probe", runs[1].id[:6], *store, "--leads", "--probes", "fourier_concentration"])
+    shown = capsys.readouterr().out
+    assert runs[0].id[:8] not in shown
+    assert "fourier_concentration value >= 1" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--probes", "fourier"], "unknown probe 'fourier'; did you mean fourier_concentration?"),
+        (["--epochs", "7"], "has no checkpoint at epoch 7; the nearest are 0, 10, 20, 30"),
+        (["zzz"], "no run of"),
+    ],
+)
+def test_a_wrong_probe_command_is_one_sentence(tmp_path, capsys, options, sentence):
+    gi.train([SMALL_RUN], store=tmp_path)
+    with pytest.raises(SystemExit):
+        main(["probe", *options, "--store", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error

@@ -58,6 +58,7 @@ OTHER = {
         "dtype": "float64",
         "loss_dtype": "float64",
         "device": "cuda:1",
+        "probes": {"ntk": 1000, "cheap": 100},
         "interventions": (UnitNorm("mlp"), RemoveNorm("q", from_epoch=3, until_epoch=9)),
     },
     "run": {"seed": 789, "start": "0123"},
@@ -94,6 +95,13 @@ def test_every_field_enters_the_identity_and_survives_json(part: str, name: str)
 def test_no_two_of_the_changes_share_an_identity() -> None:
     ids = [changed(part, **{name: OTHER[part][name]}).id for part, name in every_change()]
     assert len(set(ids)) == len(ids)
+
+
+def test_a_run_of_before_a_field_existed_keeps_its_identity() -> None:
+    run = RunConfig(train=TrainConfig(lr=0.01), seed=789)
+    older = run.to_dict()
+    del older["train"]["probes"], older["model"]["gated_mlp"]
+    assert RunConfig.from_dict(older).id == run.id == "a6be805e8c484a2b"
 
 
 def test_all_changes_together_survive_json() -> None:

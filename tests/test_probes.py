@@ -164,7 +164,21 @@ def test_shortcut_without_an_mlp_is_no_change_and_with_one_is(kind):
     assert abs(PROBES["shortcut"](shot, kind)["train_loss_rise"]) > 1e-6
     with torch.no_grad():
         shot.model.blocks[0].mlp.W_in.zero_()
-    assert PROBES["shortcut"](Snapshot(shot.model, TASK, 1), kind)["train_loss_rise"] == 0
+    rise = PROBES["shortcut"](Snapshot(shot.model, TASK, 1), kind)["train_loss_rise"]
+    assert rise == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["unit_norm", "shuffle_norm"])
+@pytest.mark.parametrize("placement", ["off", "mlp-pre", "post", "peri"])
+def test_the_shortcut_goes_on_from_the_mlp_as_the_whole_model_does(placement, kind):
+    shot = snapshot(placement, final_norm="learned")
+    found = PROBES["shortcut"](shot, kind, split="test")
+    assert not any(name.startswith("train") for name in found)
+    ablation = {"unit_norm": gi.hooks.UnitNorm, "shuffle_norm": gi.hooks.ShuffleNorm}[kind]
+    with torch.no_grad(), gi.hooks.applied(shot.model, [ablation("mlp")]) as model:
+        logits = model(shot.test.tokens)[:, -1]
+    loss = torch.nn.functional.cross_entropy(logits, shot.test.labels).item()
+    assert found["test_loss"] == pytest.approx(loss, rel=1e-12)
 
 
 def test_each_input_set_goes_through_the_model_once(monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 from grokinterp.probes.attention import attention_entropy, attention_uniformity, head_similarity
 from grokinterp.probes.compressibility import compressibility, weight_spectra
 from grokinterp.probes.embedding import fourier_concentration
+from grokinterp.probes.optimisation import logit_scale, norms, softmax_collapse
 from grokinterp.probes.shortcut import shortcut
 
 Values = dict[str, float | np.ndarray]
@@ -19,7 +20,10 @@ PROBES: dict[str, Callable[..., Values]] = {
     "compressibility": compressibility,
     "fourier_concentration": fourier_concentration,
     "head_similarity": head_similarity,
+    "logit_scale": logit_scale,
+    "norms": norms,
     "shortcut": shortcut,
+    "softmax_collapse": softmax_collapse,
     "weight_spectra": weight_spectra,
 }
 """Every probe by name."""

@@ -27,7 +27,7 @@ def compressibility(
     eigenvalues (package powerlaw with its defaults, which keep it between 1 and 3; NaN where it
     finds none); and `eigenvalues`, descending.
     """
-    return spectrum_summary(getattr(snapshot, split).cache["unembed.hook_in"][:, -1])
+    return spectrum_summary(getattr(snapshot, split).readout_input)
 
 
 def weight_spectra(snapshot: Snapshot) -> Summary:

@@ -17,6 +17,7 @@ def shortcut(
     kind: Literal["unit_norm", "shuffle_norm"] = "unit_norm",
     pathway: Literal["q", "k", "v", "mlp"] = "mlp",
     convention: Literal["isolated", "paper"] = "isolated",
+    split: Literal["both", "train", "test"] = "both",
     seed: int = 0,
 ) -> dict[str, float | np.ndarray]:
     """Loss and accuracy without the norm of a pathway's input, and their change.
@@ -26,7 +27,7 @@ def shortcut(
     intact, every LN included. `paper`: the authors' probe, which besides removes every LN of the
     attention and the MLP; on placements with attention LN it so measures that removal too.
 
-    For train and test: `…_loss` (nats, float64) and `…_accuracy` under the ablation, and
+    For train, test or both: `…_loss` (nats, float64) and `…_accuracy` under the ablation, and
     `…_loss_rise` over the intact model.
     """
     interventions: list[Intervention]
@@ -43,11 +44,20 @@ def shortcut(
     else:
         raise ValueError(f"unknown kind {kind!r}; choose one of unit_norm, shuffle_norm")
     values: dict[str, float | np.ndarray] = {}
-    for side in ("train", "test"):
+    for side in ("train", "test") if split == "both" else (split,):
         inputs: Inputs = getattr(snapshot, side)
-        with torch.no_grad(), applied(snapshot.model, interventions) as ablated:
-            logits = ablated(inputs.tokens)[:, -1].double()
+        # Before the hooks are on: the snapshot's own pass runs when it is first read.
         intact = F.cross_entropy(inputs.logits.double(), inputs.labels).item()
+        with torch.no_grad(), applied(snapshot.model, interventions) as ablated:
+            if convention == "isolated" and pathway == "mlp" and ablated.cfg.n_layers == 1:
+                # All before the MLP is intact, and only the last position is read out.
+                residual = ablated.blocks[0].finish(inputs.cache["resid_mid", 0][:, -1:])
+                if ablated.cfg.normalization_type is not None:
+                    residual = ablated.ln_final(residual)
+                logits = ablated.unembed(residual)
+            else:
+                logits = ablated(inputs.tokens)
+        logits = logits[:, -1].double()
         loss = F.cross_entropy(logits, inputs.labels).item()
         values[f"{side}_loss"] = loss
         values[f"{side}_accuracy"] = (logits.argmax(-1) == inputs.labels).double().mean().item()

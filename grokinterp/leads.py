@@ -1,0 +1,89 @@
+"""Lead times: how long before generalising a probe shows it coming."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import pandas as pd
+
+from grokinterp.grokking import Crossing, first_crossing
+from grokinterp.runs import Run
+
+# Within this share of the extreme counts as having reached it, as arXiv:2602.06702 reads its
+# compressibility curves.
+CLOSE = 0.1
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The first recorded epoch whose value is at least, or at most, a stated one."""
+
+    comparison: Literal[">=", "<="]
+    value: float
+
+    def met(self, values: pd.Series) -> pd.Series:
+        return values >= self.value if self.comparison == ">=" else values <= self.value
+
+    def __str__(self) -> str:
+        return f"{self.comparison} {self.value:g}"
+
+
+@dataclass(frozen=True)
+class NearExtreme:
+    """The first recorded epoch whose value lies within 10 % of the whole run's extreme."""
+
+    extreme: Literal["minimum", "maximum"]
+
+    def met(self, values: pd.Series) -> pd.Series:
+        end = values.min() if self.extreme == "minimum" else values.max()
+        return (values - end).abs() <= CLOSE * abs(end)
+
+    def __str__(self) -> str:
+        return f"within 10 % of its {self.extreme}"
+
+
+Rule = Threshold | NearExtreme
+
+RULES: dict[tuple[str, str], Rule] = {
+    ("fourier_concentration", "value"): Threshold(">=", 1.0),
+    ("compressibility", "effective_rank"): NearExtreme("minimum"),
+    ("compressibility", "alpha"): NearExtreme("minimum"),
+    ("softmax_collapse", "zero_loss"): Threshold(">=", 0.5),
+}
+"""Where the literature states a threshold or a direction; other values are looked up both ways."""
+
+
+def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | None = None) -> pd.DataFrame:
+    """When each scalar that was recorded for a run meets its rule, and how long before it
+    generalised.
+
+    Args:
+        run: A run with online probes, or one that was probed afterwards.
+        rules: By probe and value name, in place of RULES.
+
+    Returns:
+        A row for each value and rule: probe, name, rule, `after` and `by` (the rule is first met
+        in the epochs (after, by]; `by` missing: not within `after`), and `lead`, the generalising
+        epoch less `by`, in epochs; missing where either is censored.
+    """
+    stated = RULES if rules is None else rules
+    generalised = run.grokking.generalised.by
+    both: tuple[Rule, ...] = (NearExtreme("minimum"), NearExtreme("maximum"))
+    rows = []
+    for key, table in run.probes.groupby(["probe", "name"]):
+        probe, name = map(str, cast(tuple, key))
+        table = table.dropna(subset="value").sort_values("epoch")
+        base = probe.partition(":")[0]
+        rule = stated.get((probe, name)) or stated.get((base, name))
+        for one in both if rule is None else (rule,):
+            found = first_crossing(table["epoch"].tolist(), one.met(table["value"]).tolist())
+            rows.append((probe, name, str(one), *_epochs(found, generalised)))
+    columns = ["probe", "name", "rule", "after", "by", "lead"]
+    return pd.DataFrame(rows, columns=columns).astype({"by": "Int64", "lead": "Int64"})
+
+
+def _epochs(found: Crossing, generalised: int | None) -> tuple[int, int | None, int | None]:
+    if found.by is None or generalised is None:
+        return found.after, found.by, None
+    return found.after, found.by, generalised - found.by

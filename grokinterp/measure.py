@@ -1,0 +1,133 @@
+"""Several probes on one snapshot: each by its name, with options as text where it needs any."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from grokinterp.probes import PROBES, Values
+from grokinterp.snapshot import Snapshot
+
+SETS = {
+    "cheap": (
+        "attention_entropy",
+        "compressibility",
+        "fourier_concentration",
+        "head_similarity",
+        "logit_scale",
+        "norms",
+        "shortcut:split=train",
+        "softmax_collapse",
+    ),
+    "all": tuple(PROBES),
+}
+"""Names for several probes: `cheap` is what training hardly notices every 100 epochs."""
+
+
+@dataclass(frozen=True)
+class Probing:
+    """A probe with its options, as `shortcut:convention=paper,pathway=mlp` writes it."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Probing:
+        """ValueError if there is no such probe, or it has no such option or value.
+
+        >>> str(Probing.parse("shortcut:pathway=v,kind=shuffle_norm"))
+        'shortcut:kind=shuffle_norm,pathway=v'
+        """
+        name, _, written = text.partition(":")
+        if name not in PROBES:
+            known = [*PROBES, *SETS]
+            close = [one for one in known if name and name in one] or get_close_matches(name, known)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"choose one of {_names()}"
+            raise ValueError(f"unknown probe {name!r}; {hint}")
+        options = {}
+        for part in filter(None, written.split(",")):
+            option, _, value = part.partition("=")
+            options[option.strip()] = _checked(name, option.strip(), value.strip())
+        return cls(name, dict(sorted(options.items())))
+
+    def __str__(self) -> str:
+        options = ",".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{self.name}:{options}" if options else self.name
+
+    def __call__(self, snapshot: Snapshot) -> Values:
+        return PROBES[self.name](snapshot, **self.options)
+
+
+def expand(names: Iterable[str]) -> tuple[Probing, ...]:
+    """The probes that these names and set names (`cheap`, `all`) mean, each once."""
+    written = [one for name in names for one in SETS.get(name, (name,))]
+    return tuple({str(probing): probing for probing in map(Probing.parse, written)}.values())
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a call found: by probe and value name; and why the probes that failed did."""
+
+    scalars: dict[tuple[str, str], float]
+    arrays: dict[tuple[str, str], np.ndarray]
+    failures: dict[str, str]
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """The scalars by column name, `probe.value`."""
+        return {f"{probe}.{name}": value for (probe, name), value in self.scalars.items()}
+
+
+def measure(snapshot: Snapshot, probes: Iterable[str | Probing]) -> Measurement:
+    """Run these probes; one that does not apply to the snapshot does not keep others from it.
+
+    ValueError if a name is unknown.
+    """
+    chosen = [one for one in probes if isinstance(one, Probing)]
+    chosen += expand(one for one in probes if isinstance(one, str))
+    found = Measurement({}, {}, {})
+    for probing in chosen:
+        try:
+            values = probing(snapshot)
+        except ValueError as error:
+            found.failures[str(probing)] = str(error)
+            continue
+        for name, value in values.items():
+            if isinstance(value, np.ndarray):
+                found.arrays[str(probing), name] = value
+            else:
+                found.scalars[str(probing), name] = float(value)
+    return found
+
+
+def _names() -> str:
+    return ", ".join([*PROBES, *SETS])
+
+
+def _checked(probe: str, option: str, written: str) -> Any:
+    """An option's value, if the probe has the option and may take it."""
+    function: Callable[..., Values] = PROBES[probe]
+    known = [name for name in inspect.signature(function).parameters if name != "snapshot"]
+    if option not in known:
+        has = f"its options are {', '.join(known)}" if known else "it has none"
+        raise ValueError(f"{probe} has no option {option!r}; {has}")
+    try:
+        value = ast.literal_eval(written)
+    except (ValueError, SyntaxError):
+        value = written
+    choices = _choices(get_type_hints(function)[option])
+    if choices and value not in choices:
+        raise ValueError(
+            f"unknown {option} {value!r} of {probe}; choose one of {', '.join(map(str, choices))}"
+        )
+    return value
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) is Literal else ()

@@ -1,0 +1,105 @@
+"""How large the weights and the logits are, and whether the softmax still passes gradients."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from grokinterp.snapshot import Inputs, Snapshot
+
+Values = dict[str, float | np.ndarray]
+
+
+def norms(snapshot: Snapshot) -> Values:
+    """Euclidean norms of the weights: `total`, and each parameter's by its name.
+
+    Every parameter counts, frozen ones too, as in a run's `weight_norm`. Where the snapshot
+    knows the start of its training, `distance_from_initial` is ‖θ − θ₀‖ over all parameters.
+    """
+    weights = _weights(snapshot)
+    values: Values = {name: weight.norm().item() for name, weight in weights.items()}
+    values["total"] = _total(weights)
+    try:
+        initial = snapshot.other("initial")
+    except ValueError:  # It is not from a run.
+        return values
+    start = _weights(initial)
+    moved = {name: weight - start[name] for name, weight in weights.items()}
+    values["distance_from_initial"] = _total(moved)
+    return values
+
+
+def logit_scale(snapshot: Snapshot, split: Literal["train", "test", "grid"] = "train") -> Values:
+    """How large the logits are, and how far the largest is ahead, at the last position.
+
+    Means over the inputs, over every class that the softmax of training has, `=` included:
+    `mean_abs`, of |z|; `top2_margin`, of the largest logit minus the second largest, at least 0;
+    `correct_margin`, of the label's logit minus the largest other one, negative where the
+    prediction is wrong. The margins do not change if a constant is added to an input's logits;
+    `mean_abs` does.
+    """
+    inputs: Inputs = getattr(snapshot, split)
+    return dict(margins(inputs.logits.cpu().double(), inputs.labels.cpu()))
+
+
+def margins(
+    logits: Float[Tensor, "batch d_vocab"], labels: Int[Tensor, " batch"]
+) -> dict[str, float]:
+    """The values of `logit_scale`.
+
+    >>> margins(torch.tensor([[3.0, -1.0, 2.0]]), torch.tensor([2]))
+    {'mean_abs': 2.0, 'top2_margin': 1.0, 'correct_margin': -1.0}
+    """
+    first, second = logits.topk(2).values.unbind(-1)
+    correct = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return {
+        "mean_abs": logits.abs().mean().item(),
+        "top2_margin": (first - second).mean().item(),
+        "correct_margin": (correct[:, 0] - others.amax(-1)).mean().item(),
+    }
+
+
+def softmax_collapse(
+    snapshot: Snapshot, split: Literal["train", "test", "grid"] = "train"
+) -> Values:
+    """Shares of the examples, 0 to 1, whose softmax is exactly one-hot (arXiv:2501.04697).
+
+    `one_hot`: Σ_c exp(z_c − max z) rounds to 1, so that every other class is lost in the sum.
+    `zero_loss`: the cross-entropy is 0, so that besides the label is the largest, and the example
+    no longer pulls its logit up. Both at the dtype of the model, which a run trains in (and its
+    loss, unless its `loss_dtype` is another): float32 collapses at margins of about 17,
+    float64 of about 37.
+    """
+    inputs: Inputs = getattr(snapshot, split)
+    return dict(collapsed(inputs.logits, inputs.labels))
+
+
+def collapsed(
+    logits: Float[Tensor, "batch d_vocab"], labels: Int[Tensor, " batch"]
+) -> dict[str, float]:
+    """The values of `softmax_collapse`, at the logits' dtype.
+
+    >>> collapsed(torch.tensor([[20.0, 0.0], [10.0, 0.0]]), torch.tensor([1, 0]))
+    {'one_hot': 0.5, 'zero_loss': 0.0}
+    """
+    sums = (logits - logits.amax(-1, keepdim=True)).exp().sum(-1)
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    count = len(labels)
+    return {
+        "one_hot": (sums == 1).sum().item() / count,
+        "zero_loss": (losses == 0).sum().item() / count,
+    }
+
+
+def _weights(snapshot: Snapshot) -> dict[str, Tensor]:
+    return {name: p.detach().cpu().double() for name, p in snapshot.model.named_parameters()}
+
+
+def _total(tensors: dict[str, Tensor]) -> float:
+    return torch.stack([tensor.norm() for tensor in tensors.values()]).norm().item()

@@ -1,0 +1,221 @@
+"""Probes in the store: recorded while training, and computed on checkpoints afterwards."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from runs_cases import SMALL_RUN, with_model, with_recipe
+from test_training import same_run
+
+import grokinterp as gi
+from grokinterp import probing, training
+from grokinterp.config import METRICS
+from grokinterp.measure import SETS, Probing, expand
+from grokinterp.probes import PROBES
+from grokinterp.progress import Observer
+
+PROBED = with_recipe(
+    epochs=40,
+    probes={"attention_entropy": 10, "shortcut:kind=shuffle_norm,split=train": 20},
+    # Thread counts and the order of sums aside, a probe of a float64 model is exact.
+    dtype="float64",
+)
+
+
+class Failures(Observer):
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, str]] = []
+
+    def failed(self, run, probe, reason) -> None:
+        self.seen.append((run.id, probe, reason))
+
+
+def test_online_probes_are_columns_at_their_cadence(tmp_path):
+    [run] = gi.train([PROBED], store=tmp_path)
+    metrics = run.metrics.set_index("epoch")
+    names = [name for name in metrics.columns if name not in METRICS]
+    shuffled = "shortcut:kind=shuffle_norm,split=train"
+    assert names == [
+        "attention_entropy.mean",
+        *(f"{shuffled}.train_{value}" for value in ("loss", "accuracy", "loss_rise")),
+    ]
+    recorded = metrics["attention_entropy.mean"].dropna().index.tolist()
+    assert recorded == [10, 20, 30, 40]
+    assert metrics[f"{shuffled}.train_loss"].dropna().index.tolist() == [20, 40]
+
+
+def test_online_probes_are_those_of_the_checkpoint_afterwards(tmp_path):
+    [run] = gi.train([PROBED], store=tmp_path)
+    after = gi.probe([run], PROBED.train.probes, epochs=[20, 40]).set_index(
+        ["epoch", "probe", "name"]
+    )["value"]
+    metrics = run.metrics.set_index("epoch")
+    assert len(after) == 8
+    for (epoch, probe, name), value in after.items():
+        assert metrics.loc[epoch, f"{probe}.{name}"] == pytest.approx(value, rel=1e-12), name
+    # In one table, each once.
+    assert len(run.probes) == 4 + 2 * 3
+    assert set(run.probes["name"]) == {"mean", "train_loss", "train_accuracy", "train_loss_rise"}
+
+
+def test_online_probes_of_an_ensemble_are_each_run_s_own(tmp_path):
+    configs = [PROBED, replace(PROBED, seed=2), with_model(PROBED, readout_scale=1.5)]
+    together = gi.train(configs, store=tmp_path / "together")
+    for run, config in zip(together, configs, strict=True):
+        [alone] = gi.train([config], store=tmp_path / "alone")
+        pd.testing.assert_frame_equal(run.metrics, alone.metrics)
+    values = [run.metrics["attention_entropy.mean"].iloc[-1] for run in together]
+    assert len(set(values)) == 3
+
+
+def test_online_probes_survive_an_interruption(tmp_path, monkeypatch):
+    [whole] = gi.train([PROBED], store=tmp_path / "whole")
+
+    class Interrupt(Observer):
+        def advanced(self, run, config, report):
+            if report.epoch == 25:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        gi.train([PROBED], store=tmp_path / "parts", observer=Interrupt())
+    [resumed] = gi.train([PROBED], store=tmp_path / "parts")
+    same_run(resumed, whole)
+
+
+def test_probing_does_not_change_the_training(tmp_path):
+    [probed] = gi.train([PROBED], store=tmp_path)
+    [plain] = gi.train([with_recipe(PROBED, probes={})], store=tmp_path)
+    assert plain.id != probed.id
+    pd.testing.assert_frame_equal(
+        plain.metrics, probed.metrics[plain.metrics.columns], check_exact=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (
+            with_recipe(probes={"attention_entrop": 10}),
+            "unknown probe 'attention_entrop'; did you mean",
+        ),
+        (with_recipe(probes={"ntk2xyz": 10}), "unknown probe 'ntk2xyz'"),
+        (with_recipe(probes={"shortcut:side=train": 10}), "shortcut has no option 'side'; its"),
+        (with_recipe(probes={"shortcut:kind=no": 10}), "unknown kind 'no' of shortcut; choose one"),
+        (
+            with_recipe(with_model(n_heads=1), probes={"head_similarity": 10}),
+            "cannot record while mlp-pre · seed 1 trains: head_similarity: .* has one",
+        ),
+        (with_recipe(probes={"cka": 10}), "cka: it compares with the final checkpoint"),
+    ],
+)
+def test_a_probe_that_cannot_be_recorded_is_refused_before_training(tmp_path, config, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        gi.train([config], store=tmp_path / "runs")
+    assert not list(tmp_path.glob("runs/*/"))
+
+
+@pytest.mark.parametrize("probes", [{"cheap": 0}, {"cheap": 1.5}, ["cheap"]])
+@pytest.mark.usefixtures("unchecked")
+def test_a_cadence_is_a_number_of_epochs(probes):
+    with pytest.raises(ValueError, match="probes"):
+        gi.TrainConfig(probes=probes)
+
+
+def test_afterwards_computes_what_is_missing_and_nothing_twice(tmp_path, monkeypatch):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    measured = []
+    real = probing.measure
+
+    def count(snapshot, probes):
+        measured.append((snapshot.epoch, [str(one) for one in probes]))
+        return real(snapshot, probes)
+
+    monkeypatch.setattr(probing, "measure", count)
+    first = gi.probe([run], ["attention_entropy"], epochs=[10])
+    assert measured == [(10, ["attention_entropy"])]
+    assert first[["run", "epoch", "probe", "name"]].to_numpy().tolist() == [
+        [run.id, 10, "attention_entropy", "mean"]
+    ]
+    direct = PROBES["attention_entropy"](run.snapshot(10))
+    assert first["value"].item() == direct["mean"]
+    stored = gi.Run(run.path).arrays(10, "attention_entropy")
+    assert np.array_equal(stored["per_head"], direct["per_head"])
+
+    measured.clear()
+    both = gi.probe([run], ["attention_entropy", "fourier_concentration"])
+    assert measured == [
+        (0, ["attention_entropy", "fourier_concentration"]),
+        (10, ["fourier_concentration"]),
+        (20, ["attention_entropy", "fourier_concentration"]),
+        (30, ["attention_entropy", "fourier_concentration"]),
+    ]
+    assert len(both) == 8
+    measured.clear()
+    gi.probe([run], ["attention_entropy"], epochs=[10], again=True)
+    assert measured == [(10, ["attention_entropy"])]
+    assert len(run.probes) == 8
+
+
+def test_a_probe_that_does_not_apply_leaves_the_others_alone(tmp_path):
+    runs = gi.train([SMALL_RUN, with_model(n_heads=1)], store=tmp_path)
+    failures = Failures()
+    table = gi.probe(
+        runs, ["head_similarity", "attention_entropy"], epochs=[0, 30], observer=failures
+    )
+    assert table.groupby("run")["probe"].nunique().to_dict() == {runs[0].id: 2, runs[1].id: 1}
+    [(run, probe, reason)] = failures.seen
+    assert (run, probe) == (runs[1].id, "head_similarity")
+    assert "compares heads" in reason
+
+
+@pytest.mark.parametrize(
+    ("probes", "epochs", "sentence"),
+    [
+        (["attention"], None, "unknown probe 'attention'"),
+        (["cheap"], [7], "no checkpoint at epoch 7; the nearest are 0, 10, 20, 30"),
+    ],
+)
+def test_bad_input_afterwards_writes_nothing(tmp_path, probes, epochs, sentence):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+    with pytest.raises(ValueError, match=sentence):
+        gi.probe([run], probes, epochs)
+    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+
+
+def test_arrays_that_are_not_there_are_a_sentence(tmp_path):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    with pytest.raises(gi.StoreError, match="holds no arrays of attention_entropy at epoch 10"):
+        run.arrays(10, "attention_entropy")
+
+
+@pytest.mark.parametrize("name", [*PROBES])
+def test_every_probe_keeps_its_word(tmp_path, name):
+    """Floats and arrays, the same twice; the model and the global generators untouched."""
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    shot = run.snapshot(20)
+    before = {key: value.clone() for key, value in shot.model.state_dict().items()}
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    first = PROBES[name](shot)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    assert all(torch.equal(value, before[key]) for key, value in shot.model.state_dict().items())
+    assert not any(hook.fwd_hooks or hook.bwd_hooks for hook in shot.model.hook_dict.values())
+    again = PROBES[name](run.snapshot(20))
+    assert first, name
+    assert first.keys() == again.keys()
+    for key, value in first.items():
+        assert isinstance(value, (float, np.ndarray)), key
+        np.testing.assert_array_equal(value, again[key], err_msg=key)
+
+
+def test_sets_name_probes_that_exist():
+    for name in SETS:
+        assert expand([name])
+    assert str(Probing.parse("shortcut:split=train,kind=unit_norm")) == (
+        "shortcut:kind=unit_norm,split=train"
+    )
+    assert [str(one) for one in expand(["cheap", "norms"])].count("norms") == 1

@@ -18,6 +18,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+# It can be read by setting it only.
+UMASK = os.umask(0)
+os.umask(UMASK)
+
 
 class StoreError(RuntimeError):
     """A store that cannot be read or written; the message says which file, and what to do."""
@@ -105,6 +109,8 @@ def _write(path: Path, write: Callable[[Path], Any]) -> None:
         temporary = Path(name)
         try:
             write(temporary)
+            # A temporary file is its owner's alone; a store may be shared.
+            temporary.chmod(0o666 & ~UMASK)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -35,6 +35,13 @@ def test_selects_by_config_fields(trained):
         store.select(sed=1)
 
 
+def test_a_store_is_as_readable_as_the_user_s_other_files(run, tmp_path):
+    plain = tmp_path / "plain"
+    plain.touch()
+    for path in run.path.rglob("*.*"):
+        assert path.stat().st_mode == plain.stat().st_mode, path
+
+
 def test_a_missing_checkpoint_names_the_nearest(trained):
     with pytest.raises(ValueError, match="epoch 14; the nearest are 0, 10, 20, 30"):
         trained[0].model(epoch=14)

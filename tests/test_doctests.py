@@ -5,7 +5,18 @@ from importlib import import_module
 
 import pytest
 
-MODULES = ("placement", "task", "config", "grokking", "probes.compressibility")
+MODULES = (
+    "config",
+    "grokking",
+    "measure",
+    "placement",
+    "probes.algorithm",
+    "probes.compressibility",
+    "probes.hessian",
+    "probes.optimisation",
+    "probes.similarity",
+    "task",
+)
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -182,18 +182,24 @@ def test_the_shortcut_goes_on_from_the_mlp_as_the_whole_model_does(placement, ki
 
 
 def test_each_input_set_goes_through_the_model_once(monkeypatch):
-    shot = snapshot()
+    start = snapshot(init="kaiming")
+    model = snapshot().model
+    shot = Snapshot(model, TASK, seed=1, others=lambda which: start)
     calls = []
-    run_with_cache = type(shot.model).run_with_cache
+    run_with_cache = type(model).run_with_cache
     monkeypatch.setattr(
-        type(shot.model),
+        type(model),
         "run_with_cache",
-        lambda self, tokens, **o: calls.append(len(tokens)) or run_with_cache(self, tokens, **o),
+        lambda self, tokens, **options: (
+            calls.append((id(self), len(tokens))) or run_with_cache(self, tokens, **options)
+        ),
     )
     for probe in PROBES.values():
         probe(shot)
         probe(shot)
-    assert sorted(calls) == sorted([TASK.n_train, TASK.n_test])
+    assert len(calls) == len(set(calls))
+    own = [size for of, size in calls if of == id(model)]
+    assert sorted(own) == sorted([TASK.n_train, TASK.n_test, TASK.n_pairs])
 
 
 def test_a_vocabulary_that_does_not_fit_is_a_sentence():

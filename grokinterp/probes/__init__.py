@@ -6,22 +6,36 @@ from collections.abc import Callable
 
 import numpy as np
 
+from grokinterp.probes.algorithm import distance_irrelevance, gradient_symmetricity
 from grokinterp.probes.attention import attention_entropy, attention_uniformity, head_similarity
 from grokinterp.probes.compressibility import compressibility, weight_spectra
 from grokinterp.probes.embedding import fourier_concentration
+from grokinterp.probes.hessian import hessian
+from grokinterp.probes.linear_probe import linear_probe
+from grokinterp.probes.llc import llc
+from grokinterp.probes.norm_readout import norm_readout
 from grokinterp.probes.optimisation import logit_scale, norms, softmax_collapse
 from grokinterp.probes.shortcut import shortcut
+from grokinterp.probes.similarity import cka, representation_drift
 
 Values = dict[str, float | np.ndarray]
 
 PROBES: dict[str, Callable[..., Values]] = {
     "attention_entropy": attention_entropy,
     "attention_uniformity": attention_uniformity,
+    "cka": cka,
     "compressibility": compressibility,
+    "distance_irrelevance": distance_irrelevance,
     "fourier_concentration": fourier_concentration,
+    "gradient_symmetricity": gradient_symmetricity,
     "head_similarity": head_similarity,
+    "hessian": hessian,
+    "linear_probe": linear_probe,
+    "llc": llc,
     "logit_scale": logit_scale,
+    "norm_readout": norm_readout,
     "norms": norms,
+    "representation_drift": representation_drift,
     "shortcut": shortcut,
     "softmax_collapse": softmax_collapse,
     "weight_spectra": weight_spectra,

@@ -1,0 +1,105 @@
+"""Which algorithm adds: clock or pizza, by the two measures of arXiv:2306.17844."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grokinterp.snapshot import Snapshot
+
+ROUNDING = 64
+"""Machine epsilons of spread, relative to the largest value, that rounding alone may cause."""
+
+
+def gradient_symmetricity(
+    snapshot: Snapshot, samples: int = 1000, seed: int = 0
+) -> dict[str, float | np.ndarray]:
+    """Mean over sampled (a, b, c) of cos(∂L_c/∂E_a, ∂L_c/∂E_b), arXiv:2306.17844.
+
+    L_c is the logit of class c at the last position, and E_a, E_b are `hook_embed` at positions
+    0 and 1. 1 if the model reads a and b only through E_a + E_b, as a pizza does; a clock, which
+    multiplies them, has cos ω(a - b) at a single frequency ω, 0 on average. Attention is nearly
+    uniform at initialisation, so an untrained model has nearly 1 too; a norm in front of the
+    values lowers it, because it acts on E_a and E_b apart. The pairs (a, b) are uniform over the
+    task's inputs, c over every class but `=`, with replacement.
+
+    `value`, -1 to 1, and `std` (population) are over the samples whose two gradients are both
+    non-zero, NaN if there are none; `per_sample` [sample] is NaN at the others, and `sampled`
+    [sample, 3] holds their (a, b, c).
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1; got {samples}")
+    task, model = snapshot.task, snapshot.model
+    random = np.random.default_rng(seed)
+    pairs = np.array(task.pairs())[random.integers(task.n_pairs, size=samples)]
+    classes = random.integers(task.equals_token, size=samples)
+    tokens = np.column_stack([pairs, np.full(samples, task.equals_token)])
+    embedded: list[Tensor] = []
+
+    def start_here(x: Tensor, hook: Any) -> Tensor:
+        embedded.append(x.detach().requires_grad_())
+        return embedded[0]
+
+    with torch.enable_grad():
+        logits = model.run_with_hooks(
+            torch.from_numpy(tokens), fwd_hooks=[("hook_embed", start_here)]
+        )
+        chosen = torch.from_numpy(classes).to(logits.device)[:, None]
+        # Examples do not mix, so one backward of the sum gives each its own gradient.
+        total = logits[:, -1].gather(1, chosen).sum()
+        [gradient] = torch.autograd.grad(total, embedded)
+    by_a, by_b = gradient[:, 0].cpu().double(), gradient[:, 1].cpu().double()
+    lengths = by_a.norm(dim=1) * by_b.norm(dim=1)
+    cosines = ((by_a * by_b).sum(1) / lengths).numpy()
+    defined = cosines[np.isfinite(cosines)]
+    return {
+        "value": float(defined.mean()) if len(defined) else float("nan"),
+        "std": float(defined.std()) if len(defined) else float("nan"),
+        "per_sample": cosines,
+        "sampled": np.column_stack([pairs, classes]),
+    }
+
+
+def distance_irrelevance(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
+    """How little the correct logit depends on d = a - b, arXiv:2306.17844.
+
+    The mean over d of the std over s = a + b (both mod p) of the correct logit, divided by its
+    std over all p² pairs; population stds. 0 to 1: 0 if it is a function of a - b alone (a
+    pizza); for odd p, 1 if of a + b alone, √(v_s/(v_s + v_d)) for a sum of both; noise has
+    1 - 3/(4p), so a value near 1 says no more than that distance does not matter.
+
+    An ideal clock has a constant correct logit, and the definition is then 0/0: `value` is NaN
+    where the spread is no more than rounding. `std` is the spread over all pairs, in logits, and
+    `per_distance` [p] that at each d. Addition only.
+    """
+    snapshot.require("distance_irrelevance", addition=True)
+    p = snapshot.task.p
+    logits, labels = snapshot.grid.logits, snapshot.grid.labels
+    return irrelevance_of(logits.gather(1, labels.to(logits.device)[:, None]).view(p, p))
+
+
+def irrelevance_of(correct: Float[Tensor, "p p"]) -> dict[str, float | np.ndarray]:
+    """The same of a table of correct logits by [a, b].
+
+    >>> a = torch.arange(7.0)
+    >>> irrelevance_of(torch.cos(0.9 * ((a[:, None] - a) % 7)))["value"]
+    0.0
+    >>> round(irrelevance_of(torch.cos(0.9 * ((a[:, None] + a) % 7)))["value"], 6)
+    1.0
+    """
+    epsilon = torch.finfo(correct.dtype).eps
+    table = correct.detach().cpu().double().numpy()
+    a = np.arange(len(table))
+    # Row d holds the pairs (a, a - d).
+    by_distance = table[a, (a - a[:, None]) % len(table)]
+    per_distance, std = by_distance.std(1), table.std()
+    degenerate = std <= ROUNDING * epsilon * np.abs(table).max()
+    return {
+        "value": float("nan") if degenerate else float(per_distance.mean() / std),
+        "std": float(std),
+        "per_distance": per_distance,
+    }

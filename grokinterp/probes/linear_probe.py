@@ -1,0 +1,164 @@
+"""What a linear map can read off the activations: the frequencies of a + b, and the label."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from grokinterp.probes.similarity import last_block_hooks, last_position
+from grokinterp.snapshot import Inputs, Snapshot
+
+HeldOut = Literal["unordered", "ordered"]
+
+
+def linear_probe(
+    snapshot: Snapshot,
+    hooks: tuple[str, ...] | None = None,
+    frequencies: tuple[int, ...] | None = None,
+    label: bool = True,
+    fit: Literal["train", "test"] = "train",
+    held_out: HeldOut = "unordered",
+    alpha: float | int = 1.0,
+    max_iter: int = 200,
+    seed: int = 0,
+) -> dict[str, float | np.ndarray]:
+    """Ridge R² of cos ω_k(a + b) and sin ω_k(a + b), and accuracy of a logistic probe of the label.
+
+    From each hook's activations at the last position, centred and divided by their overall
+    standard deviation, so that a rotation of the features changes nothing. `fit="train"` fits on
+    the train split and scores on test pairs; `fit="test"` fits on a seeded half of the test
+    split and scores on the other half, so that the model has seen neither.
+
+    Addition does not tell (a, b) from (b, a), and neither does a model that is nearly symmetric:
+    even a random one then has the label of a pair whose mirror image was fitted. So
+    `held_out="unordered"` scores only pairs whose mirror image was not; `ordered` scores all.
+
+    For each hook, and ω_k = 2πk/p with k in `frequencies` (default 1 to ⌊p/2⌋; () for none; the
+    task must be addition for any): `….cos`, `….sin` and `….r2` [freq], the R² of either and of
+    both together, `….r2_mean` and `….r2_max` over k; 1 is perfect, at most about 0 is nothing, and
+    the sine of k = p/2, which is 0, has NaN. With `label`: `….accuracy`, and `….converged`, 1 or 0:
+    whether the logistic fit did within `max_iter` steps. `alpha` is the ridge penalty.
+    Default hooks: the last block's hook_resid_mid, mlp.hook_post and hook_resid_post.
+    """
+    p = snapshot.task.p
+    if frequencies is None:
+        frequencies = tuple(range(1, p // 2 + 1))
+    if any(not 1 <= k <= p // 2 for k in frequencies):
+        raise ValueError(f"frequencies must lie between 1 and {p // 2}; got {frequencies}")
+    if frequencies:
+        snapshot.require("linear_probe of frequencies", addition=True)
+    fitted, scored = _sides(snapshot, fit, seed)
+    fit_pairs, score_pairs = _pairs(*fitted), _pairs(*scored)
+    kept = _held_out(fit_pairs, score_pairs, held_out)
+    fit_labels = fitted[0].labels.cpu().numpy()[fitted[1]]
+    score_labels = scored[0].labels.cpu().numpy()[scored[1]][kept]
+    targets = [fourier_targets(x.sum(1), frequencies, p) for x in (fit_pairs, score_pairs[kept])]
+
+    values: dict[str, float | np.ndarray] = {"frequencies": np.array(frequencies)}
+    for hook in last_block_hooks(snapshot) if hooks is None else hooks:
+        x = last_position(fitted[0], hook)[fitted[1]]
+        y = last_position(scored[0], hook)[scored[1]][kept]
+        mean = x.mean(0)
+        scale = (x - mean).std() or 1.0
+        x, y = (x - mean) / scale, (y - mean) / scale
+        found: dict[str, float | np.ndarray] = {}
+        if frequencies:
+            found |= ridge_r2(x, targets[0], y, targets[1], alpha)
+        if label:
+            found |= logistic_accuracy(x, fit_labels, y, score_labels, max_iter)
+        values |= {f"{hook}.{name}": value for name, value in found.items()}
+    return values
+
+
+def fourier_targets(
+    sums: Int[np.ndarray, " batch"], frequencies: tuple[int, ...], p: int
+) -> Float[np.ndarray, "batch 2 freq"]:
+    """cos ω_k s and sin ω_k s."""
+    angle = 2 * np.pi / p * (np.outer(sums, np.array(frequencies, dtype=int)) % p)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def ridge_r2(
+    fit_x: Float[np.ndarray, "fit feature"],
+    fit_targets: Float[np.ndarray, "fit 2 freq"],
+    x: Float[np.ndarray, "batch feature"],
+    targets: Float[np.ndarray, "batch 2 freq"],
+    alpha: float | int = 1.0,
+) -> dict[str, float | np.ndarray]:
+    """R² on (x, targets) of one ridge regression, fitted on the others, for all targets."""
+    from sklearn.linear_model import Ridge
+
+    flat = fit_targets.reshape(len(fit_targets), -1)
+    predicted = Ridge(alpha).fit(fit_x, flat).predict(x).reshape(targets.shape)
+    residual = np.square(targets - predicted).sum(0)
+    total = np.square(targets - targets.mean(0)).sum(0)
+    # The sine of k = p/2 is 0 but for rounding, and has no variance to explain.
+    r2 = 1 - residual / np.where(total > 1e-12 * len(x), total, np.nan)
+    both = 1 - residual.sum(0) / total.sum(0)
+    return {
+        "cos": r2[0],
+        "sin": r2[1],
+        "r2": both,
+        "r2_mean": float(both.mean()),
+        "r2_max": float(both.max()),
+    }
+
+
+def logistic_accuracy(
+    fit_x: Float[np.ndarray, "fit feature"],
+    fit_labels: Int[np.ndarray, " fit"],
+    x: Float[np.ndarray, "batch feature"],
+    labels: Int[np.ndarray, " batch"],
+    max_iter: int = 200,
+) -> dict[str, float | np.ndarray]:
+    """Accuracy on (x, labels) of a multinomial logistic regression, fitted on the others."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        # `converged` says it.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        probe = LogisticRegression(solver="lbfgs", max_iter=max_iter).fit(fit_x, fit_labels)
+    return {
+        "accuracy": float((probe.predict(x) == labels).mean()),
+        "converged": float(probe.n_iter_.max() < max_iter),
+    }
+
+
+Rows = tuple[Inputs, np.ndarray]
+
+
+def _sides(snapshot: Snapshot, fit: str, seed: int) -> tuple[Rows, Rows]:
+    """The inputs, and which of their rows, to fit on and to score on."""
+    if fit == "train":
+        train, test = snapshot.train, snapshot.test
+        return (train, np.arange(len(train.tokens))), (test, np.arange(len(test.tokens)))
+    if fit == "test":
+        order = np.random.default_rng(seed).permutation(len(snapshot.test.tokens))
+        half = len(order) // 2
+        return (snapshot.test, order[:half]), (snapshot.test, order[half:])
+    raise ValueError(f"unknown fit {fit!r}; choose one of train, test")
+
+
+def _pairs(inputs: Inputs, rows: np.ndarray) -> Int[np.ndarray, "batch 2"]:
+    return inputs.tokens[:, :2].cpu().numpy()[rows]
+
+
+def _held_out(
+    fitted: Int[np.ndarray, "fit 2"], scored: Int[np.ndarray, "batch 2"], held_out: str
+) -> Bool[np.ndarray, " batch"]:
+    if held_out == "ordered":
+        return np.ones(len(scored), dtype=bool)
+    if held_out != "unordered":
+        raise ValueError(f"unknown held_out {held_out!r}; choose one of unordered, ordered")
+    known = {(int(a), int(b)) for a, b in fitted}
+    kept = np.array([(int(b), int(a)) not in known for a, b in scored])
+    if kept.sum() < 2:
+        raise ValueError(
+            "at least two pairs to score must not be mirror images of the fitted ones; got "
+            f"{kept.sum()} of {len(kept)}: give held_out='ordered'"
+        )
+    return kept

@@ -1,0 +1,86 @@
+"""How much of the label can be read off the norm of the MLP's input."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from grokinterp.snapshot import Snapshot
+
+HOOKS = {"mlp_input": "blocks.{layer}.mlp.hook_in", "residual": "blocks.{layer}.hook_resid_mid"}
+Shuffle = Literal["mirrored", "examples"]
+
+
+def norm_readout(
+    snapshot: Snapshot,
+    source: Literal["mlp_input", "residual"] = "mlp_input",
+    shuffle: Shuffle = "mirrored",
+    layer: int = 0,
+    n_neighbors: int = 5,
+    shuffles: int = 10,
+    seed: int = 0,
+) -> dict[str, float | np.ndarray]:
+    """Train accuracy of a k-nearest-neighbour classifier of the label, on the scalar ‖x‖.
+
+    x at the last position is what the MLP's weights multiply (`mlp_input`: after its norm, where
+    there is one), or the residual stream before that norm (`residual`). A train example is among
+    its own neighbours, so the accuracy is to be held against the same on shuffled labels, not
+    against 1/p: `accuracy`, `shuffled_accuracy` (mean over `shuffles`), `shuffled_std`
+    (population), each 0 to 1, and `rise`, the difference of the first two.
+
+    A model that is nearly symmetric in a and b gives (a, b) and (b, a) one norm, and addition
+    gives them one label, so without any training they find each other. `shuffle="mirrored"`
+    keeps that out of the rise: mirrored pairs of one label are relabelled as one.
+    `shuffle="examples"` permutes the labels of single examples, and counts it as readout.
+    """
+    if source not in HOOKS:
+        raise ValueError(f"unknown source {source!r}; choose one of {', '.join(HOOKS)}")
+    x = snapshot.train.cache[HOOKS[source].format(layer=layer)][:, -1]
+    return readout_of(
+        x.cpu().double().norm(dim=-1).numpy(),
+        snapshot.train.tokens[:, :2].cpu().numpy(),
+        snapshot.train.labels.cpu().numpy(),
+        shuffle,
+        n_neighbors,
+        shuffles,
+        seed,
+    )
+
+
+def readout_of(
+    norms: Float[np.ndarray, " batch"],
+    pairs: Int[np.ndarray, "batch 2"],
+    labels: Int[np.ndarray, " batch"],
+    shuffle: Shuffle = "mirrored",
+    n_neighbors: int = 5,
+    shuffles: int = 10,
+    seed: int = 0,
+) -> dict[str, float | np.ndarray]:
+    """The same of the norms, pairs (a, b) and labels of some examples."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    if shuffles < 1:
+        raise ValueError(f"shuffles must be at least 1; got {shuffles}")
+    if shuffle == "mirrored":
+        units = np.column_stack([np.sort(pairs, axis=1), labels])
+        found, unit = np.unique(units, axis=0, return_inverse=True)
+        unit_labels = found[:, 2]
+    elif shuffle == "examples":
+        unit, unit_labels = np.arange(len(labels)), labels
+    else:
+        raise ValueError(f"unknown shuffle {shuffle!r}; choose one of mirrored, examples")
+    random = np.random.default_rng(seed)
+    shuffled = [random.permutation(unit_labels)[unit] for _ in range(shuffles)]
+    # As the outputs of one classifier, all labellings share one search for neighbours.
+    targets = np.column_stack([labels, *shuffled])
+    classifier = KNeighborsClassifier(n_neighbors).fit(norms[:, None], targets)
+    accuracies = (classifier.predict(norms[:, None]) == targets).mean(0)
+    actual, control = accuracies[0], accuracies[1:]
+    return {
+        "accuracy": float(actual),
+        "shuffled_accuracy": float(control.mean()),
+        "shuffled_std": float(control.std()),
+        "rise": float(actual - control.mean()),
+    }

@@ -1,0 +1,127 @@
+"""How alike the features of two checkpoints are: linear CKA, and drift after Procrustes."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from grokinterp.snapshot import Inputs, Other, Snapshot
+
+Split = Literal["train", "test", "grid"]
+
+
+def cka(
+    snapshot: Snapshot,
+    other: Other = "final",
+    hooks: tuple[str, ...] | None = None,
+    split: Split = "train",
+) -> dict[str, float | np.ndarray]:
+    """Linear CKA of each hook's last-position activations with the same hook's at `other`.
+
+    0 to 1, keyed by the hook: 1 if the two differ by a rotation, a scale and a shift alone
+    (arXiv:1905.00414). Features that have nothing in common still have about d/n, d features in
+    n examples. NaN where a hook is constant over the examples. Default hooks: the last block's
+    attn.hook_z (heads flattened), hook_resid_mid, mlp.hook_post and hook_resid_post.
+    """
+    compared = _compared(snapshot, other, split)
+    if hooks is None:
+        last = f"blocks.{snapshot.model.cfg.n_layers - 1}"
+        hooks = (f"{last}.attn.hook_z", *last_block_hooks(snapshot))
+    mine = inputs_of(snapshot, split)
+    return {
+        hook: linear_cka(last_position(mine, hook), last_position(compared, hook)) for hook in hooks
+    }
+
+
+def representation_drift(
+    snapshot: Snapshot, other: Other = "previous", split: Split = "train"
+) -> dict[str, float | np.ndarray]:
+    """‖X_t - X_s‖_F/‖X_s‖_F of the readout's input X at the last position, s the `other` epoch.
+
+    `value` is after X_s is rotated onto X_t (orthogonal Procrustes), which the following weights
+    could undo; `unaligned` is without that, and never below it. At least 0, without bound.
+    """
+    compared = _compared(snapshot, other, split)
+    hook = "unembed.hook_in"
+    x = last_position(compared, hook)
+    y = last_position(inputs_of(snapshot, split), hook)
+    return {
+        "value": procrustes_distance(x, y),
+        "unaligned": float(np.linalg.norm(y - x) / np.linalg.norm(x)),
+    }
+
+
+def linear_cka(x: Float[np.ndarray, "batch d_x"], y: Float[np.ndarray, "batch d_y"]) -> float:
+    """‖XᵀY‖²_F/(‖XᵀX‖_F ‖YᵀY‖_F) of the centred features; NaN if either is constant.
+
+    >>> x = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]])
+    >>> round(linear_cka(x, 5 - 2 * x[:, ::-1]), 12)
+    1.0
+    """
+    x, y = _centred(x), _centred(y)
+    scale = float(np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
+    return float(np.linalg.norm(x.T @ y) ** 2) / scale if scale > 0 else float("nan")
+
+
+def procrustes_distance(
+    x: Float[np.ndarray, "batch d_model"], y: Float[np.ndarray, "batch d_model"]
+) -> float:
+    """min over orthogonal Q of ‖Y - XQ‖_F/‖X‖_F.
+
+    >>> x = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]])
+    >>> round(procrustes_distance(x, x[:, ::-1]), 12), round(procrustes_distance(x, 3 * x), 12)
+    (0.0, 2.0)
+    """
+    from scipy.linalg import orthogonal_procrustes
+
+    rotation, _ = orthogonal_procrustes(x, y)
+    return float(np.linalg.norm(y - x @ rotation) / np.linalg.norm(x))
+
+
+def last_block_hooks(snapshot: Snapshot) -> tuple[str, ...]:
+    """The last block's stages whose last position depends on the example."""
+    last = f"blocks.{snapshot.model.cfg.n_layers - 1}"
+    return (f"{last}.hook_resid_mid", f"{last}.mlp.hook_post", f"{last}.hook_resid_post")
+
+
+def inputs_of(snapshot: Snapshot, split: Split) -> Inputs:
+    if split not in get_args(Split):
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}")
+    return getattr(snapshot, split)
+
+
+def last_position(inputs: Inputs, hook: str) -> Float[np.ndarray, "batch feature"]:
+    """A hook's activations at the last position, in float64; heads are flattened."""
+    if hook not in inputs.cache.cache_dict:
+        raise ValueError(
+            f"unknown hook {hook!r}; choose one of {', '.join(inputs.cache.cache_dict)}"
+        )
+    activations = inputs.cache[hook]
+    if activations.shape[:2] != inputs.tokens.shape:
+        raise ValueError(
+            f"the activations must be [batch, pos, …]; those of {hook} are "
+            f"{list(activations.shape)}: choose another hook"
+        )
+    return activations[:, -1].flatten(1).cpu().double().numpy()
+
+
+def _compared(snapshot: Snapshot, other: Other, split: Split) -> Inputs:
+    """The other snapshot's inputs, which must be this one's for the rows to correspond."""
+    if other not in get_args(Other):
+        raise ValueError(f"unknown other {other!r}; choose one of {', '.join(get_args(Other))}")
+    inputs = inputs_of(snapshot.other(other), split)
+    if not np.array_equal(
+        inputs.tokens.cpu().numpy(), inputs_of(snapshot, split).tokens.cpu().numpy()
+    ):
+        raise ValueError(
+            f"the two checkpoints must have the same {split} examples; give them one task and seed"
+        )
+    return inputs
+
+
+def _centred(x: Float[np.ndarray, "batch d_x"]) -> Float[np.ndarray, "batch d_x"]:
+    centred = x - x.mean(0)
+    # Rounding of the mean must not pass for variation in a feature that is constant.
+    return np.where(np.ptp(x, axis=0) > 0, centred, 0.0)

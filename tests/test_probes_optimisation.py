@@ -1,0 +1,142 @@
+"""Norms, margins and softmax collapse of planted weights and logits."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from cases import TASK, perturbed_model, small_config
+from runs_cases import SMALL_RUN, with_model
+
+import grokinterp as gi
+from grokinterp.engine import RunState, train_together
+from grokinterp.model import build_model
+from grokinterp.probes.optimisation import collapsed, logit_scale, norms, softmax_collapse
+from grokinterp.snapshot import Snapshot
+
+
+def planted(logits, dtype="float64") -> Snapshot:
+    """A model that answers every input with these logits."""
+    model = build_model(small_config("off"), TASK, 0, dtype)
+    with torch.no_grad():
+        model.unembed.W_U.zero_()
+        model.unembed.b_U.copy_(torch.tensor(logits))
+    return Snapshot(model, TASK)
+
+
+def test_norms_of_known_weights():
+    shot = Snapshot(perturbed_model(small_config("pre")), TASK)
+    found = norms(shot)
+    parameters = dict(shot.model.named_parameters())
+    assert found.keys() == {"total", *parameters}
+    assert found["embed.W_E"] == pytest.approx(parameters["embed.W_E"].norm().item(), rel=1e-12)
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.fill_(2.0)
+    count = sum(parameter.numel() for parameter in parameters.values())
+    assert norms(shot)["total"] == pytest.approx(2 * math.sqrt(count), rel=1e-12)
+
+
+def test_norms_need_no_pass_through_the_model(monkeypatch):
+    shot = Snapshot(perturbed_model(small_config("pre")), TASK)
+    monkeypatch.setattr(type(shot.model), "forward", None)
+    assert norms(shot)["total"] > 0
+
+
+@pytest.mark.parametrize("freeze_ln", [False, True])
+def test_the_total_is_the_weight_norm_of_training(freeze_ln):
+    config = gi.RunConfig(
+        TASK,
+        small_config("pre", freeze_ln=freeze_ln),
+        gi.TrainConfig(epochs=1, dtype="float64"),
+        seed=1,
+    )
+    model = perturbed_model(config.model)
+    weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for _, reports in train_together([config], [weights], [RunState.initial(weights)]):
+        [report] = reports
+    total = norms(Snapshot(model, TASK))["total"]
+    assert total == pytest.approx(report.row["weight_norm"], rel=1e-10)
+
+
+def test_the_distance_from_the_initial_checkpoint(tmp_path):
+    [run] = gi.train([with_model(SMALL_RUN, placement="pre")], store=tmp_path)
+    assert norms(run.snapshot(0))["distance_from_initial"] == 0
+    first, last = dict(run.model(0).named_parameters()), dict(run.model(30).named_parameters())
+    square = sum((last[name] - p).double().square().sum() for name, p in first.items())
+    distance = norms(run.snapshot(30))["distance_from_initial"]
+    assert distance == pytest.approx(square.sqrt().item(), rel=1e-6)
+    # No longer than the path of updates: 30 epochs at a step of at most lr per weight.
+    assert 0 < distance < 30 * run.metrics["update_norm"].max() * 1.5
+
+
+def test_the_logit_scale_of_known_logits():
+    logits = [0.0, -3.0, 7.0, 4.0, 1.0, -9.0]  # The last class is `=`.
+    for split in ("train", "test", "grid"):
+        shot = planted(logits)
+        found = logit_scale(shot, split)
+        assert found["mean_abs"] == pytest.approx(4)
+        assert found["top2_margin"] == pytest.approx(3)
+        of_label = [-7.0, -10.0, 3.0, -3.0, -6.0]
+        expected = np.mean([of_label[label] for label in getattr(shot, split).labels])
+        assert found["correct_margin"] == pytest.approx(expected)
+
+
+def test_margins_ignore_a_constant_and_mean_abs_does_not():
+    low, high = (logit_scale(planted([c, c + 1, c, c, c, c + 5])) for c in (0.0, 100.0))
+    assert high["top2_margin"] == pytest.approx(low["top2_margin"]) == 4
+    assert high["correct_margin"] == pytest.approx(low["correct_margin"])
+    assert (low["mean_abs"], high["mean_abs"]) == (1, 101)
+
+
+def test_random_weights_have_no_margin_for_the_label():
+    config = gi.ModelConfig("off", d_model=32, n_heads=2)
+    task = gi.ModularTask(p=23)
+    found = logit_scale(Snapshot(build_model(config, task, 0, "float64"), task), "grid")
+    assert found["correct_margin"] < 0 < found["top2_margin"] < found["mean_abs"]
+    assert softmax_collapse(Snapshot(build_model(config, task, 0), task)) == {
+        "one_hot": 0,
+        "zero_loss": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("margin", "dtype", "share"),
+    [
+        # exp(-margin) against half of eps, 2⁻²⁴ and 2⁻⁵³: collapse at 16.6 and at 36.7.
+        (16.0, "float32", 0),
+        (20.0, "float32", 1),
+        (20.0, "float64", 0),
+        (36.0, "float64", 0),
+        (40.0, "float64", 1),
+    ],
+)
+def test_softmax_collapses_at_the_models_own_precision(margin, dtype, share):
+    shot = planted([0.0, 0.0, margin, 0.0, 0.0, 0.0], dtype)
+    found = softmax_collapse(shot)
+    assert found["one_hot"] == share
+    right = (shot.train.labels == 2).double().mean().item()
+    assert 0 < right < 1
+    # A confident error is one-hot, and its loss is far from 0.
+    assert found["zero_loss"] == pytest.approx(share * right)
+
+
+def test_an_example_of_zero_loss_does_not_pull_its_logit():
+    generator = torch.Generator().manual_seed(0)
+    logits = 12 * torch.randn(400, 10, generator=generator)
+    labels = logits.argmax(-1)
+    found = collapsed(logits, labels)
+    logits.requires_grad_()
+    F.cross_entropy(logits, labels, reduction="sum").backward()
+    still = logits.grad.gather(1, labels[:, None]) == 0
+    assert 0.05 < found["zero_loss"] < 0.95
+    assert found["zero_loss"] == pytest.approx(still.double().mean().item())
+    assert found["one_hot"] == pytest.approx(found["zero_loss"], abs=0.01)
+
+
+def test_another_split():
+    shot = planted([0.0, 0.0, 50.0, 0.0, 0.0, 0.0])
+    for split in ("train", "test", "grid"):
+        share = (getattr(shot, split).labels == 2).double().mean().item()
+        assert softmax_collapse(shot, split)["zero_loss"] == pytest.approx(share)

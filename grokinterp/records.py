@@ -50,7 +50,7 @@ class Records:
         """Which probes are recorded, by epoch."""
         found: dict[int, set[str]] = {}
         for epoch, rows in self.table.groupby("epoch"):
-            found[int(epoch)] = set(rows["probe"])
+            found[int(str(epoch))] = set(rows["probe"])
         for path in self._arrays.glob("*.safetensors"):
             epoch = int(path.stem)
             found.setdefault(epoch, set()).update(probe for probe, _ in self.arrays(epoch))

@@ -129,6 +129,11 @@ class Snapshot:
         """Every input, a outer, b inner: p² rows, or p(p - 1) for division."""
         return Inputs(self.model, *self.task.encode(self.task.pairs()))
 
+    @property
+    def has_others(self) -> bool:
+        """Whether it knows other checkpoints of its training."""
+        return self._others is not None
+
     def other(self, which: Other) -> Snapshot:
         """The same training at its start, its end, or a checkpoint earlier."""
         if self._others is None:

@@ -125,6 +125,7 @@ def test_the_power_law_of_a_power_law():
     quantiles = (1 - (torch.arange(400).double() + 0.5) / 400) ** (-1 / 1.5)
     found = spectrum_summary(torch.diag(quantiles.sqrt()))
     assert found["alpha"] == pytest.approx(2.5, rel=0.05)
+    assert 1 <= found["alpha_xmin"] < 1.5
     # Noise has no heavy tail: the fit is as steep as the package lets it be.
     noise = torch.randn(4000, 100, generator=torch.Generator().manual_seed(0)).double()
     assert spectrum_summary(noise)["alpha"] > 2.99

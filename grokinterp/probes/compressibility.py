@@ -24,8 +24,8 @@ def compressibility(
     `rank` (torch.linalg.matrix_rank of G), `effective_rank` exp(-Σ p ln p) with p the eigenvalues
     over their sum, 1 to d_model; `stable_rank` ‖G‖_F²/‖G‖₂², 1 to d_model; `stable_rank_paper`
     ‖G‖_F/‖G‖₂, as arXiv:2602.06702 has it; `alpha`, the exponent of a power law fitted to the
-    eigenvalues (package powerlaw with its defaults, which keep it between 1 and 3; NaN where it
-    finds none); and `eigenvalues`, descending.
+    eigenvalues from `alpha_xmin` on (package powerlaw with its defaults, which choose that start
+    and keep alpha between 1 and 3; NaN where it finds none); and `eigenvalues`, descending.
     """
     return spectrum_summary(getattr(snapshot, split).readout_input)
 
@@ -56,7 +56,8 @@ def weight_spectra(snapshot: Snapshot) -> Summary:
         for matrix, summary in summaries.items()
         for name, value in summary.items()
     }
-    scalars = [name for name in next(iter(summaries.values())) if name != "eigenvalues"]
+    no_mean = ("eigenvalues", "alpha_xmin")
+    scalars = [name for name in next(iter(summaries.values())) if name not in no_mean]
     for name in scalars:
         values[f"mean.{name}"] = float(np.mean([summary[name] for summary in summaries.values()]))
     return values
@@ -79,21 +80,23 @@ def spectrum_summary(x: Float[Tensor, "row column"]) -> Summary:
         "effective_rank": torch.special.entr(share).sum().exp().item(),
         "stable_rank": ((frobenius / eigenvalues[0]) ** 2).item(),
         "stable_rank_paper": (frobenius / eigenvalues[0]).item(),
-        "alpha": _power_law_exponent(eigenvalues.numpy()),
+        **_power_law(eigenvalues.numpy()),
         "eigenvalues": eigenvalues.numpy(),
     }
 
 
-def _power_law_exponent(eigenvalues: np.ndarray) -> float:
+def _power_law(eigenvalues: np.ndarray) -> dict[str, float]:
     import powerlaw
 
+    nothing = {"alpha": float("nan"), "alpha_xmin": float("nan")}
     positive = eigenvalues[eigenvalues > 0]
     if len(positive) < 3:
-        return float("nan")
+        return nothing
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # It warns where a candidate for the smallest value fits badly, and tries the next.
         warnings.simplefilter("ignore")
         try:
-            return float(powerlaw.Fit(positive, verbose=False).power_law.alpha)
+            fit = powerlaw.Fit(positive, verbose=False)
+            return {"alpha": float(fit.power_law.alpha), "alpha_xmin": float(fit.xmin)}
         except ValueError:  # Equal eigenvalues leave it nothing to fit.
-            return float("nan")
+            return nothing

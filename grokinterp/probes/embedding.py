@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from grokinterp.probes.fourier import fourier_basis, frequency_norms
 from grokinterp.snapshot import Snapshot
 
 
@@ -14,8 +18,73 @@ def fourier_concentration(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
     frequencies of the column means, divided by mean((S - column mean)²) + 1e-8. At least 1 means
     periodic; Gaussian weights give nearly 0. `per_frequency`: the column means.
     """
-    w_e = snapshot.model.W_E[: snapshot.task.p].detach().cpu().double().numpy()
-    spectrum = np.abs(np.fft.rfft(w_e, axis=0)).T
+    spectrum = np.abs(np.fft.rfft(_embedding(snapshot).numpy(), axis=0)).T
     columns = spectrum.mean(0)
     within = ((spectrum - columns) ** 2).mean()
     return {"value": float(columns.var() / (within + 1e-8)), "per_frequency": columns}
+
+
+def embedding_spectrum(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
+    """How the embedding's energy is spread over frequencies k = 1..⌊p/2⌋; no constant.
+
+    `norms` [freq]: of the part of W_E[:p] at each frequency, in the orthonormal Fourier basis over
+    tokens. `gini_norms` and `gini_powers` (of their squares): 0 if all frequencies are alike,
+    1 - 1/freq if one has all (a progress measure of arXiv:2301.05217).
+    `inverse_participation_ratio`: Σ q² of the shares q of the powers, the inverse of an effective
+    number of frequencies: 1/freq if all are alike, 1 if one has all. NaN where nothing varies.
+    """
+    norms = frequency_norms(_embedding(snapshot)).numpy()
+    powers = norms**2
+    total = powers.sum()
+    shares = powers / total if total > 0 else np.full_like(powers, np.nan)
+    return {
+        "gini_norms": gini(norms),
+        "gini_powers": gini(powers),
+        "inverse_participation_ratio": float((shares**2).sum()),
+        "norms": norms,
+    }
+
+
+def circularity(snapshot: Snapshot, components: int = 4) -> dict[str, float | np.ndarray]:
+    """How near the embedding's first principal components are to circles (arXiv:2306.17844).
+
+    The mean over the first 4 components v (unit vectors over the p tokens) of
+    max_k 2|Σ_t v_t e^{iω_k t}|²/p: 1 if each is a single wave; noise has about
+    (ln(p/2) + 0.58)/(p/2), 0.08 at p = 113. Circles of equal radius share their components in
+    any rotation, and count as less than 1. `value`, `per_component` [component] and `frequencies`
+    [component], the k of each. A component without variance, such as the third of a single
+    circle, has no direction and is left out; `value` is NaN if none has any.
+    """
+    if components < 1:
+        raise ValueError(f"components must be at least 1; got {components}")
+    w_e = _embedding(snapshot)
+    vectors, variation, _ = torch.linalg.svd(w_e - w_e.mean(0), full_matrices=False)
+    # What the rounding of the model's own weights leaves is no variance.
+    epsilon = torch.finfo(snapshot.model.W_E.dtype).eps
+    varies = variation[:components] > len(w_e) * epsilon * variation[0]
+    waves = (fourier_basis(snapshot.task.p) @ vectors[:, :components][:, varies]).square()[1:]
+    if len(waves) % 2:  # Even p: the last frequency has no sine.
+        waves = torch.cat([waves, torch.zeros_like(waves[:1])])
+    # A frequency's two orthonormal waves hold 2|Σ v e^{iωt}|²/p of a unit vector.
+    share, index = waves.unflatten(0, (-1, 2)).sum(1).max(0)
+    return {
+        "value": share.mean().item(),
+        "per_component": share.numpy(),
+        "frequencies": index.numpy() + 1,
+    }
+
+
+def gini(x: Float[np.ndarray, " n"]) -> float:
+    """Σ(2i - n - 1)x_i / (n Σx) for ascending x.
+
+    >>> gini(np.array([1.0, 1.0, 1.0, 1.0])), gini(np.array([0.0, 0.0, 5.0, 0.0]))
+    (0.0, 0.75)
+    """
+    n = len(x)
+    rank = 2 * np.arange(1, n + 1) - n - 1
+    total = x.sum()
+    return float((rank * np.sort(x)).sum() / (n * total)) if total > 0 else float("nan")
+
+
+def _embedding(snapshot: Snapshot) -> Float[Tensor, "p d_model"]:
+    return snapshot.model.W_E[: snapshot.task.p].detach().cpu().double()

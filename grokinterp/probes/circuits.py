@@ -1,0 +1,55 @@
+"""The effective circuits of one layer on Z_p: which tokens a head looks at, what it writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grokinterp.probes.fourier import require_grid
+from grokinterp.snapshot import Snapshot
+
+
+def qk_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
+    """The score that the last query `=` gives each token at each position, per head.
+
+    `scores` [head, 2, p], for tokens 0..p-1 at positions 0 and 1, and `equals` [head], for `=`
+    itself: `hook_attn_scores` of every input, exactly, because queries and keys of the first
+    layer depend on the token and its position alone. `spread`: the mean over heads and the two
+    positions of the scores' std over tokens (population).
+    """
+    snapshot.require("qk_table", one_layer=True)
+    scores = snapshot.grid.cache["blocks.0.attn.hook_attn_scores"][:, :, -1]
+    table = torch.stack([scores[row, :, i] for i, row in enumerate(_rows(snapshot, "qk_table"))])
+    found = table.permute(2, 0, 1).cpu().double()
+    return {
+        "scores": found.numpy(),
+        "equals": scores[0, :, 2].cpu().double().numpy(),
+        "spread": found.std(-1, correction=0).mean().item(),
+    }
+
+
+def ov_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
+    """What a head adds to the logits where it looks at a token: α · v W_O W_U.
+
+    `logits` [head, 2, p, d_vocab] for each token at positions 0 and 1, skipping the MLP. A norm
+    behind the attention (post, peri, a final norm) is left out: this is the linear part. `norm`:
+    the mean over heads, positions and tokens of the row's norm.
+    """
+    snapshot.require("ov_table", one_layer=True)
+    model = snapshot.model
+    values = snapshot.grid.cache["blocks.0.attn.hook_v"]
+    v = torch.stack([values[row, i] for i, row in enumerate(_rows(snapshot, "ov_table"))])
+    scale = getattr(model.unembed, "readout_scale", 1.0)
+    written = torch.einsum("ithd,hdm->hitm", v, model.blocks[0].attn.W_O)
+    logits: Float[Tensor, "head pos p d_vocab"] = scale * (written @ model.W_U)
+    found = logits.detach().cpu().double()
+    return {"logits": found.numpy(), "norm": found.norm(dim=-1).mean().item()}
+
+
+def _rows(snapshot: Snapshot, probe: str) -> tuple[Tensor, Tensor]:
+    """Rows of the grid that hold each token at position 0, and at position 1."""
+    require_grid(snapshot, probe)
+    token = torch.arange(snapshot.task.p)
+    return token * snapshot.task.p, token

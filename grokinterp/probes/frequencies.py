@@ -1,0 +1,112 @@
+"""Which frequencies the model uses, and which neuron serves which."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grokinterp.probes.fourier import fourier_basis, frequency_norms, require_grid
+from grokinterp.snapshot import Snapshot
+
+Rule = Literal["neuron_logit", "embedding_quarter_max", "neuron_argmax"]
+At = Literal["final", "self"]
+
+KEY_SHARE = 0.25
+CLUSTERED = 0.85
+
+
+def key_frequencies(
+    snapshot: Snapshot, rule: Rule = "neuron_logit", layer: int = 0
+) -> dict[str, float | np.ndarray]:
+    """The frequencies k that the model's addition is made of.
+
+    `neuron_logit`: those whose norm in W_out W_U, over the class axis, is at least a quarter of
+    the largest (arXiv:2301.05217). `embedding_quarter_max`: those whose norm in the embedding is
+    more than a quarter of the largest. `neuron_argmax`: those that some clustered neuron serves
+    (see neuron_frequencies). `frequencies` [key], ascending, `count`, and `criterion` [freq]:
+    the norms, or how many clustered neurons serve each.
+    """
+    if rule == "embedding_quarter_max":
+        w_e = snapshot.model.W_E[: snapshot.task.p].detach()
+        criterion = frequency_norms(w_e)
+        chosen = criterion > KEY_SHARE * criterion.max()
+    elif rule == "neuron_logit":
+        model = snapshot.model
+        w_l = (model.blocks[layer].mlp.W_out @ model.W_U).detach()[:, : snapshot.task.p]
+        criterion = frequency_norms(w_l.T)
+        chosen = criterion >= KEY_SHARE * criterion.max()
+    elif rule == "neuron_argmax":
+        sizes = neuron_frequencies(snapshot, layer)["sizes"]
+        criterion = torch.from_numpy(np.asarray(sizes))
+        chosen = criterion > 0
+    else:
+        raise ValueError(f"unknown rule {rule!r}; choose one of {', '.join(get_args(Rule))}")
+    frequencies = chosen.nonzero().flatten().numpy() + 1
+    return {
+        "frequencies": frequencies,
+        "count": float(len(frequencies)),
+        "criterion": criterion.numpy(),
+    }
+
+
+def keys(snapshot: Snapshot, rule: Rule, at: At = "final") -> tuple[int, ...]:
+    """The key frequencies of the training's end, by which a whole trajectory is measured.
+
+    `at="self"`, or a snapshot that knows no other checkpoint: of the snapshot itself.
+    ValueError if there are none.
+    """
+    source = snapshot.other("final") if at == "final" and snapshot.has_others else snapshot
+    found = np.asarray(source.once(key_frequencies, rule)["frequencies"])
+    if not len(found):
+        raise ValueError(
+            f"the model has no key frequency by the rule {rule}; choose another rule, of "
+            f"{', '.join(get_args(Rule))}"
+        )
+    return tuple(found.tolist())
+
+
+def neuron_frequencies(snapshot: Snapshot, layer: int = 0) -> dict[str, float | np.ndarray]:
+    """How much of each neuron's variation over the inputs is at one frequency.
+
+    Of `mlp.hook_post` at the last position over the p × p grid, mean-centred, in the 2-D Fourier
+    basis: `fve` [d_mlp, freq], the energy in {1, cos ω_k, sin ω_k}² (of a and of b) less the
+    constant, over all of it, 0 to 1; `cluster` [d_mlp], the k of a neuron's largest, 0 for one
+    that never varies; `clustered`, the share of the neurons whose largest is above 0.85;
+    `mean_fve`, the mean of the largest; `sizes` [freq], the clustered neurons of each frequency.
+    """
+    require_grid(snapshot, "neuron_frequencies")
+    p = snapshot.task.p
+    post = snapshot.grid.cache[f"blocks.{layer}.mlp.hook_post"][:, -1]
+    fve = frequency_shares(post.view(p, p, -1))
+    best, index = fve.max(1)
+    clustered = best > CLUSTERED
+    sizes = torch.bincount(index[clustered], minlength=fve.shape[1])
+    return {
+        "fve": fve.numpy(),
+        "cluster": torch.where(best > 0, index + 1, 0).numpy(),
+        "clustered": clustered.double().mean().item(),
+        "mean_fve": best.mean().item(),
+        "sizes": sizes.numpy(),
+    }
+
+
+def frequency_shares(grid: Float[Tensor, "p p neuron"]) -> Float[Tensor, "neuron freq"]:
+    """The same share of any functions of (a, b); 0 for one that is constant."""
+    p = len(grid)
+    basis = fourier_basis(p)
+    grid = grid.cpu().double()
+    over_a = (basis @ grid.flatten(1)).view(p, p, -1)
+    energy = torch.einsum("jb,ibn->ijn", basis, over_a).square()
+    energy[0, 0] = 0
+    total = energy.sum((0, 1))
+    blocks = []
+    for k in range(1, p // 2 + 1):
+        rows = [0, *(row for row in (2 * k - 1, 2 * k) if row < p)]
+        blocks.append(energy[rows][:, rows].sum((0, 1)))
+    # A constant's energy is what rounding leaves.
+    varies = total > 1e-20 * grid.square().sum((0, 1))
+    return torch.where(varies, torch.stack(blocks) / total, 0).T

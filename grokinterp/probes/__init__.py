@@ -16,6 +16,7 @@ from grokinterp.probes.hessian import hessian
 from grokinterp.probes.linear_probe import linear_probe
 from grokinterp.probes.llc import llc
 from grokinterp.probes.norm_readout import norm_readout
+from grokinterp.probes.ntk import ntk
 from grokinterp.probes.optimisation import logit_scale, norms, softmax_collapse
 from grokinterp.probes.progress import excluded_loss, logit_formula, restricted_loss
 from grokinterp.probes.shortcut import shortcut
@@ -44,6 +45,7 @@ PROBES: dict[str, Callable[..., Values]] = {
     "neuron_frequencies": neuron_frequencies,
     "norm_readout": norm_readout,
     "norms": norms,
+    "ntk": ntk,
     "ov_table": ov_table,
     "qk_table": qk_table,
     "representation_drift": representation_drift,

@@ -24,11 +24,9 @@ def norms(snapshot: Snapshot) -> Values:
     weights = _weights(snapshot)
     values: Values = {name: weight.norm().item() for name, weight in weights.items()}
     values["total"] = _total(weights)
-    try:
-        initial = snapshot.other("initial")
-    except ValueError:  # It is not from a run.
+    if not snapshot.has_others:  # It is not from a run.
         return values
-    start = _weights(initial)
+    start = _weights(snapshot.other("initial"))
     moved = {name: weight - start[name] for name, weight in weights.items()}
     values["distance_from_initial"] = _total(moved)
     return values

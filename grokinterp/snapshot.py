@@ -62,6 +62,21 @@ class Inputs:
                 residual = self._model.ln_final(residual)
         return residual[:, 0]
 
+    def rerun_last_mlp(self) -> Float[Tensor, "batch d_vocab"]:
+        """Logits at the last position, run anew from the last block's MLP on.
+
+        For hooks that are attached from there on: what comes before is as in the shared pass,
+        which must have been made without them.
+        """
+        model, block = self._model, self._model.blocks[-1]
+        with torch.no_grad():
+            if not hasattr(block, "finish"):  # A plain block runs as a whole only.
+                return cast(Tensor, model(self.tokens))[:, -1]
+            residual = block.finish(self.cache["resid_mid", -1][:, -1:])
+            if model.cfg.normalization_type is not None:
+                residual = model.ln_final(residual)
+            return model.unembed(residual)[:, -1]
+
     @cached_property
     def gradients(self) -> dict[str, Tensor]:
         """Of the mean cross-entropy, by parameter name; zero where a parameter has no effect."""

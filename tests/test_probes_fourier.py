@@ -48,8 +48,17 @@ def test_the_planted_clock_is_one():
 
 
 def test_a_planted_clock_concentrates():
-    found = PROBES["fourier_concentration"](planted())
-    assert found["value"] > 3 * PROBES["fourier_concentration"](random_snapshot())["value"]
+    shot = random_snapshot(p=31)
+    assert PROBES["fourier_concentration"](shot)["value"] < 0.2
+    # Every dimension holds each key's wave with one amplitude, so nothing varies within.
+    phases = torch.arange(32).double()
+    with torch.no_grad():
+        shot.model.embed.W_E[:31] = sum(
+            torch.cos(2 * math.pi * k * torch.arange(31).double()[:, None] / 31 + k * phases)
+            for k in KEYS
+        )
+    assert PROBES["fourier_concentration"](shot)["value"] > 1e3
+    assert PROBES["fourier_concentration"](planted())["value"] > 1
 
 
 def test_the_spectrum_of_a_planted_clock_is_at_its_keys():
@@ -226,7 +235,14 @@ def test_a_task_that_a_probe_is_not_about_is_a_sentence(probe, task, sentence):
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("probe", "option"),
-    [("key_frequencies", "rule"), ("restricted_loss", "level"), ("excluded_loss", "level")],
+    [
+        ("key_frequencies", "rule"),
+        ("restricted_loss", "level"),
+        ("excluded_loss", "level"),
+        ("restricted_loss", "split"),
+        ("excluded_loss", "split"),
+        ("logit_formula", "at"),
+    ],
 )
 def test_an_unknown_option_is_a_sentence(probe, option):
     with pytest.raises(ValueError, match=f"unknown {option} 'x'; choose one of"):
@@ -234,5 +250,10 @@ def test_an_unknown_option_is_a_sentence(probe, option):
 
 
 def test_a_model_without_keys_says_so():
+    shot = planted()
+    with torch.no_grad():
+        shot.model.blocks[0].mlp.W_out.zero_()
+    with pytest.raises(ValueError, match="no key frequency by the rule neuron_logit"):
+        PROBES["logit_formula"](shot)
     with pytest.raises(ValueError, match="no key frequency by the rule neuron_argmax"):
         PROBES["logit_formula"](random_snapshot(), rule="neuron_argmax")

@@ -38,7 +38,7 @@ def key_frequencies(
         model = snapshot.model
         w_l = (model.blocks[layer].mlp.W_out @ model.W_U).detach()[:, : snapshot.task.p]
         criterion = frequency_norms(w_l.T)
-        chosen = criterion >= KEY_SHARE * criterion.max()
+        chosen = (criterion >= KEY_SHARE * criterion.max()) & (criterion > 0)
     elif rule == "neuron_argmax":
         sizes = neuron_frequencies(snapshot, layer)["sizes"]
         criterion = torch.from_numpy(np.asarray(sizes))
@@ -59,6 +59,8 @@ def keys(snapshot: Snapshot, rule: Rule, at: At = "final") -> tuple[int, ...]:
     `at="self"`, or a snapshot that knows no other checkpoint: of the snapshot itself.
     ValueError if there are none.
     """
+    if at not in get_args(At):
+        raise ValueError(f"unknown at {at!r}; choose one of {', '.join(get_args(At))}")
     source = snapshot.other("final") if at == "final" and snapshot.has_others else snapshot
     found = np.asarray(source.once(key_frequencies, rule)["frequencies"])
     if not len(found):

@@ -8,7 +8,7 @@ the p classes, in float64, in nats. The keys are those of the training's end unl
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -141,14 +141,14 @@ def _rerun(snapshot: Snapshot, post: Float[Tensor, "pair d_mlp"]) -> Float[Tenso
     def replace(x: Tensor, hook: object) -> Tensor:
         return torch.cat([x[:, :-1], post[:, None].to(x)], dim=1)
 
-    with torch.no_grad():
-        logits = snapshot.model.run_with_hooks(
-            snapshot.grid.tokens, fwd_hooks=[("blocks.0.mlp.hook_post", replace)]
-        )
-    return logits[:, -1, : snapshot.task.p].cpu().double()
+    with snapshot.model.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", replace)]):
+        logits = snapshot.grid.rerun_last_mlp()
+    return logits[:, : snapshot.task.p].cpu().double()
 
 
 def _loss(snapshot: Snapshot, logits: Float[Tensor, "pair p"], split: Split) -> float:
+    if split not in get_args(Split):
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}")
     inputs: Inputs = getattr(snapshot, split)
     a, b = inputs.tokens[:, 0].cpu(), inputs.tokens[:, 1].cpu()
     return F.cross_entropy(logits[a * snapshot.task.p + b], inputs.labels.cpu()).item()

@@ -50,14 +50,10 @@ def shortcut(
         intact = F.cross_entropy(inputs.logits.double(), inputs.labels).item()
         with torch.no_grad(), applied(snapshot.model, interventions) as ablated:
             if convention == "isolated" and pathway == "mlp" and ablated.cfg.n_layers == 1:
-                # All before the MLP is intact, and only the last position is read out.
-                residual = ablated.blocks[0].finish(inputs.cache["resid_mid", 0][:, -1:])
-                if ablated.cfg.normalization_type is not None:
-                    residual = ablated.ln_final(residual)
-                logits = ablated.unembed(residual)
+                logits = inputs.rerun_last_mlp()
             else:
-                logits = ablated(inputs.tokens)
-        logits = logits[:, -1].double()
+                logits = ablated(inputs.tokens)[:, -1]
+        logits = logits.double()
         loss = F.cross_entropy(logits, inputs.labels).item()
         values[f"{side}_loss"] = loss
         values[f"{side}_accuracy"] = (logits.argmax(-1) == inputs.labels).double().mean().item()

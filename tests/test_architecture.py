@@ -18,10 +18,11 @@ ROWS = [
     {"engine"},
     {"files", "grokking", "snapshot"},
     {"probes", "records"},
-    {"measure", "runs"},
+    {"ablation", "circuits", "measure", "runs"},
     {"leads", "lock", "progress", "listing", "report"},
     {"probing", "training"},
     {"experiments"},
+    {"pretrained"},
     {"cli"},
 ]
 ROW = {place: row for row, places in enumerate(ROWS) for place in places}

@@ -1,0 +1,42 @@
+"""Attention of every head for one input, drawn by CircuitsVis."""
+
+from __future__ import annotations
+
+import torch
+
+from grokinterp.circuits.picture import Frame, Picture, pack
+from grokinterp.snapshot import Snapshot
+
+
+def attention_heads(snapshot: Snapshot, a: int, b: int) -> Picture:
+    """The attention pattern of every head over the tokens [a, b, =], by CircuitsVis.
+
+    Rows of a pattern are queries, which attend, and columns are keys. No triangle is greyed out:
+    this attention looks both ways.
+    """
+    pairs = snapshot.task.pairs()
+    for name, token in (("a", a), ("b", b)):
+        if not 0 <= token < snapshot.task.p:
+            raise ValueError(f"{name} must be a token from 0 to {snapshot.task.p - 1}; got {token}")
+    if (a, b) not in pairs:
+        raise ValueError(f"{snapshot.task} has no input ({a}, {b}); choose another b")
+    row = pairs.index((a, b))
+    layers = range(snapshot.model.cfg.n_layers)
+    patterns = torch.cat([snapshot.grid.cache["pattern", layer][row] for layer in layers])
+    heads = range(snapshot.model.cfg.n_heads)
+    data = {
+        "heads": [
+            f"Layer {layer}, head {head}" if len(layers) > 1 else f"Head {head}"
+            for layer in layers
+            for head in heads
+        ],
+        "tokens": [f"a={a}", f"b={b}", "="],
+        "pattern": pack(patterns),
+    }
+    return Picture(
+        "attention",
+        f"Attention of each head on {a}, {b}, =",
+        "From the destination token (row) to the source token (column); each row sums to 1. The "
+        "answer is read at “=”, so its row is the one that matters.",
+        (Frame(snapshot.epoch, data),),
+    )

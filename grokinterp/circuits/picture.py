@@ -1,0 +1,80 @@
+"""A picture that JupyterLab shows and that saves as one HTML file, without the network."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from grokinterp.circuits.document import document, figure
+
+Kind = Literal["attention", "heatmaps", "circles", "bars"]
+
+
+class Shown:
+    """What has an `html` page: JupyterLab displays it, and `save` writes it."""
+
+    @property
+    def html(self) -> str:
+        """The page: it holds its data, scripts and styles, and loads nothing."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> Path:
+        """Write one HTML file that any browser opens, with or without a network."""
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise ValueError(f"the folder {path.parent} must exist; make it, then save {path.name}")
+        path.write_text(self.html, encoding="utf-8")
+        return path
+
+    def _repr_html_(self) -> str:
+        # A frame keeps the page's styles and names apart from the notebook's; its text shows only
+        # where JupyterLab removes the frame, which it does in a notebook that is not trusted.
+        return (
+            f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: 30rem; border: 0">'
+            "Run this cell, or trust this notebook, to see the picture.</iframe>"
+        )
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is drawn of one checkpoint."""
+
+    epoch: int | None
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, repr=False)
+class Picture(Shown):
+    """One picture: of a checkpoint, or of several with a slider between them."""
+
+    kind: Kind
+    title: str
+    caption: str
+    frames: tuple[Frame, ...]
+
+    @property
+    def html(self) -> str:
+        return document(self.title, figure(self), [self])
+
+    def __repr__(self) -> str:
+        epochs = [frame.epoch for frame in self.frames if frame.epoch is not None]
+        return f"Picture({self.title!r}" + (f", epochs={epochs})" if epochs else ")")
+
+
+def pack(values: np.ndarray | Tensor) -> dict[str, Any]:
+    """An array as little-endian float32 in base64, a fifth of its size as JSON text."""
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    content = np.ascontiguousarray(array, dtype="<f4").tobytes()
+    return {"shape": list(array.shape), "float32": base64.b64encode(content).decode()}
+
+
+def unpack(packed: dict[str, Any]) -> np.ndarray:
+    """The array that `pack` was given, as float32."""
+    content = base64.b64decode(packed["float32"])
+    return np.frombuffer(content, dtype="<f4").reshape(packed["shape"])

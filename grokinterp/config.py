@@ -225,6 +225,7 @@ class TrainConfig:
                 raise ValueError(
                     f"interventions must hold objects of grokinterp.hooks; got {item!r}"
                 )
+            item.to_dict()  # Refuses one that holds another model's activations.
         object.__setattr__(self, "interventions", interventions)
 
     @property

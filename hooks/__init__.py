@@ -1,10 +1,54 @@
 """Interventions on a HookedTransformer: small frozen objects that compose.
 
-with grokinterp.hooks.applied(model, [UnitNorm("mlp")]):
+with grokinterp.hooks.applied(model, [UnitNorm("mlp"), AblateHead(2, kind="mean")]):
     logits = model(tokens)
+
+model.run_with_hooks(tokens, fwd_hooks=UnitNorm("mlp").hooks(model))
+TrainConfig(interventions=(RemoveNorm("mlp", from_epoch=500),))
+parse_intervention("AblateNeurons:neurons=(1,2,3),kind=mean")
 """
 
-from grokinterp.hooks.intervention import INTERVENTIONS, Intervention, applied
-from grokinterp.hooks.ln import RemoveNorm, ShuffleNorm, UnitNorm
+from grokinterp.hooks.attention import AblateHead, FrozenPattern, Temperature, UniformAttention
+from grokinterp.hooks.fourier import FilterEmbedding, FilterFrequencies
+from grokinterp.hooks.intervention import (
+    INTERVENTIONS,
+    Intervention,
+    applied,
+    intervention_from_dict,
+    parse_intervention,
+)
+from grokinterp.hooks.ln import (
+    CenterOnly,
+    DropGainAndBias,
+    InsertNorm,
+    RemoveNorm,
+    ShuffleNorm,
+    UnitNorm,
+)
+from grokinterp.hooks.neurons import AblateNeurons
+from grokinterp.hooks.patch import Patch, patching_table
+from grokinterp.hooks.scale import FreezeScale
 
-__all__ = ["INTERVENTIONS", "Intervention", "RemoveNorm", "ShuffleNorm", "UnitNorm", "applied"]
+__all__ = [
+    "INTERVENTIONS",
+    "AblateHead",
+    "AblateNeurons",
+    "CenterOnly",
+    "DropGainAndBias",
+    "FilterEmbedding",
+    "FilterFrequencies",
+    "FreezeScale",
+    "FrozenPattern",
+    "InsertNorm",
+    "Intervention",
+    "Patch",
+    "RemoveNorm",
+    "ShuffleNorm",
+    "Temperature",
+    "UniformAttention",
+    "UnitNorm",
+    "applied",
+    "intervention_from_dict",
+    "parse_intervention",
+    "patching_table",
+]

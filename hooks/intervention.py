@@ -1,12 +1,20 @@
-"""What an intervention is, and how interventions are attached to a model and removed."""
+"""What an intervention is, how interventions are attached to a model and removed, and their text.
+
+`parse_intervention("AblateNeurons:neurons=(1,2,3),kind=mean")` reads the command line's form.
+"""
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
+
+from grokinterp.hooks.checks import check_hook
+from grokinterp.hooks.held import Held
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,9 +30,12 @@ INTERVENTIONS: dict[str, type[Intervention]] = {}
 class Intervention:
     """A change to the forward pass, as data: it enters a run's identity and is stored as JSON.
 
-    A subclass gives `hooks(model)`: TransformerLens (hook name, function) pairs. The span
-    matters in training only: it acts on the updates of epochs from_epoch to until_epoch,
-    both included.
+    A subclass gives `hooks(model)`: TransformerLens (hook name, function) pairs, or a ValueError
+    where the model lacks what it acts on. The span matters in training only: it acts on the
+    updates of epochs from_epoch to until_epoch, both included.
+
+    One that holds an activation (a Patch, another model's pattern or scale) works everywhere
+    but in a TrainConfig: it has no plain data to be stored by.
     """
 
     from_epoch: int = 1
@@ -36,8 +47,11 @@ class Intervention:
             INTERVENTIONS[cls.__name__] = cls
 
     def __post_init__(self) -> None:
-        if self.from_epoch < 1 or (
-            self.until_epoch is not None and self.until_epoch < self.from_epoch
+        first, last = self.from_epoch, self.until_epoch
+        if (
+            type(first) is not int
+            or first < 1
+            or (last is not None and (type(last) is not int or last < first))
         ):
             raise ValueError(
                 "an intervention's span needs 1 <= from_epoch <= until_epoch; got "
@@ -48,13 +62,29 @@ class Intervention:
         """TransformerLens (hook name, function) pairs for this model."""
         raise TypeError(f"{type(self).__name__} must define hooks(model)")
 
+    def control(self, model: HookedTransformer, seed: int = 0) -> Intervention | None:
+        """The same intervention on as many others of the same kind, drawn at random by the seed.
+
+        None where nothing was chosen among several, so that no control has the same size: all
+        heads, a whole pathway. ValueError where too few others are left.
+        """
+        return None
+
     def active(self, epoch: int) -> bool:
         """Whether it acts on this epoch's update."""
         return self.from_epoch <= epoch and (self.until_epoch is None or epoch <= self.until_epoch)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data; `intervention_from_dict` takes it back."""
-        return {"name": type(self).__name__, **asdict(self)}
+        data = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in data.items():
+            if isinstance(value, Held):
+                raise ValueError(
+                    f"{type(self).__name__} holds a tensor ({name}), so it is for analysis, with "
+                    "hooks.applied; what a run trains under must be numbers and names, such as "
+                    "FreezeScale(to='mean'), FrozenPattern(values='mean') or values in tuples"
+                )
+        return {"name": type(self).__name__, **data}
 
 
 def intervention_from_dict(data: Mapping[str, Any]) -> Intervention:
@@ -65,16 +95,91 @@ def intervention_from_dict(data: Mapping[str, Any]) -> Intervention:
         raise ValueError(
             f"unknown intervention {name!r}; choose one of {', '.join(sorted(INTERVENTIONS))}"
         )
-    return INTERVENTIONS[name](**arguments)
+    return _construct(INTERVENTIONS[name], arguments)
+
+
+def parse_intervention(text: str) -> Intervention:
+    """The intervention of its text: a name, then arguments by position or by name.
+
+    The name's case and underscores do not matter: `UnitNorm:pathway=mlp`, `unit_norm:mlp`,
+    `AblateNeurons:neurons=(1,2,3),kind=mean`, `RemoveNorm:mlp,from_epoch=500`. ValueError says
+    which interventions there are, or which arguments this one takes.
+    """
+    name, _, rest = text.partition(":")
+    classes = {_plain(known): cls for known, cls in INTERVENTIONS.items()}
+    cls = classes.get(_plain(name))
+    if cls is None:
+        close = [classes[key].__name__ for key in get_close_matches(_plain(name), classes)]
+        hint = f"close ones: {', '.join(close)}; all: " if close else "choose one of "
+        raise ValueError(
+            f"unknown intervention {name.strip()!r}; {hint}{', '.join(sorted(INTERVENTIONS))}"
+        )
+    positional = [field.name for field in fields(cls) if not field.kw_only]
+    arguments: dict[str, Any] = {}
+    for position, part in enumerate(_split(rest)):
+        key, equals, value = part.partition("=")
+        if not equals:
+            if len(arguments) != position or position >= len(positional):
+                raise ValueError(f"{_takes(cls)}; cannot place {part.strip()!r} of {text!r}")
+            key, value = positional[position], part
+        if key.strip() in arguments:
+            raise ValueError(f"{_takes(cls)}; {key.strip()} is given twice in {text!r}")
+        arguments[key.strip()] = _value(value.strip())
+    return _construct(cls, arguments)
+
+
+def _construct(cls: type[Intervention], arguments: Mapping[str, Any]) -> Intervention:
+    known = {field.name for field in fields(cls)}
+    unknown = [key for key in arguments if key not in known]
+    missing = [
+        field.name
+        for field in fields(cls)
+        if field.name not in arguments
+        and field.default is MISSING
+        and field.default_factory is MISSING
+    ]
+    if unknown or missing:
+        said = f"unknown: {', '.join(unknown)}" if unknown else f"missing: {', '.join(missing)}"
+        raise ValueError(f"{_takes(cls)}; {said}")
+    return cls(**arguments)
+
+
+def _takes(cls: type[Intervention]) -> str:
+    own_first = sorted(fields(cls), key=lambda field: field.kw_only is True)
+    return f"{cls.__name__} takes {', '.join(field.name for field in own_first)}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
+def _split(text: str) -> list[str]:
+    """The parts between the commas that no bracket holds."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part for part in parts if part.strip()]
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def collect_hooks(model: HookedTransformer, interventions: Sequence[Intervention]) -> list[Hook]:
     """The hooks of all of them, in order; ValueError names a hook that the model has not."""
     hooks = [hook for intervention in interventions for hook in intervention.hooks(model)]
     for name, _ in hooks:
-        if name not in model.hook_dict:
-            close = get_close_matches(name, model.hook_dict, n=3) or list(model.hook_dict)[:3]
-            raise ValueError(f"the model has no hook {name!r}; close ones: {', '.join(close)}")
+        check_hook(model, name)
     return hooks
 
 

@@ -1,90 +1,55 @@
-"""Interventions on the norms in front of the q, k, v and mlp weights.
+"""Interventions on the norms in front of the q, k, v, mlp and readout (`final`) weights.
 
-Each acts on the one hook point that holds the tensor which the pathway's weights multiply.
+Each acts on the one hook point that holds the tensor x which the pathway's weights multiply.
+UnitNorm, ShuffleNorm and InsertNorm make the new x out of x, so they build on what came before
+them in the list. RemoveNorm, CenterOnly, FreezeScale and DropGainAndBias make it out of the
+residual stream, so the last of them holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from grokinterp.hooks.intervention import Hook, Intervention
+from grokinterp.hooks.checks import check_one_of, integer
+from grokinterp.hooks.pathway import (
+    INPUT_HOOKS,
+    RESIDUAL_HOOKS,
+    _OfInput,
+    _OfResidual,
+    centred,
+    own_scale,
+    require_norm,
+)
+from grokinterp.hooks.replace import donors
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformer_lens import HookedTransformer
 
-INPUT_HOOKS = {
-    "q": "blocks.{layer}.attn.hook_q_in",
-    "k": "blocks.{layer}.attn.hook_k_in",
-    "v": "blocks.{layer}.attn.hook_v_in",
-    "mlp": "blocks.{layer}.mlp.hook_in",
-}
-RESIDUAL_HOOKS = {
-    "q": "blocks.{layer}.hook_resid_pre",
-    "k": "blocks.{layer}.hook_resid_pre",
-    "v": "blocks.{layer}.hook_resid_pre",
-    "mlp": "blocks.{layer}.hook_resid_mid",
-}
+__all__ = [
+    "INPUT_HOOKS",
+    "RESIDUAL_HOOKS",
+    "CenterOnly",
+    "DropGainAndBias",
+    "InsertNorm",
+    "RemoveNorm",
+    "ShuffleNorm",
+    "UnitNorm",
+]
 
 
 @dataclass(frozen=True)
-class _PathwayIntervention(Intervention):
-    """One that acts on the input of a pathway, in every layer."""
-
-    pathway: str
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.pathway not in INPUT_HOOKS:
-            raise ValueError(
-                f"unknown pathway {self.pathway!r}; choose one of {', '.join(INPUT_HOOKS)}"
-            )
-
-
-@dataclass(frozen=True)
-class UnitNorm(_PathwayIntervention):
+class UnitNorm(_OfInput):
     """Replace the pathway's input x by x/‖x‖: its direction stays, its norm is gone."""
 
-    def hooks(self, model: HookedTransformer) -> list[Hook]:
-        def unit_norm(x: Tensor, hook: Any) -> Tensor:
-            return x / x.norm(dim=-1, keepdim=True)
-
-        name = INPUT_HOOKS[self.pathway]
-        return [(name.format(layer=layer), unit_norm) for layer in range(model.cfg.n_layers)]
+    def _changed(self, x: Tensor) -> Tensor:
+        return x / x.norm(dim=-1, keepdim=True)
 
 
 @dataclass(frozen=True)
-class RemoveNorm(_PathwayIntervention):
-    """Let the pathway read the residual stream itself, as if its norm were not there.
-
-    Where the pathway has no norm it reads the residual stream already, and nothing changes.
-    """
-
-    def hooks(self, model: HookedTransformer) -> list[Hook]:
-        return [hook for layer in range(model.cfg.n_layers) for hook in self._bypass(layer)]
-
-    def _bypass(self, layer: int) -> list[Hook]:
-        seen: dict[str, Tensor] = {}
-
-        def remember(x: Tensor, hook: Any) -> None:
-            seen["residual"] = x
-
-        def bypass(x: Tensor, hook: Any) -> Tensor:
-            residual = seen.pop("residual")
-            # TransformerLens's split inputs have a head axis, which the residual stream has not.
-            return residual.unsqueeze(-2).expand_as(x) if x.ndim > residual.ndim else residual
-
-        residual: Callable[..., Tensor | None] = remember
-        return [
-            (RESIDUAL_HOOKS[self.pathway].format(layer=layer), residual),
-            (INPUT_HOOKS[self.pathway].format(layer=layer), bypass),
-        ]
-
-
-@dataclass(frozen=True)
-class ShuffleNorm(_PathwayIntervention):
+class ShuffleNorm(_OfInput):
     """Keep the direction of the pathway's input and give it the norm of another example's.
 
     Norms move between examples at the same position, by a permutation without fixed points, so
@@ -93,16 +58,69 @@ class ShuffleNorm(_PathwayIntervention):
 
     seed: int = 0
 
-    def hooks(self, model: HookedTransformer) -> list[Hook]:
-        import torch
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "seed", integer("seed", self.seed))
 
-        def shuffle_norm(x: Tensor, hook: Any) -> Tensor:
-            norm = x.norm(dim=-1, keepdim=True)
-            generator = torch.Generator().manual_seed(self.seed)
-            order = torch.randperm(len(x), generator=generator).to(x.device)
-            donors = torch.empty_like(order)
-            donors[order] = order.roll(1)  # Each takes the next one's along a random cycle.
-            return x / norm * norm[donors]
+    def _changed(self, x: Tensor) -> Tensor:
+        norm = x.norm(dim=-1, keepdim=True)
+        return x / norm * norm[donors(len(x), self.seed, x.device)]
 
-        name = INPUT_HOOKS[self.pathway]
-        return [(name.format(layer=layer), shuffle_norm) for layer in range(model.cfg.n_layers)]
+
+@dataclass(frozen=True)
+class InsertNorm(_OfInput):
+    """Normalise the pathway's input, without gain and bias, after any norm that is there.
+
+    `layer`: (x − mean x)/√(mean (x − mean x)²); `rms`: x/√(mean x²); means over d_model. There
+    is no eps, as in the norms of a block.
+    """
+
+    norm: Literal["layer", "rms"] = "layer"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_of("norm", self.norm, ["layer", "rms"])
+
+    def _changed(self, x: Tensor) -> Tensor:
+        if self.norm == "layer":
+            x = x - x.mean(-1, keepdim=True)
+        return x / x.square().mean(-1, keepdim=True).sqrt()
+
+
+@dataclass(frozen=True)
+class RemoveNorm(_OfResidual):
+    """Let the pathway read the residual stream itself, as if its norm were not there.
+
+    Where the pathway has no norm it reads the residual stream already, and nothing changes.
+    """
+
+    def _rebuilder(self, model: HookedTransformer, layer: int) -> Callable[[Tensor], Tensor]:
+        return lambda residual: residual
+
+
+@dataclass(frozen=True)
+class CenterOnly(_OfResidual):
+    """Let the pathway read the residual stream less its mean over d_model, unscaled.
+
+    Where the pathway has a norm, this takes its place; where it has none, this centres.
+    """
+
+    def _rebuilder(self, model: HookedTransformer, layer: int) -> Callable[[Tensor], Tensor]:
+        return lambda residual: residual - residual.mean(-1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class DropGainAndBias(_OfResidual):
+    """Let the pathway read its norm's output before the gain and bias: gain 1, bias 0.
+
+    ValueError where the pathway has no norm.
+    """
+
+    def _rebuilder(self, model: HookedTransformer, layer: int) -> Callable[[Tensor], Tensor]:
+        norm = require_norm(model, self.pathway, layer, type(self).__name__)
+
+        def normalised(residual: Tensor) -> Tensor:
+            x = centred(residual, norm)
+            return x / own_scale(x, norm)
+
+        return normalised

@@ -8,6 +8,7 @@ import pytest
 MODULES = (
     "config",
     "grokking",
+    "hooks.axes",
     "measure",
     "placement",
     "probes.algorithm",

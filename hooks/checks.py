@@ -1,0 +1,108 @@
+"""Checks of an intervention's arguments, and of whether they fit a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from numbers import Real
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformer_lens import HookedTransformer
+
+    Indices = tuple[int, ...]
+else:
+    # A field holds a tuple; what it is made from may be any integers: JSON's list, an array, one.
+    Indices = Any
+
+
+def check_one_of(name: str, value: object, choices: Sequence[str]) -> None:
+    """ValueError names the choices."""
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}")
+
+
+def check_text(name: str, value: object) -> None:
+    """ValueError for what is not a string, such as a hook's name."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a name, as in 'blocks.0.mlp.hook_post'; got {value!r}")
+
+
+def integer(name: str, value: Any, least: int = 0) -> int:
+    """A Python int of at least `least`."""
+    try:
+        number = None if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}")
+    return number
+
+
+def indices(name: str, value: Any, least: int = 0) -> tuple[int, ...]:
+    """Distinct integers of at least `least`, ascending, so that equal sets are equal data."""
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be integers, as in (1, 2, 3); got {value!r}")
+    try:
+        values = [*value] if hasattr(value, "__iter__") else [value]
+    except TypeError:  # A 0-d array has __iter__ and cannot be iterated.
+        values = [value]
+    numbers = [integer(f"each of {name}", each, least) for each in values]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"{name} must not repeat; got {value!r}")
+    return tuple(sorted(numbers))
+
+
+def positive(name: str, value: Any) -> float:
+    """A finite Python float above 0."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
+    return number
+
+
+def nested_floats(name: str, value: Any) -> Any:
+    """Numbers in nested tuples (JSON has lists), as floats."""
+    if isinstance(value, (list, tuple)):
+        return tuple(nested_floats(name, each) for each in value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} must hold numbers; got {value!r}")
+    return float(value)
+
+
+def check_below(name: str, values: Sequence[int], size: int, what: str) -> None:
+    """ValueError names the first value that is not an index of a model's `size` things."""
+    for value in values:
+        if not -size <= value < size:
+            raise ValueError(f"{name} {value} is not there: the model has {size} {what}")
+
+
+def chosen_layers(model: HookedTransformer, layer: int | None) -> list[int]:
+    """This layer, or all of them; ValueError if the model has it not."""
+    if layer is None:
+        return [*range(model.cfg.n_layers)]
+    check_below("layer", [layer], model.cfg.n_layers, "layers, counted from 0")
+    return [layer]
+
+
+def check_hook(model: HookedTransformer, name: str) -> None:
+    """ValueError names the close ones where the model has no such hook."""
+    if name not in model.hook_dict:
+        close = get_close_matches(name, model.hook_dict, n=3) or list(model.hook_dict)[:3]
+        raise ValueError(f"the model has no hook {name!r}; close ones: {', '.join(close)}")
+
+
+def draw_others(
+    what: str, chosen: Sequence[int], candidates: Sequence[int], seed: int
+) -> tuple[int, ...]:
+    """As many of the candidates as are chosen, none of them chosen; by the seed alone."""
+    import random
+
+    left = sorted(set(candidates) - set(chosen))
+    if len(left) < len(chosen):
+        raise ValueError(
+            f"no control of the same size: {len(chosen)} of {len(candidates)} {what} are chosen, "
+            f"which leaves {len(left)} others"
+        )
+    return tuple(sorted(random.Random(seed).sample(left, len(chosen))))

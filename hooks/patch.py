@@ -1,0 +1,160 @@
+"""Activation patching: an activation from another input, another checkpoint, another model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from grokinterp.hooks.axes import axes_of, sizes_of
+from grokinterp.hooks.checks import Indices, check_below, check_hook, check_text, indices
+from grokinterp.hooks.held import Held, is_tensor
+from grokinterp.hooks.intervention import Hook, Intervention, applied
+from grokinterp.hooks.replace import selection
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from jaxtyping import Float
+    from torch import Tensor
+    from transformer_lens import HookedTransformer
+
+SELECTED = {"positions": "pos", "heads": "head", "neurons": "d_mlp"}
+"""The axis that each of Patch's selections is of."""
+
+
+@dataclass(frozen=True)
+class Patch(Intervention):
+    """Replace the activation at a hook by a given one, for analysis.
+
+    `source` has the activation's own shape, with the batch or without it; with it, example i of
+    the pass gets example i of the source. `positions` (-1 is the last; queries of a pattern),
+    `heads` and `neurons` choose what is replaced, all of it when empty; the rest stays.
+    """
+
+    hook: str
+    source: Any
+    positions: Indices = ()
+    heads: Indices = ()
+    neurons: Indices = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_text("hook", self.hook)
+        if is_tensor(self.source):
+            object.__setattr__(self, "source", Held(self.source))
+        if not isinstance(self.source, Held):
+            raise ValueError(
+                f"Patch holds an activation, so its source must be a tensor; got {self.source!r}. "
+                "Patch.from_model(hook, model, tokens) takes it from a model"
+            )
+        object.__setattr__(self, "positions", indices("positions", self.positions, -1))
+        for name in ("heads", "neurons"):
+            object.__setattr__(self, name, indices(name, getattr(self, name)))
+        for name, axis in SELECTED.items():
+            if getattr(self, name) and axis not in axes_of(self.hook):
+                axes = ", ".join(("batch", *axes_of(self.hook)))
+                raise ValueError(f"{self.hook} is [{axes}]: it has no {name} to choose")
+
+    @classmethod
+    def from_model(
+        cls,
+        hook: str,
+        model: HookedTransformer,
+        tokens: Tensor,
+        positions: Sequence[int] = (),
+        heads: Sequence[int] = (),
+        neurons: Sequence[int] = (),
+    ) -> Patch:
+        """What this model, with whatever is attached to it now, has at the hook on these tokens."""
+        [source] = activations(model, [hook], tokens).values()
+        return cls(hook, source, tuple(positions), tuple(heads), tuple(neurons))
+
+    def hooks(self, model: HookedTransformer) -> list[Hook]:
+        sizes = sizes_of(model, self.hook)
+        shape = [*self.source.tensor.shape]
+        if shape[-len(sizes) :] != [*sizes.values()] or len(shape) > len(sizes) + 1:
+            expected = ", ".join(f"{axis} {size}" for axis, size in sizes.items())
+            raise ValueError(
+                f"{self.hook} of this model is [batch, {expected}], and the source is {shape}"
+            )
+        for name, axis in SELECTED.items():
+            if wanted := getattr(self, name):
+                check_below(name.removesuffix("s"), wanted, sizes[axis], name)
+
+        def patch(x: Tensor, hook: Any) -> Tensor:
+            import torch
+
+            source = self.source.tensor.to(x)
+            examples = 1 if source.ndim == len(sizes) else len(source)
+            if [*x.shape[1:]] != [*sizes.values()] or examples not in (1, len(x)):
+                raise ValueError(
+                    f"the source of the Patch at {self.hook} is {shape}; the activation of this "
+                    f"pass is {[*x.shape]}"
+                )
+            chosen = torch.ones((), dtype=torch.bool, device=x.device)
+            for name, axis in SELECTED.items():
+                if wanted := getattr(self, name):
+                    after = len(sizes) - 1 - [*sizes].index(axis)
+                    mask = selection(sizes[axis], wanted, x.device)
+                    chosen = chosen & mask.reshape(-1, *[1] * after)
+            return torch.where(chosen, source, x)
+
+        return [(self.hook, patch)]
+
+
+def activations(
+    model: HookedTransformer, hooks: Sequence[str], tokens: Tensor
+) -> dict[str, torch.Tensor]:
+    """What a model has at these hooks on these tokens, in one pass, without gradients."""
+    import torch
+
+    for name in hooks:
+        check_hook(model, name)
+    seen: dict[str, torch.Tensor] = {}
+
+    def remember(x: Tensor, hook: Any) -> None:
+        seen[hook.name] = x
+
+    with torch.no_grad(), model.hooks(fwd_hooks=[(name, remember) for name in hooks]):
+        model(tokens)
+    return {name: seen[name] for name in hooks}
+
+
+def patching_table(
+    model: HookedTransformer,
+    sources: Mapping[str | int, HookedTransformer | tuple[HookedTransformer, torch.Tensor]],
+    hooks: Sequence[str],
+    tokens: torch.Tensor,
+    metric: Callable[[Float[torch.Tensor, "batch d_vocab"]], Any],
+    positions: Sequence[int] = (),
+    heads: Sequence[int] = (),
+    neurons: Sequence[int] = (),
+) -> pd.DataFrame:
+    """The metric of `model` on `tokens` with one activation of another patched in: hook × source.
+
+    A source is a model, run on the same tokens (another checkpoint, another placement's), or a
+    (model, tokens) pair, for the activation of another input. `metric` takes the logits at the
+    last position and gives a number. Gradients are off. ValueError if a hook is not there or its
+    shapes do not fit, before anything is patched.
+
+    One pass for each source and one for each cell.
+    """
+    import pandas as pd
+    import torch
+
+    for name in hooks:
+        check_hook(model, name)
+    table = pd.DataFrame(index=pd.Index(hooks, name="hook"), columns=[*sources], dtype=float)
+    table.columns.name = "source"
+    for label, source in sources.items():
+        other, inputs = source if isinstance(source, tuple) else (source, tokens)
+        try:
+            found = activations(other, hooks, inputs)
+        except ValueError as error:
+            raise ValueError(f"source {label!r}: {error}") from None
+        for name in hooks:
+            patch = Patch(name, found[name], tuple(positions), tuple(heads), tuple(neurons))
+            with torch.no_grad(), applied(model, [patch]):
+                table.loc[name, label] = float(metric(model(tokens)[:, -1]))
+    return table

@@ -1,0 +1,137 @@
+"""The pathways: where each reads its input, from which residual stream, and through which norm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from grokinterp.hooks.checks import check_one_of
+from grokinterp.hooks.intervention import Hook, Intervention
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformer_lens import HookedTransformer
+
+INPUT_HOOKS = {
+    "q": "blocks.{layer}.attn.hook_q_in",
+    "k": "blocks.{layer}.attn.hook_k_in",
+    "v": "blocks.{layer}.attn.hook_v_in",
+    "mlp": "blocks.{layer}.mlp.hook_in",
+    "final": "unembed.hook_in",
+}
+"""The hook on the tensor that the pathway's weights multiply; `final` is the readout."""
+
+RESIDUAL_HOOKS = {
+    "q": "blocks.{layer}.hook_resid_pre",
+    "k": "blocks.{layer}.hook_resid_pre",
+    "v": "blocks.{layer}.hook_resid_pre",
+    "mlp": "blocks.{layer}.hook_resid_mid",
+    "final": "blocks.{layer}.hook_resid_post",
+}
+"""The residual stream that the pathway reads, itself or through a norm."""
+
+
+def pathway_layers(model: HookedTransformer, pathway: str) -> range:
+    """Every layer; for the readout, the last alone."""
+    n_layers = model.cfg.n_layers
+    return range(n_layers - 1, n_layers) if pathway == "final" else range(n_layers)
+
+
+def pathway_norm(model: HookedTransformer, pathway: str, layer: int) -> nn.Module | None:
+    """The norm between the residual stream and this pathway, where there is one.
+
+    The norms of `post` are part of the residual stream, so there is none before a pathway.
+    """
+    if pathway == "final":
+        return model.ln_final if "ln_final.hook_scale" in model.hook_dict else None
+    block = model.blocks[layer]
+    if not getattr(block.placement, pathway):
+        return None
+    return block.ln2 if pathway == "mlp" else block.ln1
+
+
+def require_norm(model: HookedTransformer, pathway: str, layer: int, who: str) -> nn.Module:
+    """The pathway's norm; ValueError names the pathways that have one."""
+    norm = pathway_norm(model, pathway, layer)
+    if norm is None:
+        have = [path for path in INPUT_HOOKS if pathway_norm(model, path, layer) is not None]
+        raise ValueError(
+            f"{who} needs a norm at the {pathway} pathway, and this model has none there; "
+            f"its pathways with a norm: {', '.join(have) or 'none'}"
+        )
+    return norm
+
+
+def centred(residual: Tensor, norm: nn.Module) -> Tensor:
+    """What this norm divides by its scale: LayerNorm centres first, RMSNorm does not."""
+    return residual - residual.mean(-1, keepdim=True) if hasattr(norm, "b") else residual
+
+
+def own_scale(centred: Tensor, norm: Any) -> Tensor:
+    """The norm's scale, hook_scale: √(mean of squares + eps), with the last axis kept at 1."""
+    return (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt()
+
+
+@dataclass(frozen=True)
+class _OnPathway(Intervention):
+    """One that acts on the input of a pathway, in every layer."""
+
+    pathway: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_of("pathway", self.pathway, [*INPUT_HOOKS])
+
+
+@dataclass(frozen=True)
+class _OfInput(_OnPathway):
+    """One that makes the new input out of the input, after the norm if there is one."""
+
+    def hooks(self, model: HookedTransformer) -> list[Hook]:
+        def change(x: Tensor, hook: Any) -> Tensor:
+            return self._changed(x)
+
+        name = INPUT_HOOKS[self.pathway]
+        return [(name.format(layer=i), change) for i in pathway_layers(model, self.pathway)]
+
+    def _changed(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _OfResidual(_OnPathway):
+    """One that makes the new input out of the residual stream that the pathway reads.
+
+    What an earlier intervention made of the input is replaced.
+    """
+
+    def hooks(self, model: HookedTransformer) -> list[Hook]:
+        layers = pathway_layers(model, self.pathway)
+        rebuilders = [self._rebuilder(model, layer) for layer in layers]
+        return [
+            hook
+            for layer, rebuild in zip(layers, rebuilders, strict=True)
+            for hook in self._bypass(layer, rebuild)
+        ]
+
+    def _rebuilder(self, model: HookedTransformer, layer: int) -> Callable[[Tensor], Tensor]:
+        """The function from residual stream to input; ValueError if the model does not fit."""
+        raise NotImplementedError
+
+    def _bypass(self, layer: int, rebuild: Callable[[Tensor], Tensor]) -> list[Hook]:
+        seen: dict[str, Tensor] = {}
+
+        def remember(x: Tensor, hook: Any) -> None:
+            seen["residual"] = x
+
+        def bypass(x: Tensor, hook: Any) -> Tensor:
+            new = rebuild(seen.pop("residual"))
+            # TransformerLens's split inputs have a head axis, which the residual stream has not.
+            return new.unsqueeze(-2).expand_as(x) if x.ndim > new.ndim else new
+
+        residual: Callable[..., Tensor | None] = remember
+        return [
+            (RESIDUAL_HOOKS[self.pathway].format(layer=layer), residual),
+            (INPUT_HOOKS[self.pathway].format(layer=layer), bypass),
+        ]

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train runs: any placement, task, seed and recipe; resumes what was interrupted",
     "runs": "list the runs of a store, filter them, show one in detail",
     "probe": "compute probes on the checkpoints of runs, and keep them in the store",
+    "ablate": "take a pathway, head, cluster or frequency away from a run, beside a random control",
 }
 
 STORE = "runs"
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "train": train,
         "runs": runs,
         "probe": probe,
+        "ablate": ablate,
     }
     try:
         tyro.cli(
@@ -145,6 +147,7 @@ def train(
     recipe: TrainConfig,
     placements: tuple[str, ...] = (),
     seeds: tuple[int, ...] = (456,),
+    intervene: tuple[str, ...] = (),
     store: Path = Path(STORE),
 ) -> None:
     """Train runs, together where they share an architecture, and keep them in a store.
@@ -157,12 +160,18 @@ def train(
         recipe: How to train.
         placements: Train each of these placements (in place of --placement).
         seeds: Train each of these seeds; a seed drives the split and the initial weights.
+        intervene: Train under these interventions, such as UniformAttention or
+            UnitNorm:mlp,from_epoch=100,until_epoch=500.
         store: The folder that holds the runs.
     """
     from grokinterp.listing import table
     from grokinterp.progress import Bar
     from grokinterp.training import train as train_runs
 
+    if intervene:
+        from grokinterp.hooks import parse_intervention
+
+        recipe = replace(recipe, interventions=tuple(map(parse_intervention, intervene)))
     models = [replace(model, placement=name) for name in placements] or [model]
     configs = [RunConfig(task, one, recipe, seed) for one in models for seed in seeds]
     trained = train_runs(configs, store=store, observer=Bar())
@@ -241,6 +250,48 @@ def probe(
         else:
             with pd.option_context("display.width", None):
                 print(probe_table(found[found["run"] == one.id]).to_string(na_rep="–"))
+
+
+def ablate(
+    run: str,
+    /,
+    hook: tuple[str, ...],
+    epoch: int | None = None,
+    controls: int = 20,
+    seed: int = 0,
+    store: Path = Path(STORE),
+) -> None:
+    """Print loss and accuracy, intact and under interventions, and keep them in the store.
+
+    Args:
+        run: The beginning of a run's id.
+        hook: Interventions, all attached at once: UnitNorm:mlp, AblateHead:2,kind=mean,
+            AblateNeurons:neurons=(1,2), or cluster:5 for the neurons of a frequency.
+        epoch: An epoch that has a checkpoint; the last when not given.
+        controls: Random controls of the same size, where something was chosen among several.
+        seed: Drives them.
+        store: The folder that holds the runs.
+    """
+    from grokinterp.ablation import ablate as measure_ablation
+    from grokinterp.ablation import parse, scalars, summarise
+    from grokinterp.runs import open_store
+
+    found = open_store(store).select(id=run)
+    if len(found) != 1:
+        raise ValueError(
+            f"{len(found)} runs of {store} begin with {run!r}, and one must; grokinterp runs "
+            f"--store {store} lists them all"
+        )
+    snapshot = found[0].snapshot(epoch)
+    interventions = [parse(snapshot, text) for text in hook]
+    table = measure_ablation(snapshot, interventions, controls, seed)
+    name = f"ablation:{'+'.join(hook)}"
+    assert snapshot.epoch is not None
+    found[0].records.add(snapshot.epoch, {(name, k): v for k, v in scalars(table).items()}, {})
+    print(f"{found[0].config.name}, epoch {snapshot.epoch:,}: {', '.join(map(str, hook))}")
+    print(summarise(table).to_string(float_format="{:.4f}".format, na_rep="–"))
+    if "control" not in set(table["condition"]):
+        print("A whole pathway has no random control of its size.")
 
 
 def _condition(text: str) -> tuple[str, Any]:

@@ -43,7 +43,7 @@ _ONEDNN = _find_onednn()
 
 
 def _product(x: Tensor, w: Tensor, b: Tensor | None = None, relu: bool = False) -> Tensor:
-    """x w + b for 2-D float32; oneDNN takes w as [n, k], and is slow on rows with gaps between them."""
+    """x w + b for 2-D float32. oneDNN takes w as [n, k], and is slow on rows with gaps."""
     return _ONEDNN(x, w.T, b, "relu" if relu else "none", [], "")
 
 

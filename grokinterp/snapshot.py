@@ -68,10 +68,11 @@ class Inputs:
         For hooks that are attached from there on: what comes before is as in the shared pass,
         which must have been made without them.
         """
-        model, block = self._model, self._model.blocks[-1]
+        model: Any = self._model
+        block = model.blocks[-1]
         with torch.no_grad():
             if not hasattr(block, "finish"):  # A plain block runs as a whole only.
-                return cast(Tensor, model(self.tokens))[:, -1]
+                return model(self.tokens)[:, -1]
             residual = block.finish(self.cache["resid_mid", -1][:, -1:])
             if model.cfg.normalization_type is not None:
                 residual = model.ln_final(residual)

@@ -126,3 +126,15 @@ def test_a_wrong_probe_command_is_one_sentence(tmp_path, capsys, options, senten
     error = capsys.readouterr().err
     assert sentence in error
     assert "Traceback" not in error
+
+
+def test_training_under_an_intervention(tmp_path):
+    store = ["--store", str(tmp_path)]
+    main(["train", *SMALL, *store, "--intervene", "UnitNorm:mlp,from_epoch=3,until_epoch=9"])
+    [run] = gi.open_store(tmp_path).select()
+    assert run.config.train.interventions == (
+        gi.hooks.UnitNorm("mlp", from_epoch=3, until_epoch=9),
+    )
+    main(["train", *SMALL, *store])
+    [plain] = [one for one in gi.open_store(tmp_path) if one.id != run.id]
+    assert plain.metrics["train_loss"].iloc[-1] != run.metrics["train_loss"].iloc[-1]

@@ -1,0 +1,108 @@
+"""Loss and accuracy with interventions attached, beside random controls of the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from grokinterp.hooks import Intervention, applied, parse_intervention
+from grokinterp.hooks.neurons import AblateNeurons
+from grokinterp.probes import PROBES
+from grokinterp.snapshot import Inputs, Snapshot
+
+METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+def ablate(
+    snapshot: Snapshot,
+    interventions: Sequence[Intervention],
+    controls: int = 20,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """What the model loses under these interventions, all attached at once.
+
+    The random control puts in place of each intervention that chose some of several (heads,
+    neurons, frequencies) the same on as many others, `controls` times. Where none of them
+    chose, as with a whole pathway, there is no control of the same size, and no such row.
+
+    Returns:
+        A row for `intact`, `ablated` and each `control`; columns condition, draw, and train and
+        test loss (nats, float64) and accuracy (0 to 1).
+    """
+    model = snapshot.model
+    rows = [{"condition": "intact", "draw": 0, **_intact(snapshot)}]
+    rows.append({"condition": "ablated", "draw": 0, **_under(snapshot, interventions)})
+    for draw in range(controls):
+        others = [item.control(model, seed + draw) for item in interventions]
+        if all(other is None for other in others):
+            break
+        control = [other or item for other, item in zip(others, interventions, strict=True)]
+        rows.append({"condition": "control", "draw": draw, **_under(snapshot, control)})
+    return pd.DataFrame(rows)
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each condition: the control's mean, and its standard deviation beside it."""
+    grouped = table.groupby("condition", sort=False)[list(METRICS)]
+    found = grouped.mean()
+    if "control" in found.index:
+        found.loc["control (std)"] = grouped.std(ddof=1).loc["control"]
+    return found
+
+
+def scalars(table: pd.DataFrame) -> dict[str, float]:
+    """The summary by name, such as `ablated.test_loss`; what the store keeps."""
+    return {
+        f"{str(condition).replace(' (std)', '_std')}.{name}": float(value)
+        for condition, row in summarise(table).iterrows()
+        for name, value in row.items()
+    }
+
+
+def cluster(snapshot: Snapshot, frequency: int, kind: str = "zero") -> AblateNeurons:
+    """The ablation of the neurons that serve a frequency (probe neuron_frequencies)."""
+    found = snapshot.once(PROBES["neuron_frequencies"])
+    fve, of = np.asarray(found["fve"]), np.asarray(found["cluster"])
+    chosen = np.flatnonzero((of == frequency) & (fve.max(1) > 0.85))
+    if not len(chosen):
+        sizes = np.asarray(found["sizes"])
+        served = ", ".join(str(k + 1) for k in np.flatnonzero(sizes)) or "none"
+        raise ValueError(
+            f"no neuron serves frequency {frequency}; the frequencies with a cluster: {served}"
+        )
+    return AblateNeurons(tuple(int(n) for n in chosen), kind=kind)
+
+
+def parse(snapshot: Snapshot, text: str) -> Intervention:
+    """An intervention from the command line; `cluster:5` is a frequency's neurons."""
+    name, _, written = text.partition(":")
+    if name != "cluster":
+        return parse_intervention(text)
+    frequency, _, kind = written.partition(",kind=")
+    if not frequency.isdigit():
+        raise ValueError(f"cluster takes a frequency, as in cluster:5,kind=mean; got {text!r}")
+    return cluster(snapshot, int(frequency), kind or "zero")
+
+
+def _intact(snapshot: Snapshot) -> dict[str, float]:
+    return _scores(snapshot, {side: getattr(snapshot, side).logits for side in ("train", "test")})
+
+
+def _under(snapshot: Snapshot, interventions: Sequence[Intervention]) -> dict[str, float]:
+    with torch.no_grad(), applied(snapshot.model, interventions) as model:
+        logits = {side: model(getattr(snapshot, side).tokens)[:, -1] for side in ("train", "test")}
+    return _scores(snapshot, logits)
+
+
+def _scores(snapshot: Snapshot, logits: dict[str, Tensor]) -> dict[str, float]:
+    values = {}
+    for side, z in logits.items():
+        inputs: Inputs = getattr(snapshot, side)
+        values[f"{side}_loss"] = F.cross_entropy(z.double(), inputs.labels).item()
+        values[f"{side}_accuracy"] = (z.argmax(-1) == inputs.labels).double().mean().item()
+    return values

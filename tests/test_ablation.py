@@ -1,0 +1,124 @@
+"""Ablations against their definition, and their random controls."""
+
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from grokinterp.hooks import AblateHead, AblateNeurons, UnitNorm, applied
+from planted import planted
+
+import grokinterp as gi
+from grokinterp.ablation import METRICS, ablate, cluster, parse, scalars, summarise
+from grokinterp.cli import main
+from grokinterp.model import build_model
+from grokinterp.snapshot import Snapshot
+from grokinterp.task import ModularTask
+
+TASK = ModularTask(p=7)
+
+
+def snapshot(placement="mlp-pre") -> Snapshot:
+    config = gi.ModelConfig(placement, d_model=16, n_heads=4)
+    return Snapshot(build_model(config, TASK, 1, "float64"), TASK, seed=1)
+
+
+def test_the_scores_are_those_of_the_intact_and_of_the_ablated_model():
+    shot = snapshot()
+    table = ablate(shot, [UnitNorm("mlp"), AblateHead(1)], controls=3).set_index("condition")
+    for side in ("train", "test"):
+        inputs = getattr(shot, side)
+        for condition, interventions in (
+            ("intact", []),
+            ("ablated", [UnitNorm("mlp"), AblateHead(1)]),
+        ):
+            with torch.no_grad(), applied(shot.model, interventions) as model:
+                logits = model(inputs.tokens)[:, -1]
+            row = table.loc[condition]
+            expected = F.cross_entropy(logits, inputs.labels).item()
+            assert row[f"{side}_loss"] == pytest.approx(expected, rel=1e-12)
+            accuracy = (logits.argmax(-1) == inputs.labels).double().mean().item()
+            assert row[f"{side}_accuracy"] == accuracy
+    assert table.loc["ablated", "train_loss"] != table.loc["intact", "train_loss"]
+
+
+def test_the_control_is_the_same_on_as_many_others():
+    shot = snapshot()
+    chosen = AblateNeurons((0, 1, 2))
+    table = ablate(shot, [chosen], controls=5, seed=3)
+    controls = table[table["condition"] == "control"]
+    assert len(controls) == 5
+    with torch.no_grad(), applied(shot.model, [chosen.control(shot.model, 4)]) as model:
+        loss = F.cross_entropy(model(shot.test.tokens)[:, -1], shot.test.labels).item()
+    assert controls["test_loss"].iloc[1] == pytest.approx(loss, rel=1e-12)
+    assert controls["test_loss"].nunique() > 1
+    summary = summarise(table)
+    assert list(summary.index) == ["intact", "ablated", "control", "control (std)"]
+    assert summary.loc["control", "test_loss"] == pytest.approx(controls["test_loss"].mean())
+    assert scalars(table)["control_std.test_loss"] == pytest.approx(controls["test_loss"].std())
+
+
+def test_a_whole_pathway_has_no_control_and_nothing_ablated_is_intact():
+    table = ablate(snapshot(), [UnitNorm("mlp")])
+    assert list(table["condition"]) == ["intact", "ablated"]
+    nothing = ablate(snapshot(), []).set_index("condition")
+    pd.testing.assert_series_equal(
+        nothing.loc["intact", list(METRICS)],
+        nothing.loc["ablated", list(METRICS)],
+        check_names=False,
+    )
+
+
+def test_the_cluster_of_a_frequency():
+    shot = planted((2,))
+    with torch.no_grad():  # Every neuron linear, so each varies at frequency 2 alone.
+        shot.model.blocks[0].mlp.b_in.fill_(10.0)
+        shot.model.blocks[0].mlp.W_in[:, 100:] = 0
+    assert cluster(shot, 2).neurons == tuple(range(100))
+    assert parse(shot, "cluster:2,kind=mean") == AblateNeurons(tuple(range(100)), kind="mean")
+    with pytest.raises(ValueError, match=r"no neuron serves frequency 3; .* with a cluster: 2"):
+        cluster(shot, 3)
+    with pytest.raises(ValueError, match="cluster takes a frequency, as in cluster:5"):
+        parse(shot, "cluster:five")
+
+
+def test_the_command_prints_and_saves(tmp_path, capsys):
+    config = gi.RunConfig(
+        task=ModularTask(p=5),
+        model=gi.ModelConfig(d_model=8, n_heads=2),
+        train=gi.TrainConfig(epochs=20, checkpoint_every=10),
+        seed=1,
+    )
+    [run] = gi.train([config], store=tmp_path)
+    command = ["ablate", run.id[:6], "--store", str(tmp_path), "--controls", "4"]
+    main([*command, "--hook", "AblateNeurons:neurons=(1,2)", "--epoch", "10"])
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("intact", "ablated", "control (std)", "test_accuracy"))
+    [probe] = set(run.probes["probe"])
+    assert probe == "ablation:AblateNeurons:neurons=(1,2)"
+    values = run.probes.set_index("name")["value"]
+    expected = scalars(ablate(run.snapshot(10), [AblateNeurons((1, 2))], controls=4))
+    assert values.to_dict() == pytest.approx(expected)
+    assert set(run.probes["epoch"]) == {10}
+
+
+@pytest.mark.parametrize(
+    ("hook", "sentence"),
+    [
+        ("NoSuch:x=1", "unknown intervention"),
+        ("AblateHead:9", "9"),
+        ("cluster:3", "no neuron serves frequency 3"),
+    ],
+)
+def test_a_wrong_hook_is_one_sentence_and_saves_nothing(tmp_path, capsys, hook, sentence):
+    config = gi.RunConfig(
+        task=ModularTask(p=5),
+        model=gi.ModelConfig(d_model=8, n_heads=2),
+        train=gi.TrainConfig(epochs=10),
+    )
+    [run] = gi.train([config], store=tmp_path)
+    with pytest.raises(SystemExit):
+        main(["ablate", run.id[:6], "--store", str(tmp_path), "--hook", hook])
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+    assert run.probes.empty

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from grokinterp.measure import measure
     from grokinterp.model import build_model
     from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
+    from grokinterp.pretrained import load_pretrained, pretrained_metrics, pretrained_snapshot
     from grokinterp.probes import PROBES
     from grokinterp.probing import probe
     from grokinterp.progress import Bar, Observer
@@ -38,6 +39,7 @@ _ROOMS = {
     "placement": ("PLACEMENTS", "LNPlacement", "pre_norm_lattice", "resolve_placement"),
     "leads": ("lead_times",),
     "measure": ("measure",),
+    "pretrained": ("load_pretrained", "pretrained_metrics", "pretrained_snapshot"),
     "probes": ("PROBES",),
     "probing": ("probe",),
     "progress": ("Bar", "Observer"),
@@ -69,9 +71,12 @@ __all__ = [
     "grokking_times",
     "hooks",
     "lead_times",
+    "load_pretrained",
     "measure",
     "open_store",
     "pre_norm_lattice",
+    "pretrained_metrics",
+    "pretrained_snapshot",
     "probe",
     "resolve_placement",
     "train",

@@ -1,0 +1,109 @@
+"""Trained models that ship with the package: the nine named placements, seed 456.
+
+init.safetensors                  the initial weights, which all nine share, name by name
+<placement>.<stage>.safetensors   memorised, grokked
+<placement>.metrics.parquet       the run's metrics, online probes included
+card.json                         of each: config, epochs, accuracies, code version, checksums
+
+`python -m grokinterp.pretrained RUNS` rebuilds them from a run store, and trains what it misses.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pandas as pd
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from grokinterp.config import RunConfig
+from grokinterp.files import fingerprint, read_json, read_table, read_tensors
+from grokinterp.model import build_model
+from grokinterp.placement import PLACEMENTS, resolve_placement
+from grokinterp.snapshot import Other, Snapshot
+
+Stage = Literal["init", "memorised", "grokked"]
+FOLDER = Path(__file__).parent
+
+
+def load_pretrained(placement: str = "mlp-pre", stage: Stage = "grokked") -> HookedTransformer:
+    """A model of the paper at p = 113, trained by SPEC's recipe: (a + b) mod 113, LN, seed 456.
+
+    `init`: before training. `memorised`: the first checkpoint that knows its training pairs.
+    `grokked`: after 10,000 epochs, whether or not it has generalised by then; the card says.
+
+    Args:
+        placement: off, attn-pre, pre, mlp-pre, attn-pre-qk, attn-pre-v, pre-v, post or peri, or
+            a paper name.
+        stage: init, memorised or grokked.
+
+    Raises:
+        ValueError: There is no such model; the message names those that there are.
+    """
+    name = _known(placement, stage)
+    config = RunConfig.from_dict(pretrained_card(name)["config"])
+    model = build_model(config.model, config.task, config.seed, config.train.dtype)
+    model.load_state_dict(_weights(name, stage, model), strict=False)
+    return model
+
+
+def pretrained_snapshot(placement: str = "mlp-pre", stage: Stage = "grokked") -> Snapshot:
+    """The same as what probes take; it knows the initial and the final model."""
+    name = _known(placement, stage)
+    card = pretrained_card(name)
+    config = RunConfig.from_dict(card["config"])
+
+    def other(which: Other) -> Snapshot:
+        earlier: dict[Stage, Stage] = {"grokked": "memorised", "memorised": "init"}
+        if which == "previous" and stage not in earlier:
+            raise ValueError("there is no pretrained stage before init")
+        stages: dict[str, Stage] = {"initial": "init", "final": "grokked"}
+        return _snapshot(name, stages[which] if which in stages else earlier[stage])
+
+    epoch = card["stages"][stage]["epoch"]
+    return Snapshot(load_pretrained(name, stage), config.task, config.seed, epoch, other)
+
+
+def pretrained_card(placement: str) -> dict[str, Any]:
+    """How a pretrained model was made, and what it became: config, epochs, accuracies."""
+    return _cards()[_known(placement, "init")]
+
+
+def pretrained_metrics(placement: str) -> pd.DataFrame:
+    """The metrics of the run that a pretrained model comes from, as `Run.metrics`."""
+    return read_table(FOLDER / f"{_known(placement, 'init')}.metrics.parquet")
+
+
+# Kept, because every stage is compared with the same ones.
+_snapshot = cache(pretrained_snapshot)
+
+
+@cache
+def _cards() -> dict[str, dict[str, Any]]:
+    return read_json(FOLDER / "card.json")["models"]
+
+
+def _weights(name: str, stage: Stage, model: HookedTransformer) -> dict[str, Tensor]:
+    file = "init" if stage == "init" else f"{name}.{stage}"
+    found, _ = read_tensors(FOLDER / f"{file}.safetensors")
+    # The initial weights hold the norms of every placement.
+    weights = {key: value for key, value in found.items() if key in dict(model.named_parameters())}
+    if fingerprint(weights) != pretrained_card(name)["stages"][stage]["fingerprint"]:
+        raise ValueError(
+            f"{FOLDER / file}.safetensors is not what the card describes; install grokinterp anew"
+        )
+    return weights
+
+
+def _known(placement: str, stage: str) -> str:
+    name = resolve_placement(placement).name
+    if name not in _cards():
+        raise ValueError(
+            f"no pretrained model for placement {placement!r}; there are "
+            f"{', '.join(one for one in PLACEMENTS if one in _cards())}"
+        )
+    if stage not in get_args(Stage):
+        raise ValueError(f"unknown stage {stage!r}; choose one of {', '.join(get_args(Stage))}")
+    return name

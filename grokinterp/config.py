@@ -156,7 +156,8 @@ class TrainConfig:
     device: str = "cpu"
     """cpu, cuda, cuda:N or mps."""
     probes: dict[str, int] = field(default_factory=dict, hash=False)
-    """Probes to record while training, each every so many epochs: {"cheap": 100, "ntk": 1000}."""
+    """Probes to record while training, each every so many epochs: {"cheap": 100, "ntk": 1000}.
+    They see the model as it trains, under its interventions."""
     interventions: tuple[Intervention, ...] = ()
     """Hooks that act while training, in the span of epochs that each names."""
 

@@ -19,6 +19,7 @@ from torch.func import functional_call, vmap
 from grokinterp.config import METRICS, RunConfig
 from grokinterp.device import check_device, keep_freed_memory
 from grokinterp.forward import last_position
+from grokinterp.hooks.attention import UniformAttention
 from grokinterp.hooks.intervention import Intervention, collect_hooks
 from grokinterp.loss import correct, cross_entropy, effective_rank
 from grokinterp.model import DTYPES, build_model
@@ -126,6 +127,11 @@ def train_together(
             ensemble.drop([report.run for report in reports if report.status != "running"])
             if not ensemble.configs:
                 ensembles.remove(ensemble)
+
+
+def _on_fast_path(item: Intervention) -> bool:
+    """Uniform attention of every head is the one intervention that the fast forward knows."""
+    return isinstance(item, UniformAttention) and item.layer is None and not item.heads
 
 
 class Ensemble:
@@ -286,8 +292,8 @@ class Ensemble:
         self, weights: Weights, tokens: Int[Tensor, "run batch 3"], active: Sequence[Intervention]
     ) -> tuple[Float[Tensor, "run batch d_vocab"], Float[Tensor, "run batch d_model"]]:
         weights = {**self._constants, **weights}
-        if not active:
-            return last_position(self.model_config, weights, tokens, self._scale)
+        if all(map(_on_fast_path, active)):
+            return last_position(self.model_config, weights, tokens, self._scale, bool(active))
         return self._forward_hooked(weights, tokens, active)
 
     def _forward_hooked(

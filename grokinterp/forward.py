@@ -28,10 +28,12 @@ def last_position(
     parameters: Parameters,
     tokens: Int[Tensor, "run batch 3"],
     readout_scale: Float[Tensor, " run"],
+    uniform_attention: bool = False,
 ) -> tuple[Float[Tensor, "run batch d_vocab"], Float[Tensor, "run batch d_model"]]:
     """Logits and `hook_resid_post` of the last block, at the last position.
 
-    Every example must end in the same token, as every task's do.
+    Every example must end in the same token, as every task's do. With `uniform_attention` every
+    query attends alike to every key, as under the intervention UniformAttention.
     """
     rows, index = _token_table(parameters, tokens)
     of_rows: Tensor | None = index
@@ -41,7 +43,8 @@ def last_position(
             for name, value in parameters.items()
             if name.startswith(f"blocks.{layer}.")
         }
-        rows = _block(config, block, rows, of_rows, last=layer == config.n_layers - 1)
+        last = layer == config.n_layers - 1
+        rows = _block(config, block, rows, of_rows, last, uniform_attention)
         of_rows = None
     return readout(config, parameters, rows, readout_scale), rows
 
@@ -80,6 +83,7 @@ def _block(
     rows: Float[Tensor, "run row d_model"],
     index: Int[Tensor, "run batch 3"] | None,
     last: bool,
+    uniform: bool,
 ) -> Float[Tensor, "run row_out d_model"]:
     """One block. `index` maps (example, position) to rows; None: rows are (example, position).
 
@@ -95,8 +99,7 @@ def _block(
         # All examples share the last token, so one query serves them, and scores are a table.
         query = linear(q_in[:, -1:], w_q)
         score_rows = _split_heads(keys * query, d_head).sum(-1)
-        scores = _gather(score_rows, index).mT / math.sqrt(d_head)
-        pattern = scores.softmax(-1)[:, :, None]
+        scores = _gather(score_rows, index).mT[:, :, None] / math.sqrt(d_head)
         values = _split_heads(_gather(values, index), d_head)
         resid = rows[:, -1:]
     else:
@@ -110,7 +113,7 @@ def _block(
             resid = _positions(rows)[:, :, -1] if last else rows
         query, keys, values = (_split_heads(x, d_head) for x in (query, keys, values))
         scores = torch.einsum("rnqhd,rnkhd->rnqhk", query, keys) / math.sqrt(d_head)
-        pattern = scores.softmax(-1)
+    pattern = torch.full_like(scores, 1 / 3) if uniform else scores.softmax(-1)
     a, b, equals = (pattern[..., j, None] * values[:, :, None, j] for j in range(3))
     z = a + b + equals
     attn_out = linear(z.flatten(3).flatten(1, 2), block["attn.W_O"].flatten(1, 2))

@@ -160,7 +160,10 @@ class Run:
         return self.path / "checkpoints" / f"{epoch:06d}.safetensors"
 
     def model(self, epoch: int | None = None) -> HookedTransformer:
-        """The HookedTransformer at a checkpoint (default: the last), on the CPU."""
+        """The HookedTransformer at a checkpoint (default: the last), on the CPU.
+
+        Its weights alone: interventions that it trained under are not attached.
+        """
         checkpoint = self.checkpoint(epoch)
         config = self.config
         model = build_model(config.model, config.task, config.seed, config.train.dtype)

@@ -15,6 +15,7 @@ from grokinterp.config import RunConfig
 from grokinterp.device import check_device
 from grokinterp.engine import Report, Row, RunState, group_key, train_together
 from grokinterp.files import fingerprint
+from grokinterp.hooks import applied
 from grokinterp.lock import RunLock
 from grokinterp.measure import Probing, expand, measure
 from grokinterp.model import build_model
@@ -67,7 +68,10 @@ class Recorder:
         self._model.load_state_dict(dict(weights), strict=False)
         config = self._config
         shot = Snapshot(self._model, config.task, config.seed, epoch, self._other)
-        return self._measure(shot, chosen)
+        # The model as it trains: its row's losses are under the interventions too.
+        active = [item for item in config.train.interventions if item.active(epoch)]
+        with applied(self._model, active):
+            return self._measure(shot, chosen)
 
     def _measure(self, snapshot: Snapshot, probes: Sequence[Probing]) -> Row:
         found = measure(snapshot, {str(one): one for one in probes}.values())

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from golden import ENTRIES, golden
-from grokinterp.hooks import Intervention, UnitNorm
+from grokinterp.hooks import Intervention, UniformAttention, UnitNorm
 
 from grokinterp.config import METRICS, ModelConfig, RunConfig, TrainConfig
 from grokinterp.engine import Ensemble, Report, RunState, group_key, train_together
@@ -143,6 +143,20 @@ def test_runs_of_different_architecture_are_refused():
     assert group_key(other) != group_key(SMALL)
     with pytest.raises(ValueError, match="must share task, architecture and recipe"):
         run_together([SMALL, other])
+
+
+def test_uniform_attention_is_as_fast_as_no_intervention_and_equals_the_hooked_model():
+    uniform = (UniformAttention(from_epoch=3, until_epoch=7),)
+    # The same act, head by head, goes through the hooked model.
+    heads = (UniformAttention(heads=(0, 1), from_epoch=3, until_epoch=7),)
+    assert SMALL.model.n_heads == 2
+    curves = []
+    for interventions in (uniform, heads, ()):
+        config = replace(SMALL, train=replace(SMALL.train, interventions=interventions))
+        curves.append([row["train_loss"] for row in run_together([config])[0][0]])
+    fast, hooked, plain = curves
+    assert fast == pytest.approx(hooked, rel=1e-10)
+    assert fast != pytest.approx(plain, rel=1e-10)
 
 
 def test_intervention_acts_only_in_its_span():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from cases import EVERY_PLACEMENT, TASK, TOKENS, perturbed_model, small_config
+from grokinterp.hooks import UniformAttention
 from torch import Tensor
 
 from grokinterp.config import ModelConfig
@@ -37,29 +38,38 @@ def random_like(x: Tensor) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=x.dtype)
 
 
-def check_values_and_gradients(config: ModelConfig) -> None:
+def check_values_and_gradients(config: ModelConfig, uniform: bool = False) -> None:
     model = perturbed_model(config)
     parameters = dict(model.named_parameters())
     trained = [parameter for parameter in parameters.values() if parameter.requires_grad]
     seen: list[Tensor] = []  # A cache would hold it detached.
     last = f"blocks.{config.n_layers - 1}.hook_resid_post"
-    logits = model.run_with_hooks(TOKENS, fwd_hooks=[(last, lambda x, hook: seen.append(x))])
+    interventions = UniformAttention().hooks(model) if uniform else []
+    logits = model.run_with_hooks(
+        TOKENS, fwd_hooks=[*interventions, (last, lambda x, hook: seen.append(x))]
+    )
     logits, resid = logits[:, -1], seen[0][:, -1]
     fast_logits, fast_resid = last_position(
         config,
         {name: value[None] for name, value in parameters.items()},
         TOKENS[None],
         readout_scale(config),
+        uniform,
     )
     close(fast_logits[0], logits)
     close(fast_resid[0], resid)
     # Both outputs, so that the gradients of the residual alone are held too.
     hooked = (logits * random_like(logits)).sum() + (resid * random_like(resid)).sum()
     fast = (fast_logits[0] * random_like(logits)).sum() + (fast_resid[0] * random_like(resid)).sum()
-    expected = torch.autograd.grad(hooked, trained)
-    actual = torch.autograd.grad(fast, trained)
-    for ours, theirs in zip(actual, expected, strict=True):
-        assert theirs.abs().max() > 0
+    unused = {"allow_unused": True, "materialize_grads": True}
+    expected = torch.autograd.grad(hooked, trained, **unused)
+    actual = torch.autograd.grad(fast, trained, **unused)
+    names = [name for name, parameter in parameters.items() if parameter.requires_grad]
+    for name, ours, theirs in zip(names, actual, expected, strict=True):
+        reads_pattern = name.endswith((".W_Q", ".W_K")) or (
+            ".ln1." in name and not config.ln.v and config.ln.style == "pre"
+        )
+        assert (theirs.abs().max() > 0) == (not (uniform and reads_pattern))
         close(ours, theirs)
 
 
@@ -68,6 +78,12 @@ def check_values_and_gradients(config: ModelConfig) -> None:
 @every_placement
 def test_equals_the_hooked_model(placement: str, norm: str, n_layers: int) -> None:
     check_values_and_gradients(small_config(placement, norm=norm, n_layers=n_layers))
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+@every_placement
+def test_equals_the_hooked_model_under_uniform_attention(placement: str, n_layers: int) -> None:
+    check_values_and_gradients(small_config(placement, n_layers=n_layers), uniform=True)
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

@@ -70,6 +70,16 @@ def test_online_probes_of_an_ensemble_are_each_run_s_own(tmp_path):
     assert len(set(values)) == 3
 
 
+def test_online_probes_see_the_model_as_it_trains(tmp_path):
+    uniform = (gi.hooks.UniformAttention(from_epoch=15),)
+    [run] = gi.train([with_recipe(PROBED, interventions=uniform)], store=tmp_path)
+    entropy = run.metrics.set_index("epoch")["attention_entropy.mean"].dropna()
+    assert entropy[10] < np.log(3) - 1e-9
+    assert entropy[20:].to_numpy() == pytest.approx(np.log(3))
+    # The checkpoint is its weights alone.
+    assert PROBES["attention_entropy"](run.snapshot(20))["mean"] < np.log(3) - 1e-9
+
+
 def test_online_probes_survive_an_interruption(tmp_path, monkeypatch):
     [whole] = gi.train([PROBED], store=tmp_path / "whole")
 

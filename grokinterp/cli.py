@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train runs: any placement, task, seed and recipe; resumes what was interrupted",
     "runs": "list the runs of a store, filter them, show one in detail",
     "probe": "compute probes on the checkpoints of runs, and keep them in the store",
+    "reproduce": "carry out an experiment: train what is missing, draw its figures and tables",
     "ablate": "take a pathway, head, cluster or frequency away from a run, beside a random control",
 }
 
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "runs": runs,
         "probe": probe,
         "ablate": ablate,
+        "reproduce": reproduce,
     }
     try:
         tyro.cli(
@@ -292,6 +294,43 @@ def ablate(
     print(summarise(table).to_string(float_format="{:.4f}".format, na_rep="–"))
     if "control" not in set(table["condition"]):
         print("A whole pathway has no random control of its size.")
+
+
+def reproduce(
+    name: str,
+    /,
+    seeds: tuple[int, ...] = (456, 789, 111),
+    store: Path = Path(STORE),
+    results: Path = Path("results"),
+) -> None:
+    """Carry out an experiment: train what the store misses, and save figures and tables.
+
+    The same command goes on where it was interrupted.
+
+    Args:
+        name: direction-or-norm, transplant or uniform-attention.
+        seeds: Each drives a split and initial weights.
+        store: The folder that holds the runs.
+        results: Figures (PNG, PDF) and tables (CSV) go to a folder of the experiment's name here.
+    """
+    from grokinterp.experiments import EXPERIMENTS
+    from grokinterp.experiments.experiment import carry_out
+    from grokinterp.progress import Bar
+
+    if name not in EXPERIMENTS:
+        raise ValueError(f"unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}")
+    experiment = EXPERIMENTS[name]
+    print(f"{experiment.title}. {experiment.question}\n", flush=True)
+    found = carry_out(experiment, seeds, str(store), observer=Bar())
+    folder = results / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for title, figure in found.figures.items():
+        figure.savefig(folder / f"{title}.png")
+        figure.savefig(folder / f"{title}.pdf")
+    for title, table in found.tables.items():
+        table.to_csv(folder / f"{title}.csv", index=False)
+        print(table.to_string(index=False, float_format="{:.4g}".format))
+    print(f"\nSaved to {folder.resolve()}")
 
 
 def _condition(text: str) -> tuple[str, Any]:

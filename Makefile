@@ -10,10 +10,10 @@ export PYTHONNOUSERSITE := 1
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test lint format bench notebooks pretrained clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Install the project and its tools into .venv
 
@@ -32,8 +32,16 @@ format: $(STAMP) ## Rewrite the code in the project's style
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(STAMP) ## Measure the speed of training
+bench: $(STAMP) ## Measure the speed of training and the cost of probes
 	$(VENV)/bin/python benchmarks/training.py
+	$(VENV)/bin/python benchmarks/probes.py
+
+notebooks: $(STAMP) ## Open the notebooks in JupyterLab
+	@$(VENV)/bin/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt -e '.[notebook]'
+	$(VENV)/bin/jupyter lab notebooks
+
+pretrained: $(STAMP) ## Train the models that ship with the package anew (about an hour)
+	$(VENV)/bin/python -m grokinterp.pretrained runs
 
 clean: ## Remove .venv, caches and build outputs; runs are kept
 	rm -rf $(STAMP) $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,7 +24,7 @@ import torch
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.device import keep_freed_memory
 from grokinterp.engine import Ensemble, RunState
-from grokinterp.measure import expand
+from grokinterp.measurement import expand
 from grokinterp.model import build_model
 from grokinterp.probes import PROBES
 from grokinterp.snapshot import Snapshot

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from grokinterp.files import StoreError
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
     from grokinterp.leads import lead_times
-    from grokinterp.measure import measure
+    from grokinterp.measurement import measure
     from grokinterp.model import build_model
     from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
     from grokinterp.pretrained import load_pretrained, pretrained_metrics, pretrained_snapshot
@@ -38,7 +38,7 @@ _ROOMS = {
     "model": ("build_model",),
     "placement": ("PLACEMENTS", "LNPlacement", "pre_norm_lattice", "resolve_placement"),
     "leads": ("lead_times",),
-    "measure": ("measure",),
+    "measurement": ("measure",),
     "pretrained": ("load_pretrained", "pretrained_metrics", "pretrained_snapshot"),
     "probes": ("PROBES",),
     "probing": ("probe",),

@@ -53,7 +53,7 @@ def grokking_times(metrics: pd.DataFrame) -> GrokkingTimes:
             epochs, (metrics["train_accuracy"] >= MEMORISED_ACCURACY).tolist()
         ),
         generalised=first_crossing(epochs, accurate),
-        generalised_for_good=first_crossing(epochs, _held(epochs, accurate)),
+        generalised_for_good=_first_held(epochs, accurate),
         generalised_by_loss=first_crossing(
             epochs, (metrics["test_loss"] <= GENERALISED_LOSS).tolist()
         ),
@@ -70,17 +70,21 @@ def first_crossing(epochs: Sequence[int], happened: Sequence[bool]) -> Crossing:
     return Crossing(previous, None)
 
 
-def _held(epochs: Sequence[int], happened: Sequence[bool]) -> list[bool]:
-    """Whether each evaluated epoch begins a stretch of HOLD_EPOCHS without a break.
+def _first_held(epochs: Sequence[int], happened: Sequence[bool]) -> Crossing:
+    """The first evaluated epoch that begins HOLD_EPOCHS without a break.
 
-    A stretch that the run's end cuts short has not been seen to hold.
+    Of a stretch that the run's end cuts short nothing is known, so it is not within the epochs
+    before it.
     """
-    held = [False] * len(epochs)
-    end: int | None = None  # Last epoch of the unbroken stretch that is being walked backwards.
-    for i in range(len(epochs) - 1, -1, -1):
-        if not happened[i]:
-            end = None
-            continue
-        end = epochs[i] if end is None else end
-        held[i] = end - epochs[i] >= HOLD_EPOCHS
-    return held
+    begun: int | None = None
+    before = 0  # The evaluated epoch before the stretch.
+    previous = 0
+    for epoch, yes in zip(epochs, happened, strict=True):
+        if not yes:
+            begun = None
+        elif begun is None:
+            begun, before = epoch, previous
+        if begun is not None and epoch - begun >= HOLD_EPOCHS:
+            return Crossing(before, begun)
+        previous = epoch
+    return Crossing(previous if begun is None else before, None)

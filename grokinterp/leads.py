@@ -31,13 +31,20 @@ class Threshold:
 
 @dataclass(frozen=True)
 class NearExtreme:
-    """The first recorded epoch whose value lies within 10 % of the whole run's extreme."""
+    """The first recorded epoch whose value lies within 10 % of the run's extreme.
+
+    The minimum is that of what follows the maximum: untrained features have a low effective
+    rank too, and rise before they fall.
+    """
 
     extreme: Literal["minimum", "maximum"]
 
     def met(self, values: pd.Series) -> pd.Series:
-        end = values.min() if self.extreme == "minimum" else values.max()
-        return (values - end).abs() <= CLOSE * abs(end)
+        counted = values
+        if self.extreme == "minimum":
+            counted = values.where(values.reset_index(drop=True).index >= values.argmax())
+        end = counted.min() if self.extreme == "minimum" else counted.max()
+        return (counted - end).abs() <= CLOSE * abs(end)
 
     def __str__(self) -> str:
         return f"within 10 % of its {self.extreme}"
@@ -65,7 +72,8 @@ def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | None = None) -> pd
     Returns:
         A row for each value and rule: probe, name, rule, `after` and `by` (the rule is first met
         in the epochs (after, by]; `by` missing: not within `after`), and `lead`, the generalising
-        epoch less `by`, in epochs; missing where either is censored.
+        epoch less `by`, in epochs; missing where either is censored. A rule that the first record
+        meets already is crossed where it is met again after a break.
     """
     stated = RULES if rules is None else rules
     generalised = run.grokking.generalised.by
@@ -74,10 +82,15 @@ def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | None = None) -> pd
     for key, table in run.probes.groupby(["probe", "name"]):
         probe, name = map(str, cast(tuple, key))
         table = table.dropna(subset="value").sort_values("epoch")
+        if table.empty:
+            continue
         base = probe.partition(":")[0]
         rule = stated.get((probe, name)) or stated.get((base, name))
         for one in both if rule is None else (rule,):
-            found = first_crossing(table["epoch"].tolist(), one.met(table["value"]).tolist())
+            met = one.met(table["value"])
+            # What the first record meets already was not crossed, before it is left and met again.
+            met &= (~met).cummax()
+            found = first_crossing(table["epoch"].tolist(), met.tolist())
             rows.append((probe, name, str(one), *_epochs(found, generalised)))
     columns = ["probe", "name", "rule", "after", "by", "lead"]
     return pd.DataFrame(rows, columns=columns).astype({"by": "Int64", "lead": "Int64"})

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from grokinterp.measure import Probing, expand, measure
+from grokinterp.measurement import Probing, expand, measure
 from grokinterp.progress import Observer
 from grokinterp.runs import Run
 

@@ -47,19 +47,19 @@ class Records:
         return found
 
     def probes(self) -> dict[int, set[str]]:
-        """Which probes are recorded, by epoch."""
-        found: dict[int, set[str]] = {}
-        for epoch, rows in self.table.groupby("epoch"):
-            found[int(str(epoch))] = set(rows["probe"])
-        for path in self._arrays.glob("*.safetensors"):
-            epoch = int(path.stem)
-            found.setdefault(epoch, set()).update(probe for probe, _ in self.arrays(epoch))
-        return found
+        """Which probes are recorded, by epoch.
+
+        The table is written last, so that what it holds is there as a whole.
+        """
+        return {int(str(epoch)): set(rows["probe"]) for epoch, rows in self.table.groupby("epoch")}
 
     def add(
         self, epoch: int, scalars: Mapping[Key, float], arrays: Mapping[Key, np.ndarray]
     ) -> None:
-        """Record what was found at an epoch, in place of what these probes found there before."""
+        """Record what was found at an epoch, in place of what these probes found there before.
+
+        Every probe has a scalar, by which it is known to be recorded.
+        """
         probes = {probe for probe, _ in [*scalars, *arrays]}
         with FileLock(self._lock):
             if arrays:

@@ -39,12 +39,12 @@ from grokinterp.files import (
 from grokinterp.grokking import GrokkingTimes, grokking_times
 from grokinterp.model import build_model
 from grokinterp.records import Records
-from grokinterp.snapshot import Other, Snapshot
+from grokinterp.snapshot import NotApplicable, Other, Snapshot
 
 FORMAT = 1
 
 # A column of an online probe, `probe.value` or `probe:option=0.5,other=x.value`.
-OPTION = r"\w+=(?:-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|[^,.]+)"
+OPTION = r"\w+=(?:-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|\([^()]*\)|[^,.()]+)"
 COLUMN = rf"^(?P<probe>[^.:]+(?::{OPTION}(?:,{OPTION})*)?)\.(?P<name>.*)$"
 
 MOMENTS = ("first_moment", "second_moment")
@@ -182,6 +182,11 @@ class Run:
             if which == "initial":
                 return self._initial
             if which == "final":
+                if not self.is_over:
+                    raise NotApplicable(
+                        f"run {self.id} is {self.status} at epoch {self.epoch:,}, so its final "
+                        "checkpoint is not known; train it to its end first"
+                    )
                 return self._final
             earlier = [e for e in self.checkpoint_epochs if e < chosen]
             if not earlier:
@@ -203,11 +208,13 @@ class Run:
     def probes(self) -> pd.DataFrame:
         """Every scalar that a probe gave, while it trained or on its checkpoints afterwards.
 
-        A row for each: epoch, probe (with its options), name, value.
+        A row for each: epoch, probe (with its options), name, value. Of a run that trained under
+        interventions, what was recorded meanwhile is of another model than its checkpoints'
+        weights: it stays in `metrics`, and out of here.
         """
         metrics, after = self.metrics, self.records.table
         online = [name for name in metrics.columns if name not in ("epoch", *METRICS)]
-        if not online:
+        if not online or self.config.train.interventions:
             return after
         tidy = metrics.melt("epoch", online, "column", "value").dropna(subset="value")
         split = tidy["column"].str.extract(COLUMN)

@@ -22,6 +22,10 @@ Other = Literal["initial", "final", "previous"]
 _split = lru_cache(maxsize=16)(ModularTask.split)
 
 
+class NotApplicable(ValueError):
+    """A probe needs what this model, task or training has not, whatever the weights."""
+
+
 class Inputs:
     """Tokens and labels, and one pass over them each way, run when first asked for."""
 
@@ -32,8 +36,9 @@ class Inputs:
         labels: Int[Tensor, " batch"],
     ) -> None:
         self._model = model
-        self.tokens = tokens
-        self.labels = labels
+        device = model.W_E.device
+        self.tokens = tokens.to(device)
+        self.labels = labels.to(device)
 
     @cached_property
     def _forward(self) -> tuple[Tensor, ActivationCache]:
@@ -66,12 +71,18 @@ class Inputs:
         """Logits at the last position, run anew from the last block's MLP on.
 
         For hooks that are attached from there on: what comes before is as in the shared pass,
-        which must have been made without them.
+        which must have been made without them. Where hooks act earlier too, or the block can run
+        as a whole only, all of the model is run.
         """
         model: Any = self._model
         block = model.blocks[-1]
+        from_here = (f"blocks.{model.cfg.n_layers - 1}.mlp.", "ln_final.", "unembed.")
+        earlier = any(
+            hook.fwd_hooks and not name.startswith(from_here)
+            for name, hook in model.hook_dict.items()
+        )
         with torch.no_grad():
-            if not hasattr(block, "finish"):  # A plain block runs as a whole only.
+            if earlier or not hasattr(block, "finish"):
                 return model(self.tokens)[:, -1]
             residual = block.finish(self.cache["resid_mid", -1][:, -1:])
             if model.cfg.normalization_type is not None:
@@ -153,7 +164,7 @@ class Snapshot:
     def other(self, which: Other) -> Snapshot:
         """The same training at its start, its end, or a checkpoint earlier."""
         if self._others is None:
-            raise ValueError(
+            raise NotApplicable(
                 f"this probe compares with the {which} checkpoint, which this snapshot does not "
                 "know; take it from a run (run.snapshot()), or give Snapshot(others=...)"
             )
@@ -172,14 +183,14 @@ class Snapshot:
         return self._known[key]
 
     def require(self, probe: str, one_layer: bool = False, addition: bool = False) -> None:
-        """ValueError, naming the probe, if the model or the task has not what it needs."""
+        """NotApplicable, naming the probe, if the model or the task has not what it needs."""
         if one_layer and self.model.cfg.n_layers != 1:
-            raise ValueError(
+            raise NotApplicable(
                 f"{probe} is a formula for one layer, and this model has "
                 f"{self.model.cfg.n_layers}; give it a model of one layer"
             )
         if addition and self.task.operation != "add":
-            raise ValueError(
+            raise NotApplicable(
                 f"{probe} is about addition, and this model's task is {self.task}; give it a "
                 "model trained on a + b"
             )

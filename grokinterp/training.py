@@ -17,11 +17,11 @@ from grokinterp.engine import Report, Row, RunState, group_key, train_together
 from grokinterp.files import fingerprint
 from grokinterp.hooks import applied
 from grokinterp.lock import RunLock
-from grokinterp.measure import Probing, expand, measure
+from grokinterp.measurement import Measurement, expand, measure
 from grokinterp.model import build_model
 from grokinterp.progress import Observer
 from grokinterp.runs import Checkpoint, Run, open_store
-from grokinterp.snapshot import Other, Snapshot
+from grokinterp.snapshot import NotApplicable, Other, Snapshot
 
 Init = HookedTransformer | Mapping[str, Tensor] | Checkpoint
 
@@ -57,28 +57,29 @@ class Recorder:
 
     def check(self) -> None:
         """ValueError if one of its probes does not apply to this run, before it trains."""
-        for probing in (one for several in self._probes.values() for one in several):
-            self._measure(self._initial, [probing])
+        found = self._measure(self._initial, [*self._probes])
+        reasons = [f"{name}: {found.failures[name]}" for name in sorted(found.inapplicable)]
+        if reasons:
+            raise ValueError(
+                f"cannot record while {self._config.name} trains: {'; '.join(reasons)}"
+            )
 
-    def record(self, epoch: int, weights: Mapping[str, Tensor], names: Sequence[str]) -> Row:
-        """The scalars of these of its probes, by column; ValueError if one does not apply."""
-        if not names:
-            return {}
-        chosen = [one for name in names for one in self._probes[name]]
-        self._model.load_state_dict(dict(weights), strict=False)
+    def record(
+        self, epoch: int, weights: Mapping[str, Tensor], names: Sequence[str]
+    ) -> Measurement:
+        """What these of its probes find. One that fails, as on weights that a method does not
+        converge on, leaves a gap."""
         config = self._config
+        self._model.load_state_dict(dict(weights), strict=False)
         shot = Snapshot(self._model, config.task, config.seed, epoch, self._other)
         # The model as it trains: its row's losses are under the interventions too.
         active = [item for item in config.train.interventions if item.active(epoch)]
         with applied(self._model, active):
-            return self._measure(shot, chosen)
+            return self._measure(shot, names)
 
-    def _measure(self, snapshot: Snapshot, probes: Sequence[Probing]) -> Row:
-        found = measure(snapshot, {str(one): one for one in probes}.values())
-        if found.failures:
-            reasons = "; ".join(f"{name}: {why}" for name, why in found.failures.items())
-            raise ValueError(f"cannot record while {self._config.name} trains: {reasons}")
-        return {**found.columns}
+    def _measure(self, snapshot: Snapshot, names: Sequence[str]) -> Measurement:
+        chosen = {str(one): one for name in names for one in self._probes[name]}
+        return measure(snapshot, chosen.values())
 
     def _build(self) -> HookedTransformer:
         config = self._config
@@ -87,7 +88,7 @@ class Recorder:
     def _other(self, which: Other) -> Snapshot:
         if which == "initial":
             return self._initial
-        raise ValueError(
+        raise NotApplicable(
             f"it compares with the {which} checkpoint, which training does not know; record it "
             "afterwards, with grokinterp probe"
         )
@@ -203,11 +204,15 @@ def _train_group(group: Sequence[_Work], observer: Observer) -> None:
         for report in reports:
             work = group[report.run]
             if report.row is not None:
+                row: Row = {"epoch": report.epoch, **report.row}
                 due = work.config.train.due_probes(report.epoch)
-                probed = work.recorder.record(
-                    report.epoch, ensemble.state(report.run).weights if due else {}, due
-                )
-                work.rows.append({"epoch": report.epoch, **report.row, **probed})
+                if due:
+                    weights = ensemble.state(report.run).weights
+                    found = work.recorder.record(report.epoch, weights, due)
+                    row |= found.columns
+                    for name, reason in found.failures.items():
+                        observer.failed(work.run, name, f"at epoch {report.epoch:,}, {reason}")
+                work.rows.append(row)
             _save(work, report, ensemble.state)
             observer.advanced(work.run, work.config, report)
 

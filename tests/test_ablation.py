@@ -8,7 +8,7 @@ from grokinterp.hooks import AblateHead, AblateNeurons, UnitNorm, applied
 from planted import planted
 
 import grokinterp as gi
-from grokinterp.ablation import METRICS, ablate, cluster, parse, scalars, summarise
+from grokinterp.ablation import METRICS, _control, ablate, cluster, parse, scalars, summarise
 from grokinterp.cli import main
 from grokinterp.model import build_model
 from grokinterp.snapshot import Snapshot
@@ -24,7 +24,7 @@ def snapshot(placement="mlp-pre") -> Snapshot:
 
 def test_the_scores_are_those_of_the_intact_and_of_the_ablated_model():
     shot = snapshot()
-    table = ablate(shot, [UnitNorm("mlp"), AblateHead(1)], controls=3).set_index("condition")
+    table = ablate(shot, [UnitNorm("mlp"), AblateHead(1)], controls=0).set_index("condition")
     for side in ("train", "test"):
         inputs = getattr(shot, side)
         for condition, interventions in (
@@ -47,7 +47,10 @@ def test_the_control_is_the_same_on_as_many_others():
     table = ablate(shot, [chosen], controls=5, seed=3)
     controls = table[table["condition"] == "control"]
     assert len(controls) == 5
-    with torch.no_grad(), applied(shot.model, [chosen.control(shot.model, 4)]) as model:
+    [drawn] = _control(shot, [chosen], 4)
+    assert len(drawn.neurons) == 3
+    assert not set(drawn.neurons) & {0, 1, 2}
+    with torch.no_grad(), applied(shot.model, [drawn]) as model:
         loss = F.cross_entropy(model(shot.test.tokens)[:, -1], shot.test.labels).item()
     assert controls["test_loss"].iloc[1] == pytest.approx(loss, rel=1e-12)
     assert controls["test_loss"].nunique() > 1
@@ -55,6 +58,19 @@ def test_the_control_is_the_same_on_as_many_others():
     assert list(summary.index) == ["intact", "ablated", "control", "control (std)"]
     assert summary.loc["control", "test_loss"] == pytest.approx(controls["test_loss"].mean())
     assert scalars(table)["control_std.test_loss"] == pytest.approx(controls["test_loss"].std())
+
+
+def test_the_control_of_several_is_of_their_size_together():
+    shot = snapshot()
+    for seed in range(20):
+        drawn = _control(shot, [AblateHead(1), UnitNorm("mlp"), AblateHead(2)], seed)
+        assert drawn[1] == UnitNorm("mlp")
+        assert {drawn[0].head, drawn[2].head} == {0, 3}
+    several = [AblateNeurons((0, 1)), AblateNeurons(tuple(range(2, 30)))]
+    neurons = [one for item in _control(shot, several, 0) for one in item.neurons]
+    assert len(set(neurons) | set(range(30))) == 60
+    with pytest.raises(ValueError, match="needs 3 others, and 1 are left"):
+        _control(shot, [AblateHead(0), AblateHead(1), AblateHead(2)], 0)
 
 
 def test_a_whole_pathway_has_no_control_and_nothing_ablated_is_intact():

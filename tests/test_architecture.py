@@ -18,7 +18,7 @@ ROWS = [
     {"engine"},
     {"files", "grokking", "snapshot"},
     {"probes", "records"},
-    {"ablation", "circuits", "measure", "runs"},
+    {"ablation", "circuits", "measurement", "runs"},
     {"leads", "lock", "progress", "listing", "report"},
     {"probing", "training"},
     {"experiments"},

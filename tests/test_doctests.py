@@ -9,7 +9,7 @@ MODULES = (
     "config",
     "grokking",
     "hooks.axes",
-    "measure",
+    "measurement",
     "placement",
     "probes.algorithm",
     "probes.compressibility",

@@ -45,7 +45,10 @@ def test_a_relapse_moves_generalised_for_good_behind_it():
 @pytest.mark.parametrize(("tail", "held"), [(20, False), (21, True)])
 def test_a_stretch_cut_short_by_the_end_has_not_held(tail, held):
     times = grokking_times(curve([0.1, *[1.0] * tail]))
-    assert (times.generalised_for_good.by is not None) == held
+    found = times.generalised_for_good
+    assert (found.by is not None) == held
+    # Either way it is known that the one evaluation before the stretch was too early.
+    assert found.after == curve([0.1])["epoch"].iloc[0]
 
 
 def test_no_rows_is_not_within_0_epochs():

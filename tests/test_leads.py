@@ -16,7 +16,8 @@ def run(tmp_path, monkeypatch):
     epochs = [10, 20, 30, 40, 50]
     curves = {
         ("fourier_concentration", "value"): [0.1, 0.4, 1.0, 0.9, 3.0],
-        ("compressibility", "effective_rank"): [90.0, 50.0, 22.1, 21.9, 20.0],
+        # The first value is below the minimum that counts, the one after the peak.
+        ("compressibility", "effective_rank"): [2.0, 90.0, 22.1, 21.9, 20.0],
         ("norms", "total"): [5.0, 9.1, 10.0, 2.0, 1.0],
         ("compressibility:split=test", "alpha"): [2.0, 1.5, 1.0, 1.0, 1.0],
     }
@@ -48,6 +49,17 @@ def test_each_value_is_held_against_its_rule(run):
     }
 
 
+def test_what_is_met_from_the_start_leads_nothing_until_it_is_met_again(run):
+    rules = {("norms", "total"): Threshold("<=", 9.0)}
+    table = gi.lead_times(run, rules).set_index("name")
+    # 5.0, 9.1, 10.0, 2.0, 1.0
+    assert (table.loc["total", "after"], table.loc["total", "by"]) == (30, 40)
+    always = {("norms", "total"): Threshold(">=", 0.0)}
+    row = gi.lead_times(run, always).set_index("name").loc["total"]
+    assert row["after"] == 50
+    assert pd.isna(row["by"])
+
+
 def test_what_is_never_reached_is_censored_and_leads_nothing(run):
     rules = {("norms", "total"): Threshold(">=", 11.0)}
     table = gi.lead_times(run, rules).set_index(["probe", "name", "rule"])
@@ -66,6 +78,7 @@ def test_a_rule_may_be_one_s_own(run):
 def test_a_run_that_did_not_generalise_has_no_lead(tmp_path):
     recipe = with_recipe(probes={"fourier_concentration": 10})
     [run] = gi.train([recipe], store=tmp_path)
-    table = gi.lead_times(run, {("fourier_concentration", "value"): Threshold("<=", 1e9)})
-    assert table["by"].item() == 10
+    first = run.metrics["fourier_concentration.value"].dropna().iloc[0]
+    rule = Threshold(">=", first + 1e-9)
+    table = gi.lead_times(run, {("fourier_concentration", "value"): rule})
     assert table["lead"].isna().all()

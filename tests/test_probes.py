@@ -13,6 +13,7 @@ import grokinterp as gi
 from grokinterp.engine import RunState, train_together
 from grokinterp.model import build_model
 from grokinterp.probes import PROBES
+from grokinterp.probes.attention import similarity_of
 from grokinterp.probes.compressibility import spectrum_summary
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
@@ -182,25 +183,85 @@ def test_the_shortcut_goes_on_from_the_mlp_as_the_whole_model_does(placement, ki
     assert found["test_loss"] == pytest.approx(loss, rel=1e-12)
 
 
+RUNS_ANEW = {"gradient_symmetricity", "hessian", "llc", "ntk", "shortcut"}
+"""Probes that need gradients or other weights or hooks, and so passes of their own."""
+
+
 def test_each_input_set_goes_through_the_model_once(monkeypatch):
     start = snapshot(init="kaiming")
     model = snapshot().model
     shot = Snapshot(model, TASK, seed=1, others=lambda which: start)
     calls = []
-    run_with_cache = type(model).run_with_cache
+    forward = type(model).forward
     monkeypatch.setattr(
         type(model),
-        "run_with_cache",
-        lambda self, tokens, **options: (
-            calls.append((id(self), len(tokens))) or run_with_cache(self, tokens, **options)
+        "forward",
+        lambda self, tokens, *args, **options: (
+            calls.append((id(self), len(tokens))) or forward(self, tokens, *args, **options)
         ),
     )
-    for probe in PROBES.values():
-        probe(shot)
-        probe(shot)
+    for probe in PROBES.keys() - RUNS_ANEW:
+        PROBES[probe](shot)
+        PROBES[probe](shot)
     assert len(calls) == len(set(calls))
-    own = [size for of, size in calls if of == id(model)]
-    assert sorted(own) == sorted([TASK.n_train, TASK.n_test, TASK.n_pairs])
+    own = sorted(size for of, size in calls if of == id(model))
+    assert own == sorted([TASK.n_train, TASK.n_test, TASK.n_pairs])
+    for probe in RUNS_ANEW:
+        calls.clear()
+        PROBES[probe](shot)
+        # Without gradients and hooks the snapshot's own pass serves.
+        assert all(size <= 1000 for _, size in calls)
+
+
+def test_hooks_before_the_mlp_are_seen_where_it_is_rerun():
+    shot = snapshot("mlp-pre")
+    intact = shot.train.logits
+    with gi.hooks.applied(shot.model, [gi.hooks.RemoveNorm("mlp")]) as model, torch.no_grad():
+        expected = model(shot.train.tokens)[:, -1]
+        torch.testing.assert_close(shot.train.rerun_last_mlp(), expected)
+    assert (expected - intact).abs().max() > 1e-3
+    torch.testing.assert_close(shot.train.rerun_last_mlp(), intact)
+
+
+def test_heads_of_one_mode_and_independent_heads():
+    generator = torch.Generator().manual_seed(0)
+
+    def patterns(logits):
+        return logits.softmax(-1)
+
+    mode = torch.randn(4000, 1, 3, 3, generator=generator).double()
+    same = similarity_of(patterns(mode.expand(-1, 4, -1, -1)))
+    assert same["cosine"] == pytest.approx(1)
+    assert same["participation"] == pytest.approx(0, abs=1e-9)
+    assert same["entropy_std"] == pytest.approx(0, abs=1e-9)
+    own = similarity_of(patterns(torch.randn(4000, 4, 3, 3, generator=generator).double()))
+    assert own["participation"] == pytest.approx(1, abs=0.01)
+    assert own["cosine"] < 0.9
+    uniform = torch.full((5, 3, 3), 1 / 3).double()
+    one_hot = torch.eye(3)[[0, 1, 2]].double().expand(5, -1, -1)
+    both = similarity_of(torch.stack([uniform, one_hot], dim=1))
+    assert both["entropy_std"] == pytest.approx(math.log(3) / 2)
+
+
+@pytest.mark.parametrize("name", sorted(PROBES))
+def test_a_small_float32_spectrum_is_that_of_float64(name):
+    """Casting the same weights to float64 changes no scalar by more than rounding does."""
+    if name in ("softmax_collapse", "norm_readout", "llc", "hessian"):
+        pytest.skip("at the run's dtype by definition, or by the order of ties and noise")
+    config = gi.ModelConfig("mlp-pre", d_model=16, n_heads=2)
+    single = build_model(config, TASK, 1)
+    with torch.no_grad():  # Singular values down to 1e-4, whose squares float32 cannot sum.
+        u, _, v = torch.linalg.svd(single.blocks[0].mlp.W_in, full_matrices=False)
+        single.blocks[0].mlp.W_in.copy_(u * torch.logspace(0, -4, 16) @ v)
+    double = build_model(config, TASK, 1, "float64")
+    double.load_state_dict({k: v.double() for k, v in single.state_dict().items()})
+    found = [
+        PROBES[name](Snapshot(m, TASK, 1, others=lambda which, m=m: Snapshot(m, TASK, 1)))
+        for m in (single, double)
+    ]
+    for key, value in found[1].items():
+        if isinstance(value, float):
+            assert found[0][key] == pytest.approx(value, rel=2e-3, abs=1e-5), key
 
 
 def test_a_vocabulary_that_does_not_fit_is_a_sentence():

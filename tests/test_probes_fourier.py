@@ -100,8 +100,8 @@ def test_key_frequencies_of_a_planted_clock_are_recovered_exactly(rule, planted_
 
 
 @pytest.mark.parametrize("rule", ["neuron_logit", "embedding_quarter_max", "neuron_argmax"])
-def test_random_weights_have_no_key_frequency_that_seeds_share(rule):
-    """All frequencies are alike, so a rule that picks any picks most, or none."""
+def test_random_weights_single_no_frequency_out(rule):
+    """All frequencies are alike, so a rule picks all of them, or none: never a few."""
     found = [
         set(PROBES["key_frequencies"](random_snapshot(seed=s), rule)["frequencies"].tolist())
         for s in range(3)
@@ -247,6 +247,13 @@ def test_a_task_that_a_probe_is_not_about_is_a_sentence(probe, task, sentence):
 def test_an_unknown_option_is_a_sentence(probe, option):
     with pytest.raises(ValueError, match=f"unknown {option} 'x'; choose one of"):
         PROBES[probe](planted(), **{option: "x"})
+
+
+def test_rules_on_neurons_are_for_one_layer():
+    shot = random_snapshot(p=7, n_layers=3)
+    with pytest.raises(ValueError, match="rule neuron_logit is a formula for one layer"):
+        PROBES["logit_formula"](shot)
+    assert PROBES["logit_formula"](shot, rule="embedding_quarter_max")["fve"] < 0.2
 
 
 def test_a_model_without_keys_says_so():

@@ -12,7 +12,7 @@ from test_training import same_run
 import grokinterp as gi
 from grokinterp import probing, training
 from grokinterp.config import METRICS
-from grokinterp.measure import SETS, Probing, expand
+from grokinterp.measurement import SETS, Probing, expand
 from grokinterp.probes import PROBES
 from grokinterp.progress import Observer
 
@@ -220,6 +220,105 @@ def test_every_probe_keeps_its_word(tmp_path, name):
     for key, value in first.items():
         assert isinstance(value, (float, np.ndarray)), key
         np.testing.assert_array_equal(value, again[key], err_msg=key)
+
+
+def failing_from(epoch):
+    def probe(snapshot):
+        if snapshot.epoch >= epoch:
+            raise ZeroDivisionError("no convergence")
+        return {"value": 1.0}
+
+    return probe
+
+
+def test_a_probe_that_fails_later_leaves_a_gap_and_the_training_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setitem(PROBES, "moody", failing_from(20))
+    failures = Failures()
+    config = with_recipe(probes={"moody": 10, "attention_entropy": 10})
+    [run] = gi.train([config], store=tmp_path, observer=failures)
+    metrics = run.metrics.set_index("epoch")
+    assert run.status == "finished"
+    assert metrics["moody.value"].dropna().index.tolist() == [10]
+    assert metrics["attention_entropy.mean"].dropna().index.tolist() == [10, 20, 30]
+    assert failures.seen[0][1:] == (
+        "moody",
+        "at epoch 20, it failed with ZeroDivisionError: no convergence",
+    )
+
+
+def test_what_is_compared_with_the_end_waits_for_it(tmp_path, monkeypatch):
+    class Interrupt(Observer):
+        def advanced(self, run, config, report):
+            if report.epoch == 20:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gi.train([SMALL_RUN], store=tmp_path, observer=Interrupt())
+    [run] = gi.open_store(tmp_path).select()
+    failures = Failures()
+    assert gi.probe([run], ["cka"], observer=failures).empty
+    assert "its final checkpoint is not known" in failures.seen[0][2]
+    gi.train([SMALL_RUN], store=tmp_path)
+    table = gi.probe([run], ["cka"]).set_index(["epoch", "name"])["value"]
+    assert table[10, "blocks.0.hook_resid_post"] < 1 - 1e-9
+    assert table[30, "blocks.0.hook_resid_post"] == pytest.approx(1)
+
+
+def test_scalars_lost_to_a_kill_are_computed_again(tmp_path, monkeypatch):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("grokinterp.records.write_table", killed)
+        with pytest.raises(KeyboardInterrupt):
+            gi.probe([run], ["attention_entropy"], epochs=[10])
+    assert len(gi.probe([run], ["attention_entropy"], epochs=[10])) == 1
+
+
+def test_a_trajectory_is_of_one_model(tmp_path):
+    config = with_recipe(PROBED, interventions=(gi.hooks.UniformAttention(),))
+    [run] = gi.train([config], store=tmp_path)
+    assert run.probes.empty
+    gi.probe([run], ["attention_entropy"])
+    assert set(run.probes["epoch"]) == set(run.checkpoint_epochs)
+
+
+@pytest.mark.parametrize("hook", [gi.hooks.RemoveNorm, gi.hooks.CenterOnly])
+def test_a_shortcut_is_recorded_under_interventions_on_its_pathway(tmp_path, hook):
+    config = with_recipe(probes={"shortcut": 10}, interventions=(hook("mlp"),))
+    [run] = gi.train([config], store=tmp_path)
+    assert run.metrics["shortcut.train_loss"].notna().sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("hessian:top=many", "top of hessian must be int; got 'many'"),
+        ("ntk:rows=2.5", "rows of ntk must be int"),
+        ("hessian:smallest=no", "smallest of hessian must be bool"),
+        ("linear_probe:frequencies=3", "frequencies of linear_probe must be tuple"),
+    ],
+)
+def test_an_option_of_another_type_is_a_sentence(text, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Probing.parse(text)
+
+
+def test_options_may_be_tuples_and_enter_columns(tmp_path):
+    text = "linear_probe:frequencies=(1, 2),label=False"
+    assert Probing.parse(text).options == {"frequencies": (1, 2), "label": False}
+    [run] = gi.train([with_recipe(probes={text: 30})], store=tmp_path)
+    assert set(run.probes["probe"]) == {str(Probing.parse(text))}
+    assert "blocks.0.hook_resid_post.r2_max" in set(run.probes["name"])
+
+
+def test_one_probe_s_trouble_does_not_stop_the_others(tmp_path):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    found = gi.measure(run.snapshot(), (n for n in ("norm_readout:layer=4", "norms")))
+    assert "norms.total" in found.columns
+    assert "KeyError" in found.failures["norm_readout:layer=4"]
 
 
 def test_sets_name_probes_that_exist():

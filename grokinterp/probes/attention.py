@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grokinterp.snapshot import Snapshot
+from grokinterp.snapshot import NotApplicable, Snapshot
 
 
 def attention_entropy(
@@ -32,7 +32,7 @@ def attention_entropy(
     if convention != "final_query":
         raise ValueError(f"unknown convention {convention!r}; choose one of final_query, paper")
     per_head = _entropy(pattern[:, :, -1]).mean(0)
-    return {"mean": per_head.mean().item(), "per_head": per_head.numpy()}
+    return {"mean": per_head.mean().item(), "per_head": per_head.cpu().numpy()}
 
 
 def attention_uniformity(
@@ -46,8 +46,8 @@ def attention_uniformity(
     per_head = _entropy(pattern).mean(0) / math.log(pattern.shape[-1])
     return {
         "mean": per_head.mean().item(),
-        "per_head": per_head.numpy(),
-        "pattern": pattern.mean(0).numpy(),
+        "per_head": per_head.cpu().numpy(),
+        "pattern": pattern.mean(0).cpu().numpy(),
     }
 
 
@@ -60,12 +60,17 @@ def head_similarity(
     `entropy_std`: population std over heads of the entropy at the last query, in nats.
     `participation`: ((Σλ)²/Σλ² - 1)/(heads - 1) of the eigenvalues λ of the covariance of the
     heads' patterns: 0 if one mode of variation drives all heads, 1 if they vary independently.
-    A model of one head has none of them, and raises ValueError.
+    A model of one head has none of them.
     """
     pattern = _pattern(snapshot, split, layer)
+    if pattern.shape[1] < 2:
+        raise NotApplicable("head_similarity compares heads, and this model has one")
+    return dict(similarity_of(pattern))
+
+
+def similarity_of(pattern: Float[Tensor, "batch head query key"]) -> dict[str, float]:
+    """The same of patterns."""
     n_heads = pattern.shape[1]
-    if n_heads < 2:
-        raise ValueError("head_similarity compares heads, and this model has one")
     flat = pattern.transpose(0, 1).flatten(1)
     unit = flat / flat.norm(dim=1, keepdim=True)
     cosines = unit @ unit.T

@@ -69,8 +69,10 @@ def spectrum_summary(x: Float[Tensor, "row column"]) -> Summary:
     >>> round(spectrum_summary(torch.eye(8)[:3])["effective_rank"], 12)
     3.0
     """
-    gram = (x.mT @ x).cpu()
-    eigenvalues = torch.linalg.eigvalsh(gram.double()).clamp_min(0).flip(0)
+    # Squared before they are summed, small singular values drown in a float32's rounding.
+    x = x.cpu().double()
+    gram = x.mT @ x
+    eigenvalues = torch.linalg.eigvalsh(gram).clamp_min(0).flip(0)
     if eigenvalues[0] == 0:
         raise ValueError("a matrix of zeros has no spectrum to summarise")
     share = eigenvalues / eigenvalues.sum()

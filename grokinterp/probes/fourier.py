@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grokinterp.snapshot import Snapshot
+from grokinterp.snapshot import NotApplicable, Snapshot
 
 
 def fourier_basis(p: int) -> Float[Tensor, "p p"]:
@@ -49,10 +49,10 @@ def sum_waves(p: int, frequencies: tuple[int, ...]) -> Float[Tensor, "pair wave"
 
 
 def require_grid(snapshot: Snapshot, probe: str) -> None:
-    """ValueError if the task has no p × p grid of inputs."""
+    """NotApplicable if the task has no p × p grid of inputs."""
     task = snapshot.task
     if task.n_pairs != task.p**2:
-        raise ValueError(
+        raise NotApplicable(
             f"{probe} needs all p × p pairs, and {task} has {task.n_pairs}; give it a task that "
             "is defined on all of them"
         )

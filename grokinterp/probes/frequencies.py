@@ -20,7 +20,7 @@ CLUSTERED = 0.85
 
 
 def key_frequencies(
-    snapshot: Snapshot, rule: Rule = "neuron_logit", layer: int = 0
+    snapshot: Snapshot, rule: Rule = "neuron_logit"
 ) -> dict[str, float | np.ndarray]:
     """The frequencies k that the model's addition is made of.
 
@@ -28,19 +28,24 @@ def key_frequencies(
     the largest (arXiv:2301.05217). `embedding_quarter_max`: those whose norm in the embedding is
     more than a quarter of the largest. `neuron_argmax`: those that some clustered neuron serves
     (see neuron_frequencies). `frequencies` [key], ascending, `count`, and `criterion` [freq]:
-    the norms, or how many clustered neurons serve each.
+    the norms, or how many clustered neurons serve each. Noise has no key frequency, but a flat
+    spectrum, all of it above a quarter of its largest: a count near ⌊p/2⌋ means none. The rules
+    on neurons are for one layer.
     """
+    snapshot.require(
+        f"key_frequencies by the rule {rule}", one_layer=rule != "embedding_quarter_max"
+    )
     if rule == "embedding_quarter_max":
         w_e = snapshot.model.W_E[: snapshot.task.p].detach()
         criterion = frequency_norms(w_e)
         chosen = criterion > KEY_SHARE * criterion.max()
     elif rule == "neuron_logit":
         model = snapshot.model
-        w_l = (model.blocks[layer].mlp.W_out @ model.W_U).detach()[:, : snapshot.task.p]
+        w_l = (model.blocks[0].mlp.W_out @ model.W_U).detach()[:, : snapshot.task.p]
         criterion = frequency_norms(w_l.T)
         chosen = (criterion >= KEY_SHARE * criterion.max()) & (criterion > 0)
     elif rule == "neuron_argmax":
-        sizes = neuron_frequencies(snapshot, layer)["sizes"]
+        sizes = neuron_frequencies(snapshot)["sizes"]
         criterion = torch.from_numpy(np.asarray(sizes))
         chosen = criterion > 0
     else:

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from grokinterp.linear import linear
+from grokinterp.snapshot import NotApplicable
 
 Seen = dict[str, Tensor]
 """Activations by module name, [batch, pos, …]."""
@@ -113,18 +114,18 @@ def _add_shared_tokens(kernel: Tensor, tokens: Tensor, gradient: Tensor) -> None
 
 
 def require_known(model: HookedTransformer) -> None:
-    """ValueError if a trainable parameter is used in a way that is not counted here."""
+    """NotApplicable if a trainable parameter is used in a way that is not counted here."""
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     unknown = sorted(name for name in trained if name.split(".")[-1] not in KNOWN)
     if unknown or not hasattr(model.unembed, "readout_scale"):
-        raise ValueError(
+        raise NotApplicable(
             "the kernel is known for the parameters of build_model's models; this model is "
             f"another's{', with ' + ', '.join(unknown[:3]) if unknown else ''}"
         )
     if not trained:
-        raise ValueError("the kernel is over trainable parameters, and this model has none")
+        raise NotApplicable("the kernel is over trainable parameters, and this model has none")
     if model.cfg.use_split_qkv_input or model.cfg.use_attn_in:
-        raise ValueError(
+        raise NotApplicable(
             "the kernel needs each norm to run once: set use_split_qkv_input and "
             "use_attn_in to False"
         )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from grokinterp.probes import PROBES, Values
-from grokinterp.snapshot import Snapshot
+from grokinterp.snapshot import NotApplicable, Snapshot
 
 SETS = {
     "cheap": (
@@ -51,7 +53,8 @@ class Probing:
             hint = f"did you mean {' or '.join(close)}?" if close else f"choose one of {_names()}"
             raise ValueError(f"unknown probe {name!r}; {hint}")
         options = {}
-        for part in filter(None, written.split(",")):
+        # A comma in parentheses belongs to a tuple.
+        for part in filter(None, re.split(r",(?![^()]*\))", written)):
             option, _, value = part.partition("=")
             options[option.strip()] = _checked(name, option.strip(), value.strip())
         return cls(name, dict(sorted(options.items())))
@@ -77,6 +80,8 @@ class Measurement:
     scalars: dict[tuple[str, str], float]
     arrays: dict[tuple[str, str], np.ndarray]
     failures: dict[str, str]
+    inapplicable: set[str]
+    """Those that fail for what the model, task or training has not, whatever the weights."""
 
     @property
     def columns(self) -> dict[str, float]:
@@ -89,14 +94,19 @@ def measure(snapshot: Snapshot, probes: Iterable[str | Probing]) -> Measurement:
 
     ValueError if a name is unknown.
     """
+    probes = list(probes)
     chosen = [one for one in probes if isinstance(one, Probing)]
     chosen += expand(one for one in probes if isinstance(one, str))
-    found = Measurement({}, {}, {})
+    found = Measurement({}, {}, {}, set())
     for probing in chosen:
         try:
             values = probing(snapshot)
-        except ValueError as error:
-            found.failures[str(probing)] = str(error)
+        except Exception as error:  # One probe's trouble must not keep the others from running.
+            sentence = isinstance(error, ValueError)
+            reason = str(error) if sentence else f"it failed with {type(error).__name__}: {error}"
+            found.failures[str(probing)] = reason
+            if isinstance(error, NotApplicable):
+                found.inapplicable.add(str(probing))
             continue
         for name, value in values.items():
             if isinstance(value, np.ndarray):
@@ -121,13 +131,28 @@ def _checked(probe: str, option: str, written: str) -> Any:
         value = ast.literal_eval(written)
     except (ValueError, SyntaxError):
         value = written
-    choices = _choices(get_type_hints(function)[option])
+    annotation = get_type_hints(function)[option]
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
     if choices and value not in choices:
         raise ValueError(
             f"unknown {option} {value!r} of {probe}; choose one of {', '.join(map(str, choices))}"
         )
+    if not _fits(value, annotation):
+        kind = getattr(annotation, "__name__", str(annotation))
+        raise ValueError(f"{option} of {probe} must be {kind}; got {written!r}")
     return value
 
 
-def _choices(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a value from text is of an option's type."""
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return value in get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, one) for one in get_args(annotation))
+    if origin is tuple:
+        of = get_args(annotation)[0]
+        return isinstance(value, tuple) and all(_fits(one, of) for one in value)
+    if isinstance(value, bool):
+        return annotation is bool
+    return isinstance(value, (int, float) if annotation is float else annotation)

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from grokinterp.measurement import measure
     from grokinterp.model import build_model
     from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
-    from grokinterp.pretrained import load_pretrained, pretrained_metrics, pretrained_snapshot
+    from grokinterp.pretrained import (
+        load_pretrained,
+        pretrained_card,
+        pretrained_metrics,
+        pretrained_snapshot,
+    )
     from grokinterp.probes import PROBES
     from grokinterp.probing import probe
     from grokinterp.progress import Bar, Observer
@@ -39,7 +44,12 @@ _ROOMS = {
     "placement": ("PLACEMENTS", "LNPlacement", "pre_norm_lattice", "resolve_placement"),
     "leads": ("lead_times",),
     "measurement": ("measure",),
-    "pretrained": ("load_pretrained", "pretrained_metrics", "pretrained_snapshot"),
+    "pretrained": (
+        "load_pretrained",
+        "pretrained_card",
+        "pretrained_metrics",
+        "pretrained_snapshot",
+    ),
     "probes": ("PROBES",),
     "probing": ("probe",),
     "progress": ("Bar", "Observer"),
@@ -75,6 +85,7 @@ __all__ = [
     "measure",
     "open_store",
     "pre_norm_lattice",
+    "pretrained_card",
     "pretrained_metrics",
     "pretrained_snapshot",
     "probe",

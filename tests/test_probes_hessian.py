@@ -1,5 +1,6 @@
 """The Hessian's eigenvalues and trace against closed forms and the dense Hessian."""
 
+import sys
 from functools import cache
 
 import numpy as np
@@ -215,7 +216,7 @@ def test_what_it_refuses(options, sentence):
 
 
 def test_no_convergence_is_a_sentence(monkeypatch):
-    monkeypatch.setattr("grokinterp.probes.hessian.MAX_RESTARTS", 1)
+    monkeypatch.setattr(sys.modules["grokinterp.probes.hessian"], "MAX_RESTARTS", 1)
     product = quadratic(symmetric(np.linspace(0, 1, 300)))
     with pytest.raises(ValueError, match=r"eigenvalues converged to tol=1e-12 within 1 restarts"):
         largest_eigenvalues(product, 300, 5, tol=1e-12)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from grokinterp.config import RunConfig
+from grokinterp.figures.evolution import over_epochs
 from grokinterp.progress import Observer
 from grokinterp.runs import Run
 from grokinterp.snapshot import Snapshot
@@ -72,3 +73,19 @@ def carry_out(
         [run] = train([one.config], store=store, init=weights, observer=observer)
         done.append((one, run))
     return experiment.results(done)
+
+
+def accuracy_figure(done: Sequence[tuple[Planned, Run]], title: str) -> Figure:
+    """Test accuracy over epochs, and when each run generalised, by label."""
+    by_label: dict[str, list[Run]] = {}
+    for planned, run in done:
+        by_label.setdefault(planned.label, []).append(run)
+    return over_epochs(
+        {label: [run.metrics for run in runs] for label, runs in by_label.items()},
+        "test accuracy",
+        column="test_accuracy",
+        generalised={
+            label: [run.grokking.generalised.by for run in runs] for label, runs in by_label.items()
+        },
+        title=title,
+    )

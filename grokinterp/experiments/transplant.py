@@ -18,7 +18,6 @@ from torch import Tensor
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.experiment import Experiment, Fork, Planned, Results
 from grokinterp.experiments.recipe import PAPER
-from grokinterp.figures.evolution import over_epochs
 from grokinterp.runs import Run
 from grokinterp.snapshot import Snapshot
 
@@ -80,32 +79,23 @@ def plan(seeds: Sequence[int]) -> list[Planned]:
 
 
 def results(done: list[tuple[Planned, Run]]) -> Results:
-    series: dict[str, list[pd.DataFrame]] = {}
     rows = []
     for planned, run in done:
         metrics = run.metrics
-        series.setdefault(planned.label, []).append(metrics)
         first, last = metrics.iloc[0], metrics.iloc[-1]
         rows.append(
             {
                 "transplant": planned.label,
                 "seed": run.config.seed,
-                "test accuracy before": first["test_accuracy"],
-                "lowest within 100": metrics[metrics["epoch"] <= 100]["test_accuracy"].min(),
+                "test accuracy after 1 epoch": first["test_accuracy"],
+                "lowest within 100 epochs": metrics[metrics["epoch"] <= 100]["test_accuracy"].min(),
                 "generalised after": str(run.grokking.generalised),
                 "test accuracy at the end": last["test_accuracy"],
                 "test loss at the end": last["test_loss"],
             }
         )
-    figure = over_epochs(
-        series,
-        "test accuracy",
-        column="test_accuracy",
-        generalised={
-            label: [run.grokking.generalised.by for one, run in done if one.label == label]
-            for label in series
-        },
-        title="LN before the MLP, taken out and put in: epochs since the transplant",
+    figure = test_accuracy(
+        done, "LN before the MLP, taken out and put in: epochs since the transplant"
     )
     return Results({"test_accuracy": figure}, {"transplant": pd.DataFrame(rows)})
 

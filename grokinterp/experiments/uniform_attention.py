@@ -8,9 +8,8 @@ from dataclasses import replace
 import pandas as pd
 
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.experiment import Experiment, Planned, Results
+from grokinterp.experiments.experiment import Experiment, Planned, Results, accuracy_figure
 from grokinterp.experiments.recipe import PAPER
-from grokinterp.figures.evolution import over_epochs
 from grokinterp.hooks import UniformAttention
 from grokinterp.runs import Run
 
@@ -34,10 +33,8 @@ def plan(seeds: Sequence[int]) -> list[Planned]:
 
 
 def results(done: list[tuple[Planned, Run]]) -> Results:
-    series: dict[str, list[pd.DataFrame]] = {}
     rows = []
     for planned, run in done:
-        series.setdefault(planned.label, []).append(run.metrics)
         times, last = run.grokking, run.metrics.iloc[-1]
         rows.append(
             {
@@ -49,16 +46,7 @@ def results(done: list[tuple[Planned, Run]]) -> Results:
                 "test accuracy at the end": last["test_accuracy"],
             }
         )
-    figure = over_epochs(
-        series,
-        "test accuracy",
-        column="test_accuracy",
-        generalised={
-            label: [run.grokking.generalised.by for one, run in done if one.label == label]
-            for label in series
-        },
-        title="Attention forced to be uniform while training",
-    )
+    figure = accuracy_figure(done, "Attention forced to be uniform while training")
     return Results({"test_accuracy": figure}, {"uniform_attention": pd.DataFrame(rows)})
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.experiment import Experiment, Fork, Planned, Results
+from grokinterp.experiments.experiment import Experiment, Fork, Planned, Results, accuracy_figure
 from grokinterp.experiments.recipe import PAPER
 from grokinterp.runs import Run
 from grokinterp.snapshot import Snapshot
@@ -94,7 +94,7 @@ def results(done: list[tuple[Planned, Run]]) -> Results:
                 "test loss at the end": last["test_loss"],
             }
         )
-    figure = test_accuracy(
+    figure = accuracy_figure(
         done, "LN before the MLP, taken out and put in: epochs since the transplant"
     )
     return Results({"test_accuracy": figure}, {"transplant": pd.DataFrame(rows)})

@@ -54,11 +54,16 @@ at_both_ends = pytest.mark.parametrize("stage", ["at_init", "at_end"])
 @pytest.mark.parametrize("key", ENTRIES)
 def test_the_authors_attention_entropy_and_concentration(key, stage):
     theirs, shot = ENTRIES[key][stage], of_golden(key, stage)
-    entropy = theirs["attention_entropy"]
-    paper = PROBES["attention_entropy"](shot, convention="paper")["mean"]
-    assert paper == pytest.approx(entropy["head_averaged_all_queries"], rel=1e-8)
-    ours = PROBES["attention_entropy"](shot)["mean"]
-    assert ours == pytest.approx(entropy["per_head_final_query"], rel=1e-8)
+    names = {
+        "per_head_final_query": "final_query",
+        "per_head_all_queries": "all_queries",
+        "head_averaged_final_query": "head_average",
+        "head_averaged_all_queries": "paper",
+    }
+    assert theirs["attention_entropy"].keys() == names.keys()
+    for name, value in theirs["attention_entropy"].items():
+        ours = PROBES["attention_entropy"](shot, convention=names[name])["mean"]
+        assert ours == pytest.approx(value, rel=1e-8), name
     concentration = PROBES["fourier_concentration"](shot)["value"]
     assert concentration == pytest.approx(theirs["fourier_concentration"], rel=1e-8)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,25 +13,32 @@ from torch import Tensor
 from grokinterp.snapshot import NotApplicable, Snapshot
 
 
+Convention = Literal["final_query", "all_queries", "head_average", "paper"]
+
+
 def attention_entropy(
     snapshot: Snapshot,
-    convention: Literal["final_query", "paper"] = "final_query",
+    convention: Convention = "final_query",
     split: Literal["train", "test", "grid"] = "train",
     layer: int = 0,
 ) -> dict[str, float | np.ndarray]:
     """H = -Σ_j A_j ln A_j of the attention pattern A over keys; 0 (one key) to ln 3 (uniform).
 
-    `final_query`: of each head's pattern at the last query, mean over the inputs (`per_head`,
-    [head]) and over heads (`mean`). `paper`: the entropy of the head-averaged pattern, mean over
-    all query rows and the inputs, as arXiv:2602.06702 reports it; never below the former's kind,
-    because entropy is concave.
+    `final_query`: of each head's pattern at the last query, the one that is read out; mean over
+    the inputs (`per_head`, [head]) and over heads (`mean`). `all_queries`: the same, mean over all
+    query rows. `head_average`: of the head-averaged pattern at the last query, mean over the
+    inputs. `paper`: that, mean over all query rows, as arXiv:2602.06702 reports it. Averaging the
+    heads first never lowers it, because entropy is concave.
     """
+    if convention not in get_args(Convention):
+        choices = ", ".join(get_args(Convention))
+        raise ValueError(f"unknown convention {convention!r}; choose one of {choices}")
     pattern = _pattern(snapshot, split, layer)
-    if convention == "paper":
+    if convention in ("final_query", "head_average"):
+        pattern = pattern[:, :, -1:]
+    if convention in ("head_average", "paper"):
         return {"mean": _entropy(pattern.mean(1)).mean().item()}
-    if convention != "final_query":
-        raise ValueError(f"unknown convention {convention!r}; choose one of final_query, paper")
-    per_head = _entropy(pattern[:, :, -1]).mean(0)
+    per_head = _entropy(pattern).mean((0, 2))
     return {"mean": per_head.mean().item(), "per_head": per_head.cpu().numpy()}
 
 

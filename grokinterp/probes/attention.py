@@ -12,7 +12,6 @@ from torch import Tensor
 
 from grokinterp.snapshot import NotApplicable, Snapshot
 
-
 Convention = Literal["final_query", "all_queries", "head_average", "paper"]
 
 

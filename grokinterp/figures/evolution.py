@@ -203,6 +203,6 @@ def _strip(strip: Axes, axes: Axes, marks: dict[str, list[float]], look: dict[st
             line.set_gid("median generalised")
     strip.set_yticks(range(len(marks)), labels=list(marks))
     strip.set_ylim(len(marks) - 0.5, -0.5)
-    strip.tick_params(axis="both", length=0, labelbottom=False)
+    strip.tick_params(axis="both", which="both", length=0, labelbottom=False)
     strip.spines[["left", "bottom"]].set_visible(False)
     strip.grid(False)

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,14 @@ def test_describing_a_run_loads_nothing_heavy(module: str) -> None:
     assert "grokinterp" in loaded
     heavy = {"torch", "pandas", "numpy", "matplotlib", "transformer_lens", "transformers"}
     assert heavy.isdisjoint(loaded)
+
+
+def test_the_wheel_takes_every_package_and_every_file_in_it():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for path in ROOT.glob("grokinterp/**/*"):
+        if path.is_dir() or "__pycache__" in path.parts:
+            continue
+        package = ".".join(path.parent.relative_to(ROOT).parts)
+        assert package in setuptools["packages"], path
+        globs = setuptools["package-data"].get(package, [])
+        assert path.suffix == ".py" or any(path.match(glob) for glob in globs), path

@@ -127,7 +127,7 @@ def demo(
         title=f"Grokking: (a + b) mod {config.task.p}, LN before the MLP, seed {seed}",
     )
     figure.parent.mkdir(parents=True, exist_ok=True)
-    picture.savefig(figure)
+    picture.savefig(figure, dpi=200)
     print(
         f"\nIt knew its training pairs by epoch {times.memorised}, and pairs it had never seen "
         f"by epoch {times.generalised}.\n"
@@ -325,7 +325,7 @@ def reproduce(
     folder = results / name
     folder.mkdir(parents=True, exist_ok=True)
     for title, figure in found.figures.items():
-        figure.savefig(folder / f"{title}.png")
+        figure.savefig(folder / f"{title}.png", dpi=200)
         figure.savefig(folder / f"{title}.pdf")
     for title, table in found.tables.items():
         table.to_csv(folder / f"{title}.csv", index=False)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,13 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from grokinterp.hooks import Intervention, applied, parse_intervention
+from grokinterp.hooks import Intervention, applied, parse_intervention, random_controls
 from grokinterp.hooks.neurons import AblateNeurons
 from grokinterp.probes import PROBES
 from grokinterp.snapshot import Inputs, Snapshot
 
-# Fields that choose some of several.
-CHOSEN = ("head", "heads", "neurons", "frequencies")
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
@@ -41,59 +37,11 @@ def ablate(
     rows = [{"condition": "intact", "draw": 0, **_intact(snapshot)}]
     rows.append({"condition": "ablated", "draw": 0, **_under(snapshot, interventions)})
     for draw in range(controls):
-        control = _control(snapshot, interventions, seed + draw)
+        control = random_controls(interventions, snapshot.model, seed + draw)
         if control is None:
             break
         rows.append({"condition": "control", "draw": draw, **_under(snapshot, control)})
     return pd.DataFrame(rows)
-
-
-def _control(
-    snapshot: Snapshot, interventions: Sequence[Intervention], seed: int
-) -> list[Intervention] | None:
-    """As many others as the interventions chose in all, none of them chosen; None if none chose."""
-    cfg = snapshot.model.cfg
-    if all(item.control(snapshot.model, seed) is None for item in interventions):
-        return None
-    several = {
-        "head": range(cfg.n_heads),
-        "neuron": range(cfg.d_mlp or 0),
-        "frequencie": range(1, snapshot.task.p // 2 + 1),
-    }
-    chosen = [one for item in interventions for one in _chosen(item)]
-    random = np.random.default_rng(seed)
-    others: dict[Any, list[int]] = {}
-    for kind, layer, _ in chosen:
-        taken = {index for k, where, index in chosen if (k, where) == (kind, layer)}
-        free = [index for index in several[kind] if index not in taken]
-        if len(free) < len(taken):
-            raise ValueError(
-                f"a random control of the same size needs {len(taken)} others, and {len(free)} are "
-                "left; ablate fewer, or ask for no controls"
-            )
-        others.setdefault((kind, layer), random.permutation(free).tolist())
-    control = []
-    for item in interventions:
-        drawn: dict[str, Any] = {}
-        for name in CHOSEN:
-            value = getattr(item, name, ())
-            pool = others.get((name.rstrip("s"), getattr(item, "layer", None)), [])
-            if not isinstance(value, tuple):
-                drawn[name] = pool.pop()
-            elif value:
-                drawn[name] = tuple(sorted(pool.pop() for _ in value))
-        control.append(replace(item, **drawn))
-    return control
-
-
-def _chosen(item: Intervention) -> list[tuple[str, Any, int]]:
-    """What an intervention chose of several: kind, layer, index."""
-    found = []
-    for name in CHOSEN:
-        value = getattr(item, name, ())
-        indices = value if isinstance(value, tuple) else (value,)
-        found += [(name.rstrip("s"), getattr(item, "layer", None), index) for index in indices]
-    return found
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:

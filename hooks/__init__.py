@@ -9,6 +9,7 @@ parse_intervention("AblateNeurons:neurons=(1,2,3),kind=mean")
 """
 
 from grokinterp.hooks.attention import AblateHead, FrozenPattern, Temperature, UniformAttention
+from grokinterp.hooks.choice import random_controls
 from grokinterp.hooks.fourier import FilterEmbedding, FilterFrequencies
 from grokinterp.hooks.intervention import (
     INTERVENTIONS,
@@ -51,4 +52,5 @@ __all__ = [
     "intervention_from_dict",
     "parse_intervention",
     "patching_table",
+    "random_controls",
 ]

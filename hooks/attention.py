@@ -6,7 +6,8 @@ random control acts on as many other heads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from grokinterp.hooks.checks import (
@@ -14,12 +15,12 @@ from grokinterp.hooks.checks import (
     check_below,
     check_one_of,
     chosen_layers,
-    draw_others,
     indices,
     integer,
     nested_floats,
     positive,
 )
+from grokinterp.hooks.choice import Choice
 from grokinterp.hooks.held import Held, is_tensor
 from grokinterp.hooks.intervention import Hook, Intervention
 from grokinterp.hooks.replace import KINDS, replacement, selection
@@ -33,7 +34,7 @@ SCORES = "blocks.{layer}.attn.hook_attn_scores"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OnHeads(Intervention):
+class _OnHeads(Intervention, ABC):
     """One that acts on [batch, head, query, key] of chosen heads."""
 
     layer: int | None = None
@@ -60,18 +61,18 @@ class _OnHeads(Intervention):
 
         return [(self._hook.format(layer=layer), change) for layer in layers]
 
-    def control(self, model: HookedTransformer, seed: int = 0) -> Intervention | None:
+    def choice(self, model: HookedTransformer) -> Choice | None:
         if not self.heads:
             return None
-        every = range(model.cfg.n_heads)
-        return replace(self, heads=draw_others("heads", self.heads, every, seed))
+        return Choice("heads", "heads", range(model.cfg.n_heads), self.layer)
 
     @property
     def _hook(self) -> str:
         return PATTERN
 
+    @abstractmethod
     def _changed(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What [batch, head, query, key] becomes, were it changed at every head."""
 
 
 @dataclass(frozen=True)
@@ -227,10 +228,8 @@ class AblateHead(Intervention):
 
         return [(f"blocks.{self.layer}.attn.hook_z", ablate)]
 
-    def control(self, model: HookedTransformer, seed: int = 0) -> AblateHead:
-        """Another head of the layer."""
-        [head] = draw_others("heads", [self.head], range(model.cfg.n_heads), seed)
-        return replace(self, head=head)
+    def choice(self, model: HookedTransformer) -> Choice:
+        return Choice("head", "heads", range(model.cfg.n_heads), self.layer)
 
 
 def _shape(values: Any) -> list[int]:

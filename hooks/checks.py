@@ -91,18 +91,3 @@ def check_hook(model: HookedTransformer, name: str) -> None:
     if name not in model.hook_dict:
         close = get_close_matches(name, model.hook_dict, n=3) or list(model.hook_dict)[:3]
         raise ValueError(f"the model has no hook {name!r}; close ones: {', '.join(close)}")
-
-
-def draw_others(
-    what: str, chosen: Sequence[int], candidates: Sequence[int], seed: int
-) -> tuple[int, ...]:
-    """As many of the candidates as are chosen, none of them chosen; by the seed alone."""
-    import random
-
-    left = sorted(set(candidates) - set(chosen))
-    if len(left) < len(chosen):
-        raise ValueError(
-            f"no control of the same size: {len(chosen)} of {len(candidates)} {what} are chosen, "
-            f"which leaves {len(left)} others"
-        )
-    return tuple(sorted(random.Random(seed).sample(left, len(chosen))))

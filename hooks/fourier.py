@@ -6,10 +6,11 @@ cos(2πkx/p) and sin(2πkx/p). Chosen ones are kept or removed; the constant alw
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from grokinterp.hooks.checks import Indices, check_hook, check_text, draw_others, indices, integer
+from grokinterp.hooks.checks import Indices, check_hook, check_text, indices, integer
+from grokinterp.hooks.choice import Choice
 from grokinterp.hooks.intervention import Hook, Intervention
 
 if TYPE_CHECKING:
@@ -36,13 +37,10 @@ class _OnFrequencies(Intervention):
             object.__setattr__(self, "p", integer("p", self.p, 3))
             self._check(self.p)
 
-    def control(self, model: HookedTransformer, seed: int = 0) -> Intervention | None:
-        """As many other frequencies; None if none is named."""
+    def choice(self, model: HookedTransformer) -> Choice | None:
         if not self.frequencies:
             return None
-        every = range(1, self._modulus(model) // 2 + 1)
-        others = draw_others("frequencies", self.frequencies, every, seed)
-        return replace(self, frequencies=others)
+        return Choice("frequencies", "frequencies", range(1, self._modulus(model) // 2 + 1))
 
     def _modulus(self, model: HookedTransformer) -> int:
         p = model.cfg.d_vocab - 1 if self.p is None else self.p

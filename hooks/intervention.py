@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from grokinterp.hooks.checks import check_hook
+from grokinterp.hooks.choice import Choice, random_controls
 from grokinterp.hooks.held import Held
 
 if TYPE_CHECKING:
@@ -62,13 +63,18 @@ class Intervention:
         """TransformerLens (hook name, function) pairs for this model."""
         raise TypeError(f"{type(self).__name__} must define hooks(model)")
 
+    def choice(self, model: HookedTransformer) -> Choice | None:
+        """What it chose of several like things; None for all heads, or a whole pathway."""
+        return None
+
     def control(self, model: HookedTransformer, seed: int = 0) -> Intervention | None:
         """The same intervention on as many others of the same kind, drawn at random by the seed.
 
-        None where nothing was chosen among several, so that no control has the same size: all
-        heads, a whole pathway. ValueError where too few others are left.
+        None where nothing was chosen among several, so that no control has the same size.
+        ValueError where too few others are left.
         """
-        return None
+        controls = random_controls([self], model, seed)
+        return None if controls is None else controls[0]
 
     def active(self, epoch: int) -> bool:
         """Whether it acts on this epoch's update."""

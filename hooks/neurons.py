@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from grokinterp.hooks.checks import (
@@ -10,10 +10,10 @@ from grokinterp.hooks.checks import (
     check_below,
     check_one_of,
     chosen_layers,
-    draw_others,
     indices,
     integer,
 )
+from grokinterp.hooks.choice import Choice
 from grokinterp.hooks.intervention import Hook, Intervention
 from grokinterp.hooks.replace import KINDS, replacement, selection
 
@@ -58,10 +58,8 @@ class AblateNeurons(Intervention):
 
         return [(f"blocks.{self.layer}.mlp.hook_post", ablate)]
 
-    def control(self, model: HookedTransformer, seed: int = 0) -> AblateNeurons:
-        """As many other neurons of the layer."""
-        others = draw_others("neurons", self.neurons, range(_d_mlp(model)), seed)
-        return replace(self, neurons=others)
+    def choice(self, model: HookedTransformer) -> Choice:
+        return Choice("neurons", "neurons", range(_d_mlp(model)), self.layer)
 
 
 def _d_mlp(model: HookedTransformer) -> int:

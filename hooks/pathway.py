@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ class _OnPathway(Intervention):
 
 
 @dataclass(frozen=True)
-class _OfInput(_OnPathway):
+class _OfInput(_OnPathway, ABC):
     """One that makes the new input out of the input, after the norm if there is one."""
 
     def hooks(self, model: HookedTransformer) -> list[Hook]:
@@ -95,12 +96,13 @@ class _OfInput(_OnPathway):
         name = INPUT_HOOKS[self.pathway]
         return [(name.format(layer=i), change) for i in pathway_layers(model, self.pathway)]
 
+    @abstractmethod
     def _changed(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The new input."""
 
 
 @dataclass(frozen=True)
-class _OfResidual(_OnPathway):
+class _OfResidual(_OnPathway, ABC):
     """One that makes the new input out of the residual stream that the pathway reads.
 
     What an earlier intervention made of the input is replaced.
@@ -115,9 +117,9 @@ class _OfResidual(_OnPathway):
             for hook in self._bypass(layer, rebuild)
         ]
 
+    @abstractmethod
     def _rebuilder(self, model: HookedTransformer, layer: int) -> Callable[[Tensor], Tensor]:
         """The function from residual stream to input; ValueError if the model does not fit."""
-        raise NotImplementedError
 
     def _bypass(self, layer: int, rebuild: Callable[[Tensor], Tensor]) -> list[Hook]:
         seen: dict[str, Tensor] = {}

@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from grokinterp.hooks import AblateHead, AblateNeurons, UnitNorm, applied
+from grokinterp.hooks import AblateHead, AblateNeurons, UnitNorm, applied, random_controls
 from planted import planted
 
 import grokinterp as gi
-from grokinterp.ablation import METRICS, _control, ablate, cluster, parse, scalars, summarise
+from grokinterp.ablation import METRICS, ablate, cluster, parse, scalars, summarise
 from grokinterp.cli import main
 from grokinterp.model import build_model
 from grokinterp.snapshot import Snapshot
@@ -47,7 +47,7 @@ def test_the_control_is_the_same_on_as_many_others():
     table = ablate(shot, [chosen], controls=5, seed=3)
     controls = table[table["condition"] == "control"]
     assert len(controls) == 5
-    [drawn] = _control(shot, [chosen], 4)
+    [drawn] = random_controls([chosen], shot.model, 4)
     assert len(drawn.neurons) == 3
     assert not set(drawn.neurons) & {0, 1, 2}
     with torch.no_grad(), applied(shot.model, [drawn]) as model:
@@ -63,14 +63,14 @@ def test_the_control_is_the_same_on_as_many_others():
 def test_the_control_of_several_is_of_their_size_together():
     shot = snapshot()
     for seed in range(20):
-        drawn = _control(shot, [AblateHead(1), UnitNorm("mlp"), AblateHead(2)], seed)
+        drawn = random_controls([AblateHead(1), UnitNorm("mlp"), AblateHead(2)], shot.model, seed)
         assert drawn[1] == UnitNorm("mlp")
         assert {drawn[0].head, drawn[2].head} == {0, 3}
     several = [AblateNeurons((0, 1)), AblateNeurons(tuple(range(2, 30)))]
-    neurons = [one for item in _control(shot, several, 0) for one in item.neurons]
+    neurons = [one for item in random_controls(several, shot.model, 0) for one in item.neurons]
     assert len(set(neurons) | set(range(30))) == 60
-    with pytest.raises(ValueError, match="needs 3 others, and 1 are left"):
-        _control(shot, [AblateHead(0), AblateHead(1), AblateHead(2)], 0)
+    with pytest.raises(ValueError, match="3 of 4 heads are chosen, which leaves 1 others"):
+        random_controls([AblateHead(i) for i in range(3)], shot.model, 0)
 
 
 def test_a_whole_pathway_has_no_control_and_nothing_ablated_is_intact():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -16,13 +17,13 @@ from grokinterp.circuits.document import document, figure
 Kind = Literal["attention", "heatmaps", "circles", "bars"]
 
 
-class Shown:
+class Shown(ABC):
     """What has an `html` page: JupyterLab displays it, and `save` writes it."""
 
     @property
+    @abstractmethod
     def html(self) -> str:
         """The page: it holds its data, scripts and styles, and loads nothing."""
-        raise NotImplementedError
 
     def save(self, path: str | Path) -> Path:
         """Write one HTML file that any browser opens, with or without a network."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
@@ -56,11 +57,27 @@ class Inputs:
         """Every activation, at every position."""
         return self._forward[1]
 
+    def last(self, hook: str) -> Tensor:
+        """A hook's activations at the last position, [batch, …].
+
+        NotApplicable, naming close ones, if the model has no such hook or it has no positions.
+        """
+        cache = self.cache.cache_dict
+        if hook not in cache:
+            close = get_close_matches(hook, cache, n=3) or list(cache)[:3]
+            raise NotApplicable(f"the model has no hook {hook!r}; close ones: {', '.join(close)}")
+        if cache[hook].shape[:2] != self.tokens.shape:
+            raise NotApplicable(
+                f"the activations must be [batch, pos, …]; those of {hook} are "
+                f"{list(cache[hook].shape)}: choose another hook"
+            )
+        return cache[hook][:, -1]
+
     @property
     def readout_input(self) -> Float[Tensor, "batch d_model"]:
         """The residual stream at the last position, after the final norm where there is one."""
         if "unembed.hook_in" in self.cache:
-            return self.cache["unembed.hook_in"][:, -1]
+            return self.last("unembed.hook_in")
         residual = self.cache["resid_post", -1][:, -1:]
         if self._model.cfg.normalization_type is not None:  # A plain model has no hook there.
             with torch.no_grad():
@@ -182,15 +199,23 @@ class Snapshot:
             self._known[key] = function(self, *args, **options)
         return self._known[key]
 
-    def require(self, probe: str, one_layer: bool = False, addition: bool = False) -> None:
+    def require(
+        self, probe: str, one_layer: bool = False, addition: bool = False, mlp: bool = False
+    ) -> None:
         """NotApplicable, naming the probe, if the model or the task has not what it needs."""
-        if one_layer and self.model.cfg.n_layers != 1:
+        cfg = self.model.cfg
+        if one_layer and cfg.n_layers != 1:
             raise NotApplicable(
                 f"{probe} is a formula for one layer, and this model has "
-                f"{self.model.cfg.n_layers}; give it a model of one layer"
+                f"{cfg.n_layers}; give it a model of one layer"
             )
         if addition and self.task.operation != "add":
             raise NotApplicable(
                 f"{probe} is about addition, and this model's task is {self.task}; give it a "
                 "model trained on a + b"
+            )
+        if mlp and cfg.attn_only:
+            raise NotApplicable(
+                f"{probe} reads the MLP, and this model has attention only; give it a model with "
+                "an MLP"
             )

@@ -1,6 +1,7 @@
 """Probes against the authors' numbers, closed forms, and negative controls."""
 
 import math
+import warnings
 from functools import cache
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from golden import ENTRIES, golden
 from runs_cases import SMALL_RUN
+from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
 from grokinterp.engine import RunState, train_together
@@ -274,6 +276,42 @@ def test_a_small_float32_spectrum_is_that_of_float64(name):
 def test_a_vocabulary_that_does_not_fit_is_a_sentence():
     with pytest.raises(ValueError, match="must be the task's 8 tokens"):
         Snapshot(snapshot(task=ModularTask(p=5)).model, TASK)
+
+
+@pytest.mark.parametrize("attn_only", [False, True])
+@pytest.mark.parametrize("normalization", [None, "LN"])
+def test_any_hooked_transformer_is_probed_or_told_why_not(normalization, attn_only):
+    cfg = HookedTransformerConfig(
+        n_layers=1,
+        d_model=16,
+        d_head=8,
+        n_heads=2,
+        n_ctx=3,
+        d_mlp=None if attn_only else 32,
+        d_vocab=8,
+        d_vocab_out=8,
+        act_fn="relu",
+        normalization_type=normalization,
+        attn_only=attn_only,
+        device="cpu",
+        seed=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model = HookedTransformer(cfg)
+    shot = Snapshot(model, TASK, others=lambda which: Snapshot(model, TASK))
+    found = gi.measure(shot, PROBES)
+    assert found.failures.keys() == found.inapplicable
+    refused = {"ntk", "norm_readout", "shortcut"}
+    if attn_only:
+        refused |= {"excluded_loss", "key_frequencies", "linear_probe", "logit_formula"}
+        refused |= {"cka", "neuron_frequencies", "restricted_loss", "weight_spectra"}
+    assert found.inapplicable == refused
+    assert {probe for probe, _ in found.scalars} == PROBES.keys() - refused
+    # The readout reads the residual stream after the final norm, whoever built the model.
+    residual = shot.train.readout_input
+    logits = residual @ model.W_U + model.b_U
+    torch.testing.assert_close(logits, shot.train.logits)
 
 
 def test_a_run_gives_snapshots(tmp_path):

@@ -318,7 +318,7 @@ def test_one_probe_s_trouble_does_not_stop_the_others(tmp_path):
     [run] = gi.train([SMALL_RUN], store=tmp_path)
     found = gi.measure(run.snapshot(), (n for n in ("norm_readout:layer=4", "norms")))
     assert "norms.total" in found.columns
-    assert "KeyError" in found.failures["norm_readout:layer=4"]
+    assert "no hook 'blocks.4.mlp.hook_in'; close" in found.failures["norm_readout:layer=4"]
 
 
 def test_sets_name_probes_that_exist():

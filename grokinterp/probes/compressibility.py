@@ -36,6 +36,7 @@ def weight_spectra(snapshot: Snapshot) -> Summary:
     Keys are `blocks.i.attn.W_Q.effective_rank` and so on; `mean.alpha` and the others are means
     over the matrices, the paper's summary.
     """
+    snapshot.require("weight_spectra", mlp=True)
     summaries = {}
     for layer, block in enumerate(snapshot.model.blocks):
         attn, mlp = block.attn, block.mlp

@@ -32,9 +32,8 @@ def key_frequencies(
     spectrum, all of it above a quarter of its largest: a count near ⌊p/2⌋ means none. The rules
     on neurons are for one layer.
     """
-    snapshot.require(
-        f"key_frequencies by the rule {rule}", one_layer=rule != "embedding_quarter_max"
-    )
+    of_neurons = rule != "embedding_quarter_max"
+    snapshot.require(f"key_frequencies by the rule {rule}", one_layer=of_neurons, mlp=of_neurons)
     if rule == "embedding_quarter_max":
         w_e = snapshot.model.W_E[: snapshot.task.p].detach()
         criterion = frequency_norms(w_e)
@@ -87,7 +86,7 @@ def neuron_frequencies(snapshot: Snapshot, layer: int = 0) -> dict[str, float | 
     """
     require_grid(snapshot, "neuron_frequencies")
     p = snapshot.task.p
-    post = snapshot.grid.cache[f"blocks.{layer}.mlp.hook_post"][:, -1]
+    post = snapshot.grid.last(f"blocks.{layer}.mlp.hook_post")
     fve = frequency_shares(post.view(p, p, -1))
     best, index = fve.max(1)
     clustered = best > CLUSTERED

@@ -37,7 +37,7 @@ def norm_readout(
     """
     if source not in HOOKS:
         raise ValueError(f"unknown source {source!r}; choose one of {', '.join(HOOKS)}")
-    x = snapshot.train.cache[HOOKS[source].format(layer=layer)][:, -1]
+    x = snapshot.train.last(HOOKS[source].format(layer=layer))
     return readout_of(
         x.cpu().double().norm(dim=-1).numpy(),
         snapshot.train.tokens[:, :2].cpu().numpy(),

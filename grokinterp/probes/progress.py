@@ -8,6 +8,7 @@ the p classes, in float64, in nats. The keys are those of the training's end unl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
@@ -70,18 +71,12 @@ def restricted_loss(
     `mlp.hook_post` in the same way, and reruns the model from there. `loss`; `full`, that of L
     itself; `keys` [key]. Addition only.
     """
-    snapshot.require("restricted_loss", one_layer=level == "neurons", addition=True)
+    snapshot.require("restricted_loss", addition=True)
     frequencies = keys(snapshot, rule, at)
-    if level == "neurons":
-        post = _neurons(snapshot)
-        logits = _rerun(snapshot, _projection(post, snapshot, frequencies) + post.mean(0))
-    elif level == "logits":
-        whole = _logits(snapshot)
-        logits = _projection(whole, snapshot, frequencies) + whole.mean(0)
-    else:
-        raise ValueError(f"unknown level {level!r}; choose one of logits, neurons")
+    whole, logits_of = _level(snapshot, level)
+    restricted = _projection(whole, snapshot, frequencies) + whole.mean(0)
     return {
-        "loss": _loss(snapshot, logits, split),
+        "loss": _loss(snapshot, logits_of(restricted), split),
         "full": _loss(snapshot, _logits(snapshot), split),
         "keys": np.array(frequencies),
     }
@@ -101,16 +96,13 @@ def excluded_loss(
     `keys` [key]. `level="neurons"` takes them out of `mlp.hook_post`, and reruns the model from
     there. Addition only.
     """
-    snapshot.require("excluded_loss", one_layer=level == "neurons", addition=True)
+    snapshot.require("excluded_loss", addition=True)
     frequencies = keys(snapshot, rule, at)
-    if level not in ("logits", "neurons"):
-        raise ValueError(f"unknown level {level!r}; choose one of logits, neurons")
-    whole = _neurons(snapshot) if level == "neurons" else _logits(snapshot)
+    whole, logits_of = _level(snapshot, level)
 
     def without(some: tuple[int, ...]) -> float:
         rest = whole - _projection(whole, snapshot, some)
-        logits = _rerun(snapshot, rest) if level == "neurons" else rest
-        return _loss(snapshot, logits, split)
+        return _loss(snapshot, logits_of(rest), split)
 
     return {
         "loss": without(frequencies),
@@ -120,12 +112,19 @@ def excluded_loss(
     }
 
 
+def _level(snapshot: Snapshot, level: Level) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """What is projected, [pair, column], and the logits that follow from a change of it."""
+    if level == "logits":
+        return _logits(snapshot), lambda logits: logits
+    if level != "neurons":
+        raise ValueError(f"unknown level {level!r}; choose one of logits, neurons")
+    snapshot.require("the level neurons", one_layer=True, mlp=True)
+    post = snapshot.grid.last("blocks.0.mlp.hook_post").cpu().double()
+    return post, lambda changed: _rerun(snapshot, changed)
+
+
 def _logits(snapshot: Snapshot) -> Float[Tensor, "pair p"]:
     return snapshot.grid.logits[:, : snapshot.task.p].cpu().double()
-
-
-def _neurons(snapshot: Snapshot) -> Float[Tensor, "pair d_mlp"]:
-    return snapshot.grid.cache["blocks.0.mlp.hook_post"][:, -1].cpu().double()
 
 
 def _projection(

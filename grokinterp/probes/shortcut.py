@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from grokinterp.hooks import Intervention, RemoveNorm, ShuffleNorm, UnitNorm, applied
+from grokinterp.hooks.pathway import INPUT_HOOKS
 from grokinterp.snapshot import Inputs, Snapshot
 
 
@@ -46,7 +47,9 @@ def shortcut(
     values: dict[str, float | np.ndarray] = {}
     for side in ("train", "test") if split == "both" else (split,):
         inputs: Inputs = getattr(snapshot, side)
-        # Before the hooks are on: the snapshot's own pass runs when it is first read.
+        # Before the hooks are on: the snapshot's own pass runs when it is first read, and tells
+        # whether the model has the pathway's hook.
+        inputs.last(INPUT_HOOKS[pathway].format(layer=0))
         intact = F.cross_entropy(inputs.logits.double(), inputs.labels).item()
         with torch.no_grad(), applied(snapshot.model, interventions) as ablated:
             if convention == "isolated" and pathway == "mlp" and ablated.cfg.n_layers == 1:

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from grokinterp.snapshot import Inputs, Other, Snapshot
 
@@ -44,9 +45,8 @@ def representation_drift(
     could undo; `unaligned` is without that, and never below it. At least 0, without bound.
     """
     compared = _compared(snapshot, other, split)
-    hook = "unembed.hook_in"
-    x = last_position(compared, hook)
-    y = last_position(inputs_of(snapshot, split), hook)
+    x = as_rows(compared.readout_input)
+    y = as_rows(inputs_of(snapshot, split).readout_input)
     return {
         "value": procrustes_distance(x, y),
         "unaligned": float(np.linalg.norm(y - x) / np.linalg.norm(x)),
@@ -94,17 +94,11 @@ def inputs_of(snapshot: Snapshot, split: Split) -> Inputs:
 
 def last_position(inputs: Inputs, hook: str) -> Float[np.ndarray, "batch feature"]:
     """A hook's activations at the last position, in float64; heads are flattened."""
-    if hook not in inputs.cache.cache_dict:
-        raise ValueError(
-            f"unknown hook {hook!r}; choose one of {', '.join(inputs.cache.cache_dict)}"
-        )
-    activations = inputs.cache[hook]
-    if activations.shape[:2] != inputs.tokens.shape:
-        raise ValueError(
-            f"the activations must be [batch, pos, …]; those of {hook} are "
-            f"{list(activations.shape)}: choose another hook"
-        )
-    return activations[:, -1].flatten(1).cpu().double().numpy()
+    return as_rows(inputs.last(hook))
+
+
+def as_rows(x: Tensor) -> Float[np.ndarray, "batch feature"]:
+    return x.flatten(1).cpu().double().numpy()
 
 
 def _compared(snapshot: Snapshot, other: Other, split: Split) -> Inputs:

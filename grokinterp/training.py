@@ -20,10 +20,23 @@ from grokinterp.lock import RunLock
 from grokinterp.measurement import Measurement, expand, measure
 from grokinterp.model import build_model
 from grokinterp.progress import Observer
-from grokinterp.runs import Checkpoint, Run, open_store
+from grokinterp.runs import Checkpoint, Run, Store, open_store
 from grokinterp.snapshot import NotApplicable, Other, Snapshot
 
-Init = HookedTransformer | Mapping[str, Tensor] | Checkpoint
+
+@dataclass(frozen=True)
+class Derived:
+    """Weights that are identified by how they are made, and made only where a run misses them.
+
+    A run's identity is then known before its weights are, and is the same on every machine.
+    """
+
+    name: str
+    """Says which weights, from which run and epoch, and how they were changed."""
+    make: Callable[[], Mapping[str, Tensor]]
+
+
+Init = HookedTransformer | Mapping[str, Tensor] | Checkpoint | Derived
 
 # A kill costs at most this much training, however far apart the checkpoints are.
 SECONDS_BETWEEN_SAVES = 30.0
@@ -110,13 +123,14 @@ def train(
         runs: What to train.
         store: The folder that holds the runs.
         init: Weights to start from in place of the seed's: a HookedTransformer, a state dict by
-            TransformerLens names, or a `Checkpoint` (`run.checkpoint(epoch)`), which forks that
-            run: with `keep_optimizer` in its config, Adam's moments go on too.
+            TransformerLens names, a `Checkpoint` (`run.checkpoint(epoch)`), which forks that
+            run: with `keep_optimizer` in its config, Adam's moments go on too; or `Derived`.
         observer: Told of progress; see grokinterp.progress.
 
     Raises:
-        ValueError: The device is not usable, `init` does not fit a run's architecture, or a
-            probe of its config is unknown or does not apply. Nothing has been trained then.
+        ValueError: The device is not usable, `init` does not fit a run's architecture or is
+            missing for a run that began with one, or a probe of its config is unknown or does not
+            apply. Nothing has been trained then.
         StoreError: The store cannot be read or written.
     """
     observer = observer or Observer()
@@ -126,7 +140,7 @@ def train(
     opened = open_store(store, create=True)
     missing = [config for config in configs if not Run(opened.path / config.id).is_over]
     missing = list({config.id: config for config in missing}.values())
-    starts = {config.id: _start_state(config, init) for config in missing}
+    starts = {config.id: _start_state(config, init, opened) for config in missing}
     _check_probes(missing, starts)
     unique = {config.id: opened.create(config) for config in configs}
     observer.begin(configs, [unique[c.id] for c in configs])
@@ -213,6 +227,7 @@ def _train_group(group: Sequence[_Work], observer: Observer) -> None:
                     for name, reason in found.failures.items():
                         observer.failed(work.run, name, f"at epoch {report.epoch:,}, {reason}")
                 work.rows.append(row)
+                report = replace(report, row=row)
             _save(work, report, ensemble.state)
             observer.advanced(work.run, work.config, report)
 
@@ -234,16 +249,28 @@ def _started(config: RunConfig, init: Init | None) -> RunConfig:
     """The config, with what it starts from as part of its identity."""
     if init is None:
         return config
+    if isinstance(init, Derived):
+        return replace(config, start=init.name)
     parameters = _parameters(config, init)  # refuses what does not fit, before anything is written
     if isinstance(init, Checkpoint):
         return replace(config, start=init.fingerprint)
     return replace(config, start=fingerprint(parameters))
 
 
-def _start_state(config: RunConfig, init: Init | None) -> RunState:
-    if init is None:
+def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState:
+    if init is None and config.start == "seed":
         model = build_model(config.model, config.task, config.seed, config.train.dtype)
         return RunState.initial(_named_parameters(model))
+    if init is None:
+        begun = Run(store.path / config.id)
+        if 0 not in begun.checkpoint_epochs:
+            raise ValueError(
+                f"run {config.id} starts from the weights {config.start!r}, and the store does "
+                "not hold them; give them as init"
+            )
+        init = begun.checkpoint(0)
+    if isinstance(init, Derived):
+        init = init.make()
     start = RunState.initial(_parameters(config, init))
     if isinstance(init, Checkpoint) and init.optimizer is not None:
         kept = init.optimizer
@@ -253,7 +280,9 @@ def _start_state(config: RunConfig, init: Init | None) -> RunState:
     return start
 
 
-def _parameters(config: RunConfig, init: Init) -> dict[str, Tensor]:
+def _parameters(
+    config: RunConfig, init: HookedTransformer | Mapping[str, Tensor] | Checkpoint
+) -> dict[str, Tensor]:
     """The parameters of `init`, checked by name and shape against the architecture's."""
     if isinstance(init, Checkpoint):
         given = dict(init.weights)

@@ -1,6 +1,7 @@
 """Experiments: what transplants do to the function, and a whole one from plan to table."""
 
 from dataclasses import replace
+from importlib import import_module
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from cases import TASK, perturbed_model, small_config
 import grokinterp as gi
 from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS, recipe, transplant
-from grokinterp.experiments.experiment import carry_out
+from grokinterp.experiments.carry_out import carry_out, make_plan
 from grokinterp.experiments.transplant import unchanged, with_mlp_norm, without_mlp_norm
 from grokinterp.model import build_model
 from grokinterp.snapshot import Snapshot
@@ -75,9 +76,15 @@ SMALL = gi.RunConfig(task=ModularTask(p=5), model=gi.ModelConfig(d_model=8, n_he
 def small(monkeypatch):
     """Every experiment at the size of a test."""
     short = replace(recipe.PAPER, epochs=30, checkpoint_every=5, checkpoint_ratio=None, probes={})
+    recipes = ("PAPER", "UNIFORM", "UNTIL_GENERALISED", "UNTIL_MEMORISED")
     for name in ("transplant", "uniform_attention", "direction_or_norm"):
-        module = __import__(f"grokinterp.experiments.{name}", fromlist=["PAPER"])
-        monkeypatch.setattr(module, "PAPER", short)
+        module = import_module(f"grokinterp.experiments.{name}")
+        for constant in recipes:
+            if hasattr(module, constant):
+                given = getattr(module, constant)
+                monkeypatch.setattr(
+                    module, constant, replace(short, interventions=given.interventions)
+                )
         monkeypatch.setattr(
             module,
             "RunConfig",
@@ -86,12 +93,17 @@ def small(monkeypatch):
             ),
         )
     monkeypatch.setattr(transplant, "REMOVED_AT", (5, 20))
+    monkeypatch.setattr(transplant, "KEPT_AT", (10,))
     monkeypatch.setattr(transplant, "INSERTED_AT", 10)
+    monkeypatch.setattr(transplant, "NORMED", replace(short, epochs=20))
+    monkeypatch.setattr(transplant, "PLAIN", replace(short, epochs=10))
     monkeypatch.setattr(transplant, "TRAINED_ON", replace(short, epochs=20))
 
 
 def test_a_transplant_from_plan_to_table(tmp_path, small):
-    found = carry_out(EXPERIMENTS["transplant"], [1, 2], str(tmp_path))
+    plan = make_plan(EXPERIMENTS["transplant"], str(tmp_path), [1, 2])
+    assert len(plan.missing) == len(plan.planned) == 2 * 5
+    found = carry_out(plan, str(tmp_path))
     table = found.tables["transplant"]
     assert len(table) == 2 * 5
     assert set(table["transplant"]) >= {"LN removed at 5", "LN inserted at 10", "no LN from 10"}
@@ -111,7 +123,9 @@ def test_a_transplant_from_plan_to_table(tmp_path, small):
     row = table[(table["transplant"] == "LN kept from 10") & (table["seed"] == 2)].iloc[0]
     assert row["test loss at the end"] == kept.metrics["test_loss"].iloc[-1]
     assert list(found.figures) == ["test_accuracy"]
-    again = carry_out(EXPERIMENTS["transplant"], [1, 2], str(tmp_path))
+    plan = make_plan(EXPERIMENTS["transplant"], str(tmp_path), [1, 2])
+    assert plan.missing == []
+    again = carry_out(plan, str(tmp_path))
     assert len(gi.open_store(tmp_path)) == len(store)
     pd.testing.assert_frame_equal(again.tables["transplant"], table)
 
@@ -124,8 +138,7 @@ def test_every_experiment_draws_and_saves_from_one_command(name, tmp_path, small
     assert EXPERIMENTS[name].question in shown
     saved = {path.suffix for path in (tmp_path / "results" / name).iterdir()}
     assert ".csv" in saved
-    if name != "direction-or-norm":
-        assert saved == {".csv", ".png", ".pdf"}
+    assert saved == {".csv", ".png", ".pdf"}
 
 
 def test_an_unknown_experiment_is_a_sentence(capsys):

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+from grokinterp.experiments.attention_pathways import ATTENTION_PATHWAYS
+from grokinterp.experiments.compressibility import COMPRESSIBILITY
 from grokinterp.experiments.direction_or_norm import DIRECTION_OR_NORM
+from grokinterp.experiments.edge import EDGE
 from grokinterp.experiments.experiment import Experiment
+from grokinterp.experiments.feature_evolution import FEATURE_EVOLUTION
+from grokinterp.experiments.lattice import LATTICE
+from grokinterp.experiments.learning_rate import LEARNING_RATE
+from grokinterp.experiments.ln_position import LN_POSITION
+from grokinterp.experiments.readout_scale import READOUT_SCALE
+from grokinterp.experiments.robustness import DEPTH, RMSNORM
+from grokinterp.experiments.shortcut import SHORTCUT
 from grokinterp.experiments.transplant import TRANSPLANT
 from grokinterp.experiments.uniform_attention import UNIFORM_ATTENTION
+from grokinterp.experiments.weight_decay import WEIGHT_DECAY
 
 EXPERIMENTS: dict[str, Experiment] = {
+    "ln-position": LN_POSITION,
+    "attention-pathways": ATTENTION_PATHWAYS,
+    "shortcut": SHORTCUT,
+    "compressibility": COMPRESSIBILITY,
+    "feature-evolution": FEATURE_EVOLUTION,
+    "readout-scale": READOUT_SCALE,
+    "learning-rate": LEARNING_RATE,
+    "weight-decay": WEIGHT_DECAY,
+    "depth": DEPTH,
+    "rmsnorm": RMSNORM,
+    "lattice": LATTICE,
+    "edge": EDGE,
     "direction-or-norm": DIRECTION_OR_NORM,
     "transplant": TRANSPLANT,
     "uniform-attention": UNIFORM_ATTENTION,
 }
-"""Every experiment by name."""
+"""Every experiment by name: the paper's, then our own."""

@@ -6,46 +6,70 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from grokinterp.ablation import ablate, scalars
-from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.experiment import Experiment, Planned, Results
-from grokinterp.experiments.recipe import PAPER
-from grokinterp.hooks import ShuffleNorm, UnitNorm
+from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
+from grokinterp.experiments.recipe import SEEDS
+from grokinterp.figures.strip import strip
+from grokinterp.grokking import MEMORISED_ACCURACY
 from grokinterp.placement import PLACEMENTS
-from grokinterp.probes.norm_readout import norm_readout
 from grokinterp.runs import Run
 
-ABLATIONS = {
-    "x/‖x‖": (UnitNorm("mlp"),),
-    "norm of another": (ShuffleNorm("mlp"),),
-}
+# The paper's recipe, ended where the training pairs are known.
+UNTIL_MEMORISED = TrainConfig(
+    epochs=1000,
+    eval_every=1,
+    checkpoint_every=None,
+    stop_when=f"train_accuracy >= {MEMORISED_ACCURACY}",
+)
+UNIT_NORM = "shortcut:split=train"
+SHUFFLED = "shortcut:kind=shuffle_norm,split=train"
+READOUT = "norm_readout"
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
     return [
-        Planned(placement, RunConfig(model=ModelConfig(placement), train=PAPER, seed=seed))
+        Planned(
+            placement,
+            RunConfig(model=ModelConfig(placement), train=UNTIL_MEMORISED, seed=seed),
+            afterwards=Afterwards((UNIT_NORM, SHUFFLED, READOUT)),
+        )
         for placement in PLACEMENTS
         for seed in seeds
     ]
 
 
-def results(done: list[tuple[Planned, Run]]) -> Results:
-    rows = []
-    for planned, run in done:
-        memorised = run.grokking.memorised.by
-        if memorised is None:
-            continue
-        epoch = min(e for e in run.checkpoint_epochs if e >= memorised)
-        snapshot = run.snapshot(epoch)
-        row = {"placement": planned.label, "seed": run.config.seed, "epoch": epoch}
-        for name, interventions in ABLATIONS.items():
-            found = scalars(ablate(snapshot, interventions))
-            row["train loss"] = found["intact.train_loss"]
-            row[f"{name}: train loss"] = found["ablated.train_loss"]
-            row[f"{name}: train accuracy"] = found["ablated.train_accuracy"]
-        row["label from the norm, above shuffled"] = norm_readout(snapshot)["rise"]
-        rows.append(row)
-    return Results({}, {"direction_or_norm": pd.DataFrame(rows)})
+def results(done: Done) -> Results:
+    table = pd.DataFrame([_row(planned, run) for planned, run in done])
+    rises = {
+        name: {
+            str(placement): rows[f"{name}: rise of train loss"].tolist()
+            for placement, rows in table.groupby("placement", sort=False)
+        }
+        for name in ("x/‖x‖", "norm of another")
+    }
+    figure = strip(
+        rises,
+        "rise of the train loss",
+        "nats",
+        title="The MLP's input when memorised: without its norm, and with another example's",
+    )
+    return Results({"loss_rise": figure}, {"direction_or_norm": table})
+
+
+def _row(planned: Planned, run: Run) -> dict[str, object]:
+    values = run.probes.set_index(["probe", "name"])["value"]
+    loss = values[UNIT_NORM, "train_loss"]
+    row = {
+        "placement": planned.label,
+        "seed": run.config.seed,
+        "memorised": str(run.grokking.memorised),
+        "train loss": loss - values[UNIT_NORM, "train_loss_rise"],
+    }
+    for name, probe in (("x/‖x‖", UNIT_NORM), ("norm of another", SHUFFLED)):
+        row[f"{name}: rise of train loss"] = values[probe, "train_loss_rise"]
+        row[f"{name}: train accuracy"] = values[probe, "train_accuracy"]
+    row["label from the norm, above shuffled labels"] = values[READOUT, "rise"]
+    return row
 
 
 DIRECTION_OR_NORM = Experiment(
@@ -56,4 +80,5 @@ DIRECTION_OR_NORM = Experiment(
     ),
     plan=plan,
     results=results,
+    seeds=SEEDS[:3],
 )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from grokinterp.config import RunConfig
-from grokinterp.figures.evolution import over_epochs
-from grokinterp.progress import Observer
+from grokinterp.experiments.recipe import SEEDS
 from grokinterp.runs import Run
 from grokinterp.snapshot import Snapshot
-from grokinterp.training import train
+
+if TYPE_CHECKING:
+    from grokinterp.experiments.claim import Claim
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,34 @@ class Fork:
     epoch: int
     change: Callable[[Snapshot], dict[str, Tensor]]
 
+    @property
+    def name(self) -> str:
+        return f"{self.parent.id}@{self.epoch}, {self.change.__name__}"
+
+
+@dataclass(frozen=True)
+class Afterwards:
+    """Probes on a run's checkpoints, computed once it is over and kept in the store."""
+
+    probes: tuple[str, ...]
+    near: tuple[int, ...] = ()
+    """On the checkpoint nearest to each of these epochs; on the last where none is given."""
+
+    def epochs(self, run: Run) -> list[int]:
+        """The checkpoints of a run that is over, whether or not they are kept."""
+        schedule = run.config.train.checkpoint_schedule()
+        epochs = {epoch for epoch in schedule if epoch <= run.epoch}
+        if run.status != "diverged":
+            epochs.add(run.epoch)
+        return nearest(sorted(epochs), self.near)
+
+
+def nearest(epochs: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """The epoch nearest to each wanted one, each once; the last where none is wanted."""
+    if not wanted:
+        return [epochs[-1]]
+    return sorted({min(epochs, key=lambda epoch: abs(epoch - one)) for one in wanted})
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -33,6 +63,14 @@ class Planned:
     label: str
     config: RunConfig
     fork: Fork | None = None
+    afterwards: Afterwards | None = None
+
+    def __post_init__(self) -> None:
+        if self.fork is not None:
+            object.__setattr__(self, "config", replace(self.config, start=self.fork.name))
+
+
+Done = list[tuple[Planned, Run]]
 
 
 @dataclass(frozen=True)
@@ -45,47 +83,17 @@ class Results:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question, the runs that answer it for some seeds, and what is made of them."""
+    """A question, the runs that answer it for some seeds, and what is made of them.
+
+    `results` reads the runs' metrics and probes alone, so that it works where their checkpoints
+    are not kept.
+    """
 
     title: str
     question: str
     plan: Callable[[Sequence[int]], list[Planned]]
-    results: Callable[[list[tuple[Planned, Run]]], Results]
-
-
-def carry_out(
-    experiment: Experiment, seeds: Sequence[int], store: str, observer: Observer | None = None
-) -> Results:
-    """Train what the store misses of an experiment, parents of forks first, and draw."""
-    planned = experiment.plan(seeds)
-    parents = {p.fork.parent.id: p.fork.parent for p in planned if p.fork is not None}
-    plain = [p.config for p in planned if p.fork is None]
-    trained = {
-        run.config.id: run
-        for run in train([*parents.values(), *plain], store=store, observer=observer)
-    }
-    done: list[tuple[Planned, Run]] = []
-    for one in planned:
-        if one.fork is None:
-            done.append((one, trained[one.config.id]))
-            continue
-        weights = one.fork.change(trained[one.fork.parent.id].snapshot(one.fork.epoch))
-        [run] = train([one.config], store=store, init=weights, observer=observer)
-        done.append((one, run))
-    return experiment.results(done)
-
-
-def accuracy_figure(done: Sequence[tuple[Planned, Run]], title: str) -> Figure:
-    """Test accuracy over epochs, and when each run generalised, by label."""
-    by_label: dict[str, list[Run]] = {}
-    for planned, run in done:
-        by_label.setdefault(planned.label, []).append(run)
-    return over_epochs(
-        {label: [run.metrics for run in runs] for label, runs in by_label.items()},
-        "test accuracy",
-        column="test_accuracy",
-        generalised={
-            label: [run.grokking.generalised.by for run in runs] for label, runs in by_label.items()
-        },
-        title=title,
-    )
+    results: Callable[[Done], Results]
+    seeds: tuple[int, ...] = SEEDS
+    """The seeds that it is carried out for, unless others are asked for."""
+    claims: tuple[Claim, ...] = ()
+    """The claims of the paper that its runs test."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from grokinterp.config import TrainConfig
 
 SEEDS = (456, 789, 111, 222, 333)
@@ -17,4 +19,15 @@ PAPER = TrainConfig(
         "attention_entropy:convention=paper": 50,
         "shortcut:convention=paper,split=train": 100,
     },
+)
+
+GENERALISED = "test_accuracy >= 0.995 for 200"
+
+# Where only the epoch of generalising is asked for: the same steps, ended once it is known.
+UNTIL_GENERALISED = replace(
+    PAPER,
+    stop_when=GENERALISED,
+    checkpoint_every=1000,
+    checkpoint_ratio=None,
+    probes={"fourier_concentration": 10},
 )

@@ -16,14 +16,20 @@ import torch
 from torch import Tensor
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.experiment import Experiment, Fork, Planned, Results, accuracy_figure
-from grokinterp.experiments.recipe import PAPER
-from grokinterp.runs import Run
+from grokinterp.experiments.curves import accuracy_figure
+from grokinterp.experiments.experiment import Done, Experiment, Fork, Planned, Results
+from grokinterp.experiments.recipe import SEEDS
 from grokinterp.snapshot import Snapshot
 
 REMOVED_AT = (500, 1500, 3000)
+KEPT_AT = (500, 1500)
 INSERTED_AT = 500
-TRAINED_ON = TrainConfig(epochs=3000, checkpoint_every=500)
+NORMED = TrainConfig(epochs=max(REMOVED_AT), checkpoint_every=500)
+PLAIN = TrainConfig(epochs=INSERTED_AT, checkpoint_every=INSERTED_AT)
+# Long enough for a model without LN to generalise, and then to be seen to stay there.
+TRAINED_ON = TrainConfig(
+    epochs=5000, checkpoint_every=1000, stop_when="test_accuracy >= 0.995 for 500"
+)
 
 
 def without_mlp_norm(snapshot: Snapshot) -> dict[str, Tensor]:
@@ -61,24 +67,20 @@ def _parameters(snapshot: Snapshot) -> dict[str, Tensor]:
 def plan(seeds: Sequence[int]) -> list[Planned]:
     planned = []
     for seed in seeds:
-        normed, plain = (
-            RunConfig(model=ModelConfig(placement), train=PAPER, seed=seed)
-            for placement in ("mlp-pre", "off")
-        )
-        off, mlp_pre = (replace(config, train=TRAINED_ON) for config in (plain, normed))
-        for epoch in REMOVED_AT:
-            label = f"LN removed at {epoch:,}"
-            planned.append(Planned(label, off, Fork(normed, epoch, without_mlp_norm)))
-        kept = Fork(normed, INSERTED_AT, unchanged)
-        planned.append(Planned(f"LN kept from {INSERTED_AT:,}", mlp_pre, kept))
-        inserted = Fork(plain, INSERTED_AT, with_mlp_norm)
-        planned.append(Planned(f"LN inserted at {INSERTED_AT:,}", mlp_pre, inserted))
-        none = Fork(plain, INSERTED_AT, unchanged)
-        planned.append(Planned(f"no LN from {INSERTED_AT:,}", off, none))
+        normed = RunConfig(model=ModelConfig("mlp-pre"), train=NORMED, seed=seed)
+        plain = RunConfig(model=ModelConfig("off"), train=PLAIN, seed=seed)
+        mlp_pre, off = (replace(parent, train=TRAINED_ON) for parent in (normed, plain))
+        cases = [
+            *((f"LN removed at {e:,}", off, Fork(normed, e, without_mlp_norm)) for e in REMOVED_AT),
+            *((f"LN kept from {e:,}", mlp_pre, Fork(normed, e, unchanged)) for e in KEPT_AT),
+            (f"LN inserted at {INSERTED_AT:,}", mlp_pre, Fork(plain, INSERTED_AT, with_mlp_norm)),
+            (f"no LN from {INSERTED_AT:,}", off, Fork(plain, INSERTED_AT, unchanged)),
+        ]
+        planned += [Planned(*case) for case in cases]
     return planned
 
 
-def results(done: list[tuple[Planned, Run]]) -> Results:
+def results(done: Done) -> Results:
     rows = []
     for planned, run in done:
         metrics = run.metrics
@@ -90,6 +92,7 @@ def results(done: list[tuple[Planned, Run]]) -> Results:
                 "test accuracy after 1 epoch": first["test_accuracy"],
                 "lowest within 100 epochs": metrics[metrics["epoch"] <= 100]["test_accuracy"].min(),
                 "generalised after": str(run.grokking.generalised),
+                "epochs": last["epoch"],
                 "test accuracy at the end": last["test_accuracy"],
                 "test loss at the end": last["test_loss"],
             }
@@ -108,4 +111,5 @@ TRANSPLANT = Experiment(
     ),
     plan=plan,
     results=results,
+    seeds=SEEDS[:3],
 )

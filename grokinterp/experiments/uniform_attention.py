@@ -8,31 +8,29 @@ from dataclasses import replace
 import pandas as pd
 
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.experiment import Experiment, Planned, Results, accuracy_figure
-from grokinterp.experiments.recipe import PAPER
+from grokinterp.experiments.curves import accuracy_figure
+from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
 from grokinterp.hooks import UniformAttention
-from grokinterp.runs import Run
 
-FORCED = "A^qk, attention uniform"
+UNIFORM = replace(UNTIL_GENERALISED, probes={}, interventions=(UniformAttention(),))
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
-    planned = []
-    for seed in seeds:
-        config = RunConfig(model=ModelConfig("attn-pre-qk"), train=PAPER, seed=seed)
-        uniform = replace(PAPER, interventions=(UniformAttention(),))
-        planned.append(Planned("A^qk", config))
-        planned.append(Planned(FORCED, replace(config, train=uniform)))
-        planned.append(
-            Planned(
-                "No LN, attention uniform",
-                replace(config, model=ModelConfig("off"), train=uniform),
-            )
-        )
-    return planned
+    cases = [
+        ("A^qk", "attn-pre-qk", PAPER),
+        ("A^qk, attention uniform", "attn-pre-qk", UNIFORM),
+        ("No LN", "off", PAPER),
+        ("No LN, attention uniform", "off", UNIFORM),
+    ]
+    return [
+        Planned(label, RunConfig(model=ModelConfig(placement), train=train, seed=seed))
+        for label, placement, train in cases
+        for seed in seeds
+    ]
 
 
-def results(done: list[tuple[Planned, Run]]) -> Results:
+def results(done: Done) -> Results:
     rows = []
     for planned, run in done:
         times, last = run.grokking, run.metrics.iloc[-1]
@@ -43,6 +41,7 @@ def results(done: list[tuple[Planned, Run]]) -> Results:
                 "memorised": str(times.memorised),
                 "generalised": str(times.generalised),
                 "for good": str(times.generalised_for_good),
+                "epochs": int(last["epoch"]),
                 "test accuracy at the end": last["test_accuracy"],
             }
         )
@@ -58,4 +57,5 @@ UNIFORM_ATTENTION = Experiment(
     ),
     plan=plan,
     results=results,
+    seeds=SEEDS[:3],
 )

@@ -2,9 +2,9 @@
 
 init.safetensors                  the initial weights, which all nine share, name by name
 <placement>.<stage>.safetensors   memorised, grokked
-<placement>.metrics.parquet       the run's metrics, online probes included
 card.json                         of each: config, epochs, accuracies, code version, checksums
 
+The metrics of the runs that they come from ship in grokinterp.results.
 `python -m grokinterp.pretrained RUNS` rebuilds them from a run store, and trains what it misses.
 """
 
@@ -19,9 +19,10 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from grokinterp.config import RunConfig
-from grokinterp.files import fingerprint, read_json, read_table, read_tensors
+from grokinterp.files import fingerprint, read_json, read_tensors
 from grokinterp.model import build_model
 from grokinterp.placement import PLACEMENTS, resolve_placement
+from grokinterp.results import shipped
 from grokinterp.snapshot import Other, Snapshot
 
 Stage = Literal["init", "memorised", "grokked"]
@@ -73,7 +74,9 @@ def pretrained_card(placement: str) -> dict[str, Any]:
 
 def pretrained_metrics(placement: str) -> pd.DataFrame:
     """The metrics of the run that a pretrained model comes from, as `Run.metrics`."""
-    return read_table(FOLDER / f"{_known(placement, 'init')}.metrics.parquet")
+    run = shipped(pretrained_card(placement)["run"])
+    assert run is not None
+    return run.metrics
 
 
 # Kept, because every stage is compared with the same ones.

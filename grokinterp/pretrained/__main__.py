@@ -8,8 +8,9 @@ from typing import Any
 
 import grokinterp
 from grokinterp.config import ModelConfig, RunConfig
+from grokinterp.experiments.publish import publish
 from grokinterp.experiments.recipe import PAPER
-from grokinterp.files import fingerprint, write_json, write_table, write_tensors
+from grokinterp.files import fingerprint, write_json, write_tensors
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import FOLDER
 from grokinterp.progress import Bar
@@ -23,11 +24,13 @@ SEED = 456
 def rebuild(store: str, folder: Path = FOLDER) -> None:
     """Train what the store misses of the nine placements, and write their weights and card."""
     configs = [RunConfig(model=ModelConfig(name), train=PAPER, seed=SEED) for name in PLACEMENTS]
-    write(train(configs, store=store, observer=Bar()), folder)
+    runs = train(configs, store=store, observer=Bar())
+    publish(runs)
+    write(runs, folder)
 
 
 def write(runs: list[Run], folder: Path = FOLDER) -> None:
-    """The weights, metrics and card of these runs, which share their initial weights by name."""
+    """The weights and card of these runs, which share their initial weights by name."""
     initial: dict[str, Any] = {}
     models = {}
     for run in runs:
@@ -56,7 +59,6 @@ def _export(run: Run, folder: Path) -> dict[str, Any]:
         if stage != "init":
             name = f"{run.config.model.placement}.{stage}.safetensors"
             write_tensors(folder / name, weights, {"epoch": epoch, "run": run.id})
-    write_table(folder / f"{run.config.model.placement}.metrics.parquet", run.metrics)
     return {
         "config": run.config.to_dict(),
         "run": run.id,

@@ -1,0 +1,142 @@
+"""Carry an experiment out: what there is already, what is missing, and what is made of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from grokinterp.config import RunConfig
+from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.files import StoreError
+from grokinterp.probing import probe
+from grokinterp.progress import Observer
+from grokinterp.results import shipped
+from grokinterp.runs import Run, open_store
+from grokinterp.training import Derived, train
+
+Train = Callable[[Sequence[RunConfig], str, Observer | None], list[Run]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment's runs for some seeds: those that are there as a whole, and the others."""
+
+    experiment: Experiment
+    planned: tuple[Planned, ...]
+    found: dict[str, Run]
+    """By run id: over, and probed as the plan asks; in the store or shipped with the package."""
+
+    @property
+    def missing(self) -> list[Planned]:
+        return [one for one in self.planned if one.config.id not in self.found]
+
+
+def make_plan(
+    experiment: Experiment,
+    store: str,
+    seeds: Sequence[int] | None = None,
+    epochs: int | None = None,
+) -> Plan:
+    """What the experiment asks for, and what of it a store or the package holds.
+
+    Args:
+        experiment: One of EXPERIMENTS.
+        store: The folder that holds the runs; it need not exist.
+        seeds: In place of the experiment's own.
+        epochs: Train no longer than this, in place of the experiment's own epochs.
+    """
+    planned = experiment.plan(experiment.seeds if seeds is None else seeds)
+    if epochs is not None:
+        planned = [_shortened(one, epochs) for one in planned]
+    found = {one.config.id: run for one in planned if (run := find(one, store)) is not None}
+    return Plan(experiment, tuple(planned), found)
+
+
+def find(planned: Planned, store: str) -> Run | None:
+    """The run, if the store or the package holds it to its end, with its probes."""
+    for run in (_in_store(planned.config.id, store), shipped(planned.config.id)):
+        if run is not None and run.is_over and not _unprobed(planned, run):
+            return run
+    return None
+
+
+def carry_out(
+    plan: Plan, store: str, observer: Observer | None = None, train_all: Train | None = None
+) -> Results:
+    """Train what a plan misses, parents of forks first, probe it, and draw.
+
+    Args:
+        plan: Of `make_plan`.
+        store: Where what is trained goes.
+        observer: Told of progress.
+        train_all: How runs that start from their seeds are trained; here, one after the other,
+            when not given.
+    """
+    bring(plan.missing, store, observer, train_all)
+    done: Done = []
+    for planned in plan.planned:
+        run = plan.found.get(planned.config.id) or find(planned, store)
+        if run is None:
+            raise StoreError(
+                f"run {planned.config.id} ({planned.label}, seed {planned.config.seed}) did not "
+                f"come to its end in {store}; grokinterp runs --id {planned.config.id[:8]} says why"
+            )
+        done.append((planned, run))
+    return plan.experiment.results(done)
+
+
+def bring(
+    missing: Sequence[Planned],
+    store: str,
+    observer: Observer | None = None,
+    train_all: Train | None = None,
+) -> None:
+    """Train and probe these runs; each once, whichever experiments ask for it."""
+    missing = list({one.config.id: one for one in missing}.values())
+    parents = {one.fork.parent.id: one.fork.parent for one in missing if one.fork is not None}
+    plain = {one.config.id: one.config for one in missing if one.fork is None}
+    configs = list({**parents, **plain}.values())
+    if configs:
+        (train_all or _train_here)(configs, store, observer)
+    for one in missing:
+        if one.fork is not None:
+            train([one.config], store=store, init=_derived(one, store), observer=observer)
+    for one in missing:
+        run = _in_store(one.config.id, store)
+        if one.afterwards is not None and run is not None and run.is_over:
+            epochs = one.afterwards.epochs(run)
+            probe([run], one.afterwards.probes, epochs, observer=observer)
+
+
+def _train_here(configs: Sequence[RunConfig], store: str, observer: Observer | None) -> list[Run]:
+    return train(configs, store=store, observer=observer)
+
+
+def _derived(planned: Planned, store: str) -> Derived:
+    fork = planned.fork
+    assert fork is not None
+    parent = _in_store(fork.parent.id, store)
+    assert parent is not None
+    return Derived(fork.name, lambda: fork.change(parent.snapshot(fork.epoch)))
+
+
+def _in_store(id: str, store: str) -> Run | None:
+    try:
+        found = open_store(store).select(id=id)
+    except StoreError:
+        return None
+    return found[0] if found else None
+
+
+def _unprobed(planned: Planned, run: Run) -> bool:
+    """Whether a run that is over misses a probe that the plan asks for."""
+    if planned.afterwards is None:
+        return False
+    recorded, wanted = run.records.probes(), set(planned.afterwards.probes)
+    return any(not wanted <= recorded.get(e, set()) for e in planned.afterwards.epochs(run))
+
+
+def _shortened(planned: Planned, epochs: int) -> Planned:
+    config = planned.config
+    train_config = replace(config.train, epochs=min(epochs, config.train.epochs))
+    return replace(planned, config=replace(config, train=train_config))

@@ -1,0 +1,140 @@
+"""When things happened, run against run: ratios, orders and trends of epochs, seed by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+from scipy.stats import kendalltau
+
+from grokinterp.experiments.experiment import Done
+from grokinterp.grokking import Crossing, first_crossing
+from grokinterp.leads import RULES
+from grokinterp.runs import Run
+
+When = Callable[[Run], Crossing]
+Runs = dict[int, dict[str, Run]]
+"""By seed and label."""
+
+
+def by_seed(done: Done) -> Runs:
+    """The runs of each seed, by label."""
+    found: Runs = {}
+    for planned, run in done:
+        found.setdefault(run.config.seed, {})[planned.label] = run
+    return found
+
+
+def generalised(run: Run) -> Crossing:
+    """Test accuracy ≥ 0.995, first."""
+    return run.grokking.generalised
+
+
+def memorised(run: Run) -> Crossing:
+    """Train accuracy ≥ 0.99, first."""
+    return run.grokking.memorised
+
+
+def rule_met(probe: str, name: str) -> When:
+    """When a probe's value first meets its rule of grokinterp.leads."""
+    rule = RULES[probe, name]
+
+    def when(run: Run) -> Crossing:
+        values = probed(run, probe, name)
+        if values.empty:
+            return Crossing(0, None)
+        met = rule.met(values)
+        met &= (~met).cummax()
+        return first_crossing(values.index.tolist(), met.tolist())
+
+    return when
+
+
+def probed(run: Run, probe: str, name: str) -> pd.Series:
+    """A probe's value by epoch, ascending."""
+    column = f"{probe}.{name}"
+    metrics = run.metrics
+    if column in metrics:
+        table = metrics[["epoch", column]].dropna()
+        return table.set_index("epoch")[column]
+    found = run.probes
+    chosen = found[(found["probe"] == probe) & (found["name"] == name)]
+    return chosen.set_index("epoch")["value"].sort_index()
+
+
+def ratios(runs: Runs, later: str, earlier: str, when: When = generalised) -> list[float]:
+    """Epoch of `later` over epoch of `earlier`, for each seed that has both.
+
+    An event that was not seen within N epochs counts as seen at N: a bound on the ratio, on the
+    cautious side of a claim that the one is later. NaN where neither was seen.
+    """
+    found = []
+    for of_label in runs.values():
+        if later in of_label and earlier in of_label:
+            a, b = when(of_label[later]), when(of_label[earlier])
+            if a.by is None and b.by is None:
+                found.append(math.nan)
+            else:
+                found.append((a.by or a.after) / (b.by or b.after))
+    return found
+
+
+def trends(runs: Runs, settings: Mapping[str, float], when: When = generalised) -> list[float]:
+    """Kendall's τ between a setting and an epoch, over the labels of each seed that has three.
+
+    -1: a larger setting is always earlier. What was not seen comes after everything that was.
+    """
+    found = []
+    for of_label in runs.values():
+        labels = [label for label in settings if label in of_label]
+        if len(labels) >= 3:
+            epochs = [_place(when(of_label[label])) for label in labels]
+            found.append(_tau([settings[label] for label in labels], epochs))
+    return found
+
+
+def agreements(
+    runs: Runs, labels: Sequence[str], first: When, second: When = generalised
+) -> list[float]:
+    """Kendall's τ between the orders of two events over the labels, for each seed that has all."""
+    found = []
+    for of_label in runs.values():
+        if all(label in of_label for label in labels):
+            orders = [
+                [_place(when(of_label[label])) for label in labels] for when in (first, second)
+            ]
+            found.append(_tau(*orders))
+    return found
+
+
+def not_within(runs: Runs, label: str, epochs: int) -> list[bool | None]:
+    """Whether each seed's run of a label has not generalised within so many epochs."""
+    found: list[bool | None] = []
+    for of_label in runs.values():
+        if label in of_label:
+            crossing = generalised(of_label[label])
+            if crossing.by is not None:
+                found.append(crossing.by > epochs)
+            else:
+                found.append(True if crossing.after >= epochs else None)
+    return found
+
+
+def mean_while(
+    run: Run, probe: str, name: str, begin: Crossing, end: Crossing | None = None
+) -> float:
+    """The mean of a probe's values recorded from one event to another, or to the run's end."""
+    if begin.by is None:
+        return math.nan
+    values = probed(run, probe, name)
+    last = values.index.max() if end is None or end.by is None else end.by
+    return float(values[(values.index >= begin.by) & (values.index <= last)].mean())
+
+
+def _place(crossing: Crossing) -> float:
+    return math.inf if crossing.by is None else float(crossing.by)
+
+
+def _tau(first: Sequence[float], second: Sequence[float]) -> float:
+    return float(kendalltau(pd.Series(first).rank(), pd.Series(second).rank()).statistic)

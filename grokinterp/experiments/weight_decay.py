@@ -1,0 +1,71 @@
+"""The weight decay, without LN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+from grokinterp.experiments.claim import Claim, Finding, below, every
+from grokinterp.experiments.curves import accuracy_figure
+from grokinterp.experiments.epochs import by_seed, not_within, trends
+from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
+from grokinterp.experiments.tables import generalising_epochs, runs_table, seeds_table
+from grokinterp.figures.strip import strip
+
+DECAYS = {f"decay {decay:g}": decay for decay in (0.1, 0.2, 0.5, 0.75, 1.0, 1.5)}
+
+
+def plan(seeds: Sequence[int]) -> list[Planned]:
+    model = ModelConfig("off")
+    return [
+        Planned(label, RunConfig(model=model, train=_recipe(decay), seed=seed))
+        for label, decay in DECAYS.items()
+        for seed in seeds
+    ]
+
+
+def _recipe(decay: float) -> TrainConfig:
+    if decay == PAPER.weight_decay:
+        return PAPER
+    return replace(UNTIL_GENERALISED, weight_decay=decay)
+
+
+def earlier(done: Done) -> list[Finding]:
+    runs = by_seed(done)
+    weak = [label for label, decay in DECAYS.items() if decay <= 0.5]
+    return [
+        below("Kendall's τ of weight decay and generalisation epoch", trends(runs, DECAYS)),
+        *(
+            every(f"{label}: not within 10,000 epochs", not_within(runs, label, 10_000))
+            for label in weak
+        ),
+    ]
+
+
+def results(done: Done) -> Results:
+    title = "Weight decay, No LN"
+    figures = {
+        "accuracy": accuracy_figure(done, f"{title}: test accuracy"),
+        "overview": strip(
+            {"here": generalising_epochs(done)}, "generalisation epoch", log=True, title=title
+        ),
+    }
+    return Results(figures, {"seeds": seeds_table(done), "runs": runs_table(done)})
+
+
+WEIGHT_DECAY = Experiment(
+    title="Weight decay",
+    question="Does a larger weight decay generalise earlier, and is there one too small?",
+    plan=plan,
+    results=results,
+    seeds=SEEDS[:2],
+    claims=(
+        Claim(
+            "weight_decay",
+            "a larger weight decay generalises earlier; at or below 0.5 not within 10,000 epochs",
+            earlier,
+        ),
+    ),
+)

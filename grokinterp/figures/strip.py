@@ -1,0 +1,117 @@
+"""One number for each run, label by label: every seed a mark, and the median over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from grokinterp.figures.interval import median_interval
+from grokinterp.figures.style import GREY, Look, add_title, legend_beside, looks, panels, styled
+
+ROW = 0.3
+"""Inches between labels, for each series."""
+
+
+class Beyond(NamedTuple):
+    """A value that is only known to be larger: an event that was not seen within so many epochs."""
+
+    least: float
+
+
+Number = float | int | Beyond
+
+
+def strip(
+    series: Mapping[str, Mapping[str, Sequence[Number]]],
+    quantity: str,
+    unit: str = "",
+    *,
+    log: bool = False,
+    reference: Mapping[str, float] | None = None,
+    reference_name: str = "paper",
+    title: str = "",
+) -> Figure:
+    """A row for each label; a mark for each seed, an upright bar at the median over seeds.
+
+    The thin line is the 95 % bootstrap interval of the median, or the range where a label has
+    fewer than three seeds. A value that is only known to be beyond a bound is an open arrow at
+    the bound; where the median or an end of the interval is one, it is not drawn.
+
+    Args:
+        series: Values of the seeds, by series and label; a series is drawn in one colour.
+        quantity: What the values are, for the axis.
+        unit: Their unit; empty for pure numbers.
+        log: Values on a log scale.
+        reference: A value to compare with, by label, drawn as an open circle.
+        reference_name: What it is, for the legend.
+        title: Above the figure.
+    """
+    labels = list(dict.fromkeys(label for values in series.values() for label in values))
+    if not labels:
+        raise ValueError("series must hold at least one label with values; got none")
+    look = looks(series)
+    with styled():
+        rows = len(labels) * len(series)
+        figure, grid = panels(height=1.1 + ROW * max(rows, 3) + 0.2 * bool(title))
+        axes = grid[0, 0]
+        for i, (name, values) in enumerate(series.items()):
+            shift = (i - (len(series) - 1) / 2) * 0.8 / len(series)
+            for label, seeds in values.items():
+                _draw(axes, labels.index(label) + shift, seeds, look[name])
+            axes.plot([], [], look[name].marker, color=look[name].color, label=name)
+        for label, value in (reference or {}).items():
+            axes.plot(value, labels.index(label), "o", mfc="none", mec=GREY, ms=8, zorder=1)
+        if reference:
+            axes.plot([], [], "o", mfc="none", mec=GREY, ms=8, label=reference_name)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        if log:
+            axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+        axes.set_xlabel(f"{quantity} ({unit})" if unit else quantity)
+        if len(series) > 1 or reference:
+            legend_beside(axes)
+        add_title(figure, title)
+        caption = fill(_caption(series), 88)
+        figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color=GREY)
+        return figure
+
+
+def _draw(axes: Axes, y: float, seeds: Sequence[Number], look: Look) -> None:
+    values = np.array([np.inf if isinstance(one, Beyond) else float(one) for one in seeds])
+    seen = values[np.isfinite(values)]
+    axes.plot(seen, np.full(len(seen), y), look.marker, color=look.color, alpha=0.55, ms=5)
+    bounds = [one.least for one in seeds if isinstance(one, Beyond)]
+    if bounds:
+        axes.plot(bounds, np.full(len(bounds), y), ">", mfc="none", mec=look.color, ms=7)
+    if not len(values) or np.isnan(values).any():
+        return
+    # Half of an infinite value and a finite one is infinite, as it should be.
+    median = np.median(values)
+    if np.isfinite(median):
+        axes.plot(median, y, "|", color=look.color, ms=14, mew=2.2)
+    low, high = values.min(), values.max()
+    if len(values) >= 3:
+        low, high = (bound.item() for bound in median_interval(values[:, None]))
+    if np.isfinite([low, high]).all() and low < high:
+        axes.plot([low, high], [y, y], color=look.color, linewidth=1)
+
+
+def _caption(series: Mapping[str, Mapping[str, Sequence[Number]]]) -> str:
+    groups = [seeds for values in series.values() for seeds in values.values()]
+    counts = sorted({len(seeds) for seeds in groups})
+    many = " to ".join(map(str, sorted({counts[0], counts[-1]})))
+    parts = [f"{many} seeds for each label; bar: median"]
+    if counts[-1] >= 3:
+        parts.append("line: 95 % bootstrap interval of the median (range of fewer than 3 seeds)")
+    elif counts[-1] == 2:
+        parts.append("line: range")
+    if any(isinstance(one, Beyond) for seeds in groups for one in seeds):
+        parts.append("open arrow: not within so many epochs")
+    return "; ".join(parts)

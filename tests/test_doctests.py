@@ -7,6 +7,11 @@ import pytest
 
 MODULES = (
     "config",
+    "experiments.claim",
+    "experiments.cost",
+    "experiments.recipe",
+    "figures.interval",
+    "figures.style",
     "grokking",
     "hooks.axes",
     "measurement",

@@ -30,6 +30,12 @@ class Plan:
     def missing(self) -> list[Planned]:
         return [one for one in self.planned if one.config.id not in self.found]
 
+    @property
+    def done(self) -> Done:
+        """The runs that are there, in the plan's order."""
+        ids = ((one, self.found.get(one.config.id)) for one in self.planned)
+        return [(one, run) for one, run in ids if run is not None]
+
 
 def make_plan(
     experiment: Experiment,

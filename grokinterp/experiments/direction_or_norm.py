@@ -51,7 +51,7 @@ def results(done: Done) -> Results:
         rises,
         "rise of the train loss",
         "nats",
-        title="The MLP's input when memorised: without its norm, and with another example's",
+        title="When memorised, the MLP reads its input without its own norm",
     )
     return Results({"loss_rise": figure}, {"direction_or_norm": table})
 

@@ -15,6 +15,6 @@ def published() -> dict[str, Any]:
     return read_json(Path(__file__).with_suffix(".json"))
 
 
-def generalisation_epochs() -> dict[str, float]:
+def generalisation_epochs() -> dict[str, int]:
     """The first epoch at which the mean over five seeds of the test accuracy is 0.995."""
     return published()["generalisation_epoch_of_mean_test_accuracy_0.995"]

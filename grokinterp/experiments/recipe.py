@@ -8,6 +8,18 @@ from grokinterp.config import TrainConfig
 
 SEEDS = (456, 789, 111, 222, 333)
 
+
+def first_seeds(count: int) -> tuple[int, ...]:
+    """So many of the paper's seeds.
+
+    >>> first_seeds(2)
+    (456, 789)
+    """
+    if not 1 <= count <= len(SEEDS):
+        raise ValueError(f"seeds must be a number from 1 to {len(SEEDS)}; got {count}")
+    return SEEDS[:count]
+
+
 PAPER = TrainConfig(
     epochs=10_000,
     checkpoint_every=500,

@@ -36,7 +36,7 @@ def runs_table(done: Done) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def seeds_table(done: Done, paper: Mapping[str, float] | None = None) -> pd.DataFrame:
+def seeds_table(done: Done, paper: Mapping[str, int] | None = None) -> pd.DataFrame:
     """Over the seeds of each label: each generalising epoch, their median, and that of the mean
     curve, which is the paper's convention."""
     rows = []

@@ -1,4 +1,7 @@
-"""Uniform attention, forced while LN on the query and key inputs trains."""
+"""Uniform attention, forced while LN on the query and key inputs trains.
+
+Queries and keys then have no effect, so the model without LN is the same function, trained alike.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,6 @@ def plan(seeds: Sequence[int]) -> list[Planned]:
         ("A^qk", "attn-pre-qk", PAPER),
         ("A^qk, attention uniform", "attn-pre-qk", UNIFORM),
         ("No LN", "off", PAPER),
-        ("No LN, attention uniform", "off", UNIFORM),
     ]
     return [
         Planned(label, RunConfig(model=ModelConfig(placement), train=train, seed=seed))

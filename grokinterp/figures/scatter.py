@@ -41,7 +41,7 @@ def scatter(
     high = max(max(one.x, one.y) for one in every) * 1.25
     with styled():
         figure, grid = panels(
-            1, len(series), height=2.9 + 0.25 * bool(title), sharex=True, sharey=True
+            1, len(series), height=3.0 + 0.4 * bool(title), sharex=True, sharey=True
         )
         for axes, (name, points) in zip(grid[0], series.items(), strict=True):
             axes.plot([low, high], [low, high], color=LIGHT_GREY, linewidth=1, zorder=0)

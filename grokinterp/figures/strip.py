@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from grokinterp.figures.interval import median_interval
 from grokinterp.figures.style import GREY, Look, add_title, legend_beside, looks, panels, styled
@@ -32,7 +33,7 @@ def strip(
     unit: str = "",
     *,
     log: bool = False,
-    reference: Mapping[str, float] | None = None,
+    reference: Mapping[str, float | int] | None = None,
     reference_name: str = "paper",
     title: str = "",
 ) -> Figure:
@@ -56,12 +57,16 @@ def strip(
         raise ValueError("series must hold at least one label with values; got none")
     look = looks(series)
     with styled():
-        rows = len(labels) * len(series)
+        # A label of several series has a line for each of them.
+        of = {
+            label: [name for name, values in series.items() if label in values] for label in labels
+        }
+        rows = len(labels) * max(map(len, of.values()))
         figure, grid = panels(height=1.1 + ROW * max(rows, 3) + 0.2 * bool(title))
         axes = grid[0, 0]
-        for i, (name, values) in enumerate(series.items()):
-            shift = (i - (len(series) - 1) / 2) * 0.8 / len(series)
+        for name, values in series.items():
             for label, seeds in values.items():
+                shift = (of[label].index(name) - (len(of[label]) - 1) / 2) * 0.8 / len(of[label])
                 _draw(axes, labels.index(label) + shift, seeds, look[name])
             axes.plot([], [], look[name].marker, color=look[name].color, label=name)
         for label, value in (reference or {}).items():
@@ -73,6 +78,8 @@ def strip(
         axes.grid(axis="y", visible=False)
         if log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
         axes.set_xlabel(f"{quantity} ({unit})" if unit else quantity)
         if len(series) > 1 or reference:

@@ -1,0 +1,44 @@
+"""Results to files: figures as PNG and PDF, tables as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from grokinterp.experiments.carry_out import Plan
+from grokinterp.experiments.cost import hours_and_minutes, training_seconds
+from grokinterp.experiments.experiment import Results
+
+
+def save(results: Results, folder: Path) -> None:
+    """Write a folder's figures and tables, in place of those that are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in results.figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        # Without the date, so that the same numbers give the same file.
+        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    for name, table in results.tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+
+
+def plan_table(plans: Mapping[str, Plan]) -> pd.DataFrame:
+    """A row for each experiment: its runs, those that are there, those to train, how long."""
+    rows, counted = [], set()
+    for name, plan in plans.items():
+        # A run that several experiments ask for is trained once.
+        missing = [one for one in plan.missing if one.config.id not in counted]
+        counted |= {one.config.id for one in missing}
+        seconds = training_seconds([one.config for one in missing])
+        rows.append(
+            {
+                "experiment": name,
+                "runs": len(plan.planned),
+                "there": len(plan.found),
+                "to train": len(missing),
+                "epochs, at most": f"{sum(one.config.train.epochs for one in missing):,}",
+                "time here, about": hours_and_minutes(seconds) if missing else "–",
+            }
+        )
+    return pd.DataFrame(rows)

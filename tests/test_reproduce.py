@@ -1,0 +1,211 @@
+"""Runs that ship are drawn without training; what is missing is planned, and only that trained."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from runs_cases import SMALL_RUN, with_model
+
+import grokinterp as gi
+from grokinterp import results as shipping
+from grokinterp.cli import main
+from grokinterp.experiments import EXPERIMENTS, carry_out, cost, publish
+from grokinterp.experiments import audit as auditing
+from grokinterp.experiments.carry_out import bring, make_plan
+from grokinterp.experiments.experiment import Afterwards, Experiment, Planned, Results, nearest
+from grokinterp.experiments.published import generalisation_epochs
+from grokinterp.files import StoreError
+from grokinterp.results import shipped_runs
+
+NOWHERE = "there/is/no/store"
+
+
+def with_shipped_runs():
+    return [name for name, one in EXPERIMENTS.items() if make_plan(one, NOWHERE).done]
+
+
+def test_what_ships_are_whole_runs_of_the_experiments():
+    planned = publish.planned_ids()
+    runs = shipped_runs().select()
+    assert runs
+    for run in runs:
+        assert run.is_over
+        assert run.metrics["epoch"].iloc[-1] == run.epoch
+        assert run.id in planned or run.config.model.placement in ("post", "peri")
+
+
+def test_what_ships_is_small():
+    total = sum(path.stat().st_size for path in shipping.FOLDER.rglob("*") if path.is_file())
+    assert total < 15e6
+
+
+@pytest.mark.parametrize("name", with_shipped_runs())
+def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
+    for function in ("train", "probe"):
+        monkeypatch.setattr(carry_out, function, None)  # Calling it would fail.
+    plan = make_plan(EXPERIMENTS[name], NOWHERE)
+    found = plan.experiment.results(plan.done)
+    assert found.figures
+    assert found.tables
+    for table in found.tables.values():
+        assert len(table)
+    assert len(plan.done) + len(plan.missing) == len(plan.planned)
+
+
+def test_a_run_in_the_store_is_preferred_and_one_that_is_not_over_is_missing(tmp_path):
+    experiment = EXPERIMENTS["ln-position"]
+    store = gi.open_store(tmp_path, create=True)
+    [there] = [p for p in make_plan(experiment, NOWHERE, [456]).planned if p.label == "off"]
+    run = store.create(there.config)
+    assert make_plan(experiment, str(tmp_path), [456]).found[run.id].path != run.path
+    shipped = shipping.shipped(run.id)
+    assert shipped is not None
+    for path in shipped.path.iterdir():
+        shutil.copy(path, run.path)
+    assert make_plan(experiment, str(tmp_path), [456]).found[run.id].path == run.path
+
+
+def tiny(probes: Afterwards | None = None, epochs: int = 20) -> Experiment:
+    """Two placements, as quick as a test."""
+
+    def plan(seeds):
+        train = gi.TrainConfig(epochs=epochs, checkpoint_every=10)
+        return [
+            Planned(
+                placement,
+                replace(with_model(SMALL_RUN, placement=placement), train=train, seed=seed),
+                afterwards=probes,
+            )
+            for placement in ("off", "mlp-pre")
+            for seed in seeds
+        ]
+
+    def results(done):
+        return Results()
+
+    return Experiment("Tiny", "Is it quick?", plan, results, seeds=(1, 2))
+
+
+def test_only_what_is_missing_is_trained(tmp_path):
+    experiment, store = tiny(), str(tmp_path)
+    trained = []
+
+    def train_all(configs, store, observer):
+        trained.append([config.seed for config in configs])
+        return gi.train(configs, store=store, observer=observer)
+
+    bring(make_plan(experiment, store, [1]).missing, store, train_all=train_all)
+    plan = make_plan(experiment, store)
+    assert [one.config.seed for one in plan.missing] == [2, 2]
+    # Whichever experiments ask for a run, it is trained once.
+    bring([*plan.missing, *plan.missing], store, train_all=train_all)
+    assert trained == [[1, 1], [2, 2]]
+    assert make_plan(experiment, store).missing == []
+    bring([], store, train_all=train_all)
+    assert len(trained) == 2
+
+
+def test_probes_afterwards_make_a_run_whole(tmp_path):
+    store = str(tmp_path)
+    bring(make_plan(tiny(), store).missing, store)
+    probed = tiny(Afterwards(("norms", "circularity"), near=(0, 12, 900)))
+    plan = make_plan(probed, store)
+    assert len(plan.missing) == 4
+    before = {p.config.id: gi.open_store(store).select(id=p.config.id)[0] for p in plan.planned}
+    stamps = {id: (run.path / "metrics.parquet").stat().st_mtime_ns for id, run in before.items()}
+    bring(plan.missing, store)
+    assert make_plan(probed, store).missing == []
+    for id, run in before.items():
+        assert (run.path / "metrics.parquet").stat().st_mtime_ns == stamps[id]  # not trained anew
+        assert set(run.records.probes()) == {0, 10, 20}
+    # What ships keeps no checkpoints, and is as whole without them.
+    for run in before.values():
+        shutil.rmtree(run.path / "checkpoints")
+    assert make_plan(probed, store).missing == []
+
+
+def test_fewer_epochs_are_another_run(tmp_path):
+    experiment = tiny()
+    whole, short = (make_plan(experiment, NOWHERE, [1], epochs) for epochs in (None, 5))
+    assert {p.config.train.epochs for p in short.planned} == {5}
+    assert not {p.config.id for p in short.planned} & {p.config.id for p in whole.planned}
+    longer = make_plan(experiment, NOWHERE, [1], 500)
+    assert [p.config for p in longer.planned] == [p.config for p in whole.planned]
+
+
+def test_the_nearest_checkpoints_each_once():
+    assert nearest([0, 5, 9, 100], [0, 6, 7, 1000]) == [0, 5, 100]
+    assert nearest([0, 5, 9, 100], []) == [100]
+
+
+def test_a_fork_is_the_same_run_on_every_machine():
+    first, second = ({p.config.id for p in EXPERIMENTS["transplant"].plan([456])} for _ in range(2))
+    assert first == second
+    assert len(first) == len(EXPERIMENTS["transplant"].plan([456]))
+
+
+def test_a_run_that_began_elsewhere_is_not_trained_from_its_seed(tmp_path):
+    config = replace(SMALL_RUN, start="elsewhere@10")
+    with pytest.raises(
+        ValueError, match=r"starts from .*elsewhere@10.*give them as init"
+    ):
+        gi.train([config], store=tmp_path)
+
+
+def test_runs_are_published_without_their_checkpoints(tmp_path):
+    [run] = gi.train([SMALL_RUN], store=tmp_path / "runs")
+    gi.probe([run], ["norms"], epochs=[0])
+    unfinished = gi.open_store(tmp_path / "runs").create(replace(SMALL_RUN, seed=99))
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "store.json").write_text('{"format": 1}')
+    assert publish.publish([run, unfinished], folder) == [run.id]
+    [kept] = gi.open_store(folder).select()
+    assert kept.metrics.equals(run.metrics)
+    assert kept.probes.equals(run.probes)
+    assert kept.config == run.config
+    with pytest.raises(StoreError, match="has no checkpoint yet"):
+        kept.model()
+
+
+def test_the_cost_is_about_what_training_takes():
+    config = replace(SMALL_RUN, train=gi.TrainConfig(epochs=100))
+    once = cost.training_seconds([config])
+    assert 0 < once < 60
+    assert cost.training_seconds([config] * 3) > once
+    assert cost.hours_and_minutes(90.0) == "2 min"
+
+
+def test_the_paper_s_numbers_are_of_the_paper_s_placements():
+    assert list(generalisation_epochs()) == ["off", "attn-pre", "pre", "mlp-pre"]
+
+
+def test_the_audit_judges_all_claims_and_says_what_is_missing():
+    found = auditing.audit(NOWHERE)
+    assert len({one.claim.name for one in found}) == 11
+    assert {one.convention for one in found if one.claim.name == "norm_shortcut"} == {
+        "paper",
+        "isolated",
+    }
+    for one in found:
+        if one.verdict == "undecided" and not all(f.values for f in one.findings):
+            assert f"grokinterp reproduce {one.experiments[0]}" in one.command
+    table = auditing.markdown(found)
+    assert {line.count(" | ") for line in table.splitlines()[2:]} == {6}
+    assert json.loads(json.dumps(auditing.data(found), allow_nan=False))[0]["verdict"]
+    assert auditing.summary(found) in auditing.text(found)
+
+
+def test_commands(tmp_path, capsys):
+    paths = ["--store", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    main(["reproduce", "ln-position", "--no-train", *paths])
+    assert "LN position. Does where LN sits" in capsys.readouterr().out
+    saved = {path.name for path in (tmp_path / "results" / "ln-position").iterdir()}
+    assert {"overview.png", "overview.pdf", "seeds.csv", "runs.csv"} <= saved
+    assert not (tmp_path / "runs").exists()
+    main(["audit", "--store", str(tmp_path / "runs")])
+    assert "of 11 claims decided" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["reproduce", "ln-position", "--seeds", "9", *paths])
+    assert "seeds must be a number from 1 to 5; got 9" in capsys.readouterr().err

@@ -246,6 +246,7 @@ def _check_distributions(values: Any) -> None:
     if len(_shape(values)) not in (2, 3):
         raise ValueError(f"values must be [head][key] or [head][query][key]; got {values!r}")
     for each in values:
-        for row in each if isinstance(each[0], tuple) else (each,):
-            if min(row) < 0 or abs(sum(row) - 1) > 0.01:
+        for row in each if each and isinstance(each[0], tuple) else (each,):
+            # So written that NaN, which compares with nothing, is refused.
+            if not (row and min(row) >= 0 and abs(sum(row) - 1) <= 0.01):
                 raise ValueError(f"each row of values must be 0 or more and sum to 1; got {row}")

@@ -17,6 +17,17 @@ else:
     Indices = Any
 
 
+SWITCHED = {
+    ".attn.hook_result": "attn_result",
+    ".hook_attn_in": "attn_in",
+    ".hook_q_input": "split_qkv_input",
+    ".hook_k_input": "split_qkv_input",
+    ".hook_v_input": "split_qkv_input",
+    ".hook_mlp_in": "hook_mlp_in",
+}
+"""Hooks that every model has, but that fire under a TransformerLens setting alone."""
+
+
 def check_one_of(name: str, value: object, choices: Sequence[str]) -> None:
     """ValueError names the choices."""
     if value not in choices:
@@ -31,8 +42,10 @@ def check_text(name: str, value: object) -> None:
 
 def integer(name: str, value: Any, least: int = 0) -> int:
     """A Python int of at least `least`."""
+    # A mask is no index, though torch gives its elements one.
+    truth = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
     try:
-        number = None if isinstance(value, bool) else index(value)
+        number = None if truth else index(value)
     except TypeError:
         number = None
     if number is None or number < least:
@@ -63,7 +76,9 @@ def positive(name: str, value: Any) -> float:
 
 
 def nested_floats(name: str, value: Any) -> Any:
-    """Numbers in nested tuples (JSON has lists), as floats."""
+    """Numbers in nested tuples (JSON has lists), or in an array, as floats."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, (list, tuple)):
         return tuple(nested_floats(name, each) for each in value)
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -87,7 +102,13 @@ def chosen_layers(model: HookedTransformer, layer: int | None) -> list[int]:
 
 
 def check_hook(model: HookedTransformer, name: str) -> None:
-    """ValueError names the close ones where the model has no such hook."""
+    """ValueError where no pass goes through such a hook: it names close ones, or the setting."""
     if name not in model.hook_dict:
         close = get_close_matches(name, model.hook_dict, n=3) or list(model.hook_dict)[:3]
         raise ValueError(f"the model has no hook {name!r}; close ones: {', '.join(close)}")
+    for end, setting in SWITCHED.items():
+        if name.endswith(end) and not getattr(model.cfg, f"use_{setting}"):
+            raise ValueError(
+                f"no pass goes through {name!r} as the model is set; "
+                f"call model.set_use_{setting}(True) first"
+            )

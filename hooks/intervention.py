@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from grokinterp.hooks.checks import check_hook
+from grokinterp.hooks.checks import check_hook, integer
 from grokinterp.hooks.choice import Choice, random_controls
 from grokinterp.hooks.held import Held
 
@@ -49,15 +49,16 @@ class Intervention:
 
     def __post_init__(self) -> None:
         first, last = self.from_epoch, self.until_epoch
-        if (
-            type(first) is not int
-            or first < 1
-            or (last is not None and (type(last) is not int or last < first))
-        ):
+        try:
+            first = integer("from_epoch", first, 1)
+            last = None if last is None else integer("until_epoch", last, first)
+        except ValueError:
             raise ValueError(
-                "an intervention's span needs 1 <= from_epoch <= until_epoch; got "
-                f"from_epoch={self.from_epoch}, until_epoch={self.until_epoch}"
-            )
+                "an intervention's span needs integers 1 <= from_epoch <= until_epoch; got "
+                f"from_epoch={self.from_epoch!r}, until_epoch={self.until_epoch!r}"
+            ) from None
+        object.__setattr__(self, "from_epoch", first)
+        object.__setattr__(self, "until_epoch", last)
 
     def hooks(self, model: HookedTransformer) -> list[Hook]:
         """TransformerLens (hook name, function) pairs for this model."""
@@ -183,7 +184,19 @@ def _value(text: str) -> Any:
 
 def collect_hooks(model: HookedTransformer, interventions: Sequence[Intervention]) -> list[Hook]:
     """The hooks of all of them, in order; ValueError names a hook that the model has not."""
-    hooks = [hook for intervention in interventions for hook in intervention.hooks(model)]
+    if not hasattr(model, "hook_dict"):
+        raise ValueError(
+            "interventions act on a HookedTransformer, as build_model makes it; "
+            f"got {type(model).__name__}"
+        )
+    items = [*interventions] if isinstance(interventions, Iterable) else [None]
+    if not all(isinstance(item, Intervention) for item in items):
+        # One alone, its text or its class are easily given by mistake.
+        raise ValueError(
+            "interventions must be a list of interventions, as in [UnitNorm('mlp')]; "
+            f"got {interventions!r}"
+        )
+    hooks = [hook for item in items for hook in item.hooks(model)]
     for name, _ in hooks:
         check_hook(model, name)
     return hooks
@@ -194,5 +207,6 @@ def applied(
     model: HookedTransformer, interventions: Sequence[Intervention]
 ) -> Iterator[HookedTransformer]:
     """The model with these interventions attached; they are removed on leaving, come what may."""
-    with model.hooks(fwd_hooks=[*collect_hooks(model, interventions)]):
+    hooks = collect_hooks(model, interventions)
+    with model.hooks(fwd_hooks=[*hooks]):
         yield model

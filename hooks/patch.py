@@ -62,13 +62,13 @@ class Patch(Intervention):
         hook: str,
         model: HookedTransformer,
         tokens: Tensor,
-        positions: Sequence[int] = (),
-        heads: Sequence[int] = (),
-        neurons: Sequence[int] = (),
+        positions: Indices = (),
+        heads: Indices = (),
+        neurons: Indices = (),
     ) -> Patch:
         """What this model, with whatever is attached to it now, has at the hook on these tokens."""
         [source] = activations(model, [hook], tokens).values()
-        return cls(hook, source, tuple(positions), tuple(heads), tuple(neurons))
+        return cls(hook, source, positions, heads, neurons)
 
     def hooks(self, model: HookedTransformer) -> list[Hook]:
         sizes = sizes_of(model, self.hook)
@@ -127,22 +127,24 @@ def patching_table(
     hooks: Sequence[str],
     tokens: torch.Tensor,
     metric: Callable[[Float[torch.Tensor, "batch d_vocab"]], Any],
-    positions: Sequence[int] = (),
-    heads: Sequence[int] = (),
-    neurons: Sequence[int] = (),
+    positions: Indices = (),
+    heads: Indices = (),
+    neurons: Indices = (),
 ) -> pd.DataFrame:
     """The metric of `model` on `tokens` with one activation of another patched in: hook × source.
 
     A source is a model, run on the same tokens (another checkpoint, another placement's), or a
     (model, tokens) pair, for the activation of another input. `metric` takes the logits at the
-    last position and gives a number. Gradients are off. ValueError if a hook is not there or its
-    shapes do not fit, before anything is patched.
+    last position and gives a number. Gradients are off. ValueError names the source where a hook is
+    not there or its shapes do not fit, before any of its activations is patched.
 
     One pass for each source and one for each cell.
     """
     import pandas as pd
     import torch
 
+    if isinstance(hooks, str):
+        hooks = [hooks]
     for name in hooks:
         check_hook(model, name)
     table = pd.DataFrame(index=pd.Index(hooks, name="hook"), columns=[*sources], dtype=float)
@@ -151,10 +153,12 @@ def patching_table(
         other, inputs = source if isinstance(source, tuple) else (source, tokens)
         try:
             found = activations(other, hooks, inputs)
+            patches = [Patch(name, found[name], positions, heads, neurons) for name in hooks]
+            for patch in patches:
+                patch.hooks(model)
         except ValueError as error:
             raise ValueError(f"source {label!r}: {error}") from None
-        for name in hooks:
-            patch = Patch(name, found[name], tuple(positions), tuple(heads), tuple(neurons))
+        for name, patch in zip(hooks, patches, strict=True):
             with torch.no_grad(), applied(model, [patch]):
                 table.loc[name, label] = float(metric(model(tokens)[:, -1]))
     return table

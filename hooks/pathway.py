@@ -43,10 +43,16 @@ def pathway_norm(model: HookedTransformer, pathway: str, layer: int) -> nn.Modul
     """The norm between the residual stream and this pathway, where there is one.
 
     The norms of `post` are part of the residual stream, so there is none before a pathway.
+    ValueError for a block that build_model has not made, but at the readout.
     """
     if pathway == "final":
         return model.ln_final if "ln_final.hook_scale" in model.hook_dict else None
     block = model.blocks[layer]
+    if not hasattr(block, "placement"):
+        raise ValueError(
+            f"the norm of the {pathway} pathway is known in models of build_model alone; "
+            "this HookedTransformer is another's, where TransformerLens places the norms"
+        )
     if not getattr(block.placement, pathway):
         return None
     return block.ln2 if pathway == "mlp" else block.ln1

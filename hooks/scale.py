@@ -46,8 +46,12 @@ class FreezeScale(_OfResidual):
         to = self.to
         if is_tensor(to):
             to = Held(to)
-        elif isinstance(to, (list, tuple)):
+        elif not isinstance(to, Held) and hasattr(to, "tolist"):
+            to = to.tolist()
+        if isinstance(to, (list, tuple)):
             to = tuple(positive("each of FreezeScale's scales", each) for each in to)
+            if not to:
+                raise ValueError("FreezeScale needs a scale for each position; got none")
         elif isinstance(to, str) and to != "mean":
             raise ValueError(
                 f"unknown scale {to!r}; give 'mean', a number, a tuple of numbers (one for each "

@@ -191,6 +191,8 @@ def test_what_the_model_has_not_is_refused_before_anything_is_attached(make, sai
         (lambda: FrozenPattern((("a",),)), "values must hold numbers; got 'a'"),
         (lambda: FrozenPattern(((1.0, 0.0, 0.0),) * 2, heads=(2, 0)), "in ascending order"),
         (lambda: FrozenPattern(()), r"must be \[head\]\[key\]"),
+        (lambda: FrozenPattern(((), ())), "sum to 1"),
+        (lambda: FrozenPattern(((float("nan"), 0.5, 0.5),)), "sum to 1"),
     ],
 )
 def test_arguments_that_make_no_sense(unchecked, make, said: str) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -397,6 +398,47 @@ def test_gi_train_takes_them_and_gives_them_back(tmp_path) -> None:
     [again] = gi.open_store(tmp_path).select(seed=1)
     assert again.config == config
     assert again.config.train.interventions == spanned
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        hooks.UnitNorm("mlp"),
+        hooks.UnitNorm,
+        [hooks.UnitNorm],
+        "UnitNorm:mlp",
+        ["UnitNorm:mlp"],
+        [None],
+        None,
+    ],
+)
+def test_what_is_no_list_of_interventions(given, unchecked) -> None:
+    model = perturbed()
+    with (
+        pytest.raises(ValueError, match=r"must be a list of interventions, as in \[UnitNorm"),
+        applied(model, given),
+    ):
+        pass
+    assert model.list_hooks() == {}
+    with pytest.raises(ValueError, match="interventions must "):
+        gi.TrainConfig(epochs=1, interventions=given)
+
+
+def test_what_is_no_model(unchecked) -> None:
+    with (
+        pytest.raises(ValueError, match=r"act on a HookedTransformer, .*; got Linear"),
+        applied(torch.nn.Linear(1, 1), [hooks.UnitNorm("mlp")]),
+    ):
+        pass
+
+
+def test_a_span_is_integers_of_any_kind(unchecked) -> None:
+    span = hooks.UnitNorm("mlp", from_epoch=np.int64(2), until_epoch=np.int64(3))
+    assert span == hooks.UnitNorm("mlp", from_epoch=2, until_epoch=3)
+    assert type(span.from_epoch) is type(span.until_epoch) is int
+    for wrong in ({"from_epoch": 0}, {"from_epoch": 1.0}, {"from_epoch": 3, "until_epoch": 2}):
+        with pytest.raises(ValueError, match="span needs integers 1 <= from_epoch <= until_epoch"):
+            hooks.UnitNorm("mlp", **wrong)
 
 
 def test_what_holds_a_tensor_is_refused_in_training() -> None:

@@ -86,6 +86,8 @@ def test_any_integers_name_neurons_and_equal_sets_are_equal() -> None:
         ((-1,), "at least 0; got -1"),
         ((0.5,), "at least 0; got 0.5"),
         ((True,), "got True"),
+        (torch.tensor([True, False]), r"got tensor\(True\)"),
+        (np.array([True, False]), "got .*True"),
         ("all", "neurons must be integers, as in"),
         (None, "got None"),
     ],

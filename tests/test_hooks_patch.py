@@ -1,4 +1,5 @@
 import doctest
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ import torch.nn.functional as F
 from cases import LABELS, TOKENS, perturbed_model, small_config
 from grokinterp.hooks import Patch, applied, axes, patching_table
 from grokinterp.hooks.axes import sizes_of
+from grokinterp.hooks.checks import SWITCHED
 from torch import Tensor
 
 MID, POST, Z = "blocks.0.hook_resid_mid", "blocks.0.mlp.hook_post", "blocks.0.attn.hook_z"
@@ -155,6 +157,52 @@ def test_a_hook_that_one_of_them_has_not() -> None:
     with pytest.raises(ValueError, match=r"no hook 'hook_embd'; close ones: hook_embed"):
         Patch.from_model("hook_embd", model, TOKENS)
     assert model.list_hooks() == off.list_hooks() == {}
+
+
+def test_a_source_that_does_not_fit_is_named() -> None:
+    model, wider = model_of(), perturbed_model(replace(small_config("pre"), d_model=12))
+    with pytest.raises(ValueError, match=r"source 'wider': .* d_model 8\], and the source is"):
+        patching_table(model, {"wider": wider}, [MID], TOKENS, loss)
+    assert model.list_hooks() == {}
+
+
+def test_one_hook_and_one_index_are_a_list_of_them() -> None:
+    model, other = model_of(), model_of(seed=4)
+    one = patching_table(model, {"other": other}, Z, TOKENS, loss, heads=1)
+    assert one.equals(patching_table(model, {"other": other}, [Z], TOKENS, loss, heads=(1,)))
+    assert Patch.from_model(Z, model, TOKENS, heads=1).heads == (1,)
+
+
+@pytest.mark.parametrize(
+    ("hook", "setting"),
+    [
+        ("blocks.0.attn.hook_result", "attn_result"),
+        ("blocks.0.hook_attn_in", "attn_in"),
+        ("blocks.0.hook_q_input", "split_qkv_input"),
+        ("blocks.0.hook_mlp_in", "hook_mlp_in"),
+    ],
+)
+def test_a_hook_that_no_pass_goes_through_is_refused_until_it_is_set(
+    hook: str, setting: str
+) -> None:
+    model = model_of()
+    said = rf"no pass goes through '{hook}' .* call model.set_use_{setting}\(True\) first"
+    with pytest.raises(ValueError, match=said):
+        Patch.from_model(hook, model, TOKENS)
+    intact = model(TOKENS)
+    getattr(model, f"set_use_{setting}")(True)
+    patch = Patch.from_model(hook, model, TOKENS)
+    zeros = Patch(hook, torch.zeros_like(patch.source.tensor))
+    with applied(model, [patch]):
+        torch.testing.assert_close(model(TOKENS), intact)
+    with applied(model, [zeros]):
+        assert not torch.allclose(model(TOKENS), intact)
+
+
+def test_the_hooks_that_a_setting_switches_are_all_that_do_not_fire() -> None:
+    model = model_of()
+    silent = {*model.hook_dict} - {*model.run_with_cache(TOKENS)[1]}
+    assert silent == {name for name in model.hook_dict if name.endswith(tuple(SWITCHED))}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The interventions on norms, in every placement and on every pathway, the readout included."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,8 +16,10 @@ from grokinterp.hooks import (
     UnitNorm,
     applied,
 )
+from grokinterp.hooks.intervention import collect_hooks
 from grokinterp.hooks.pathway import INPUT_HOOKS, RESIDUAL_HOOKS
 from torch import Tensor
+from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from grokinterp.model import build_model
 from grokinterp.placement import PATHWAYS, LNPlacement, resolve_placement
@@ -262,11 +265,33 @@ def test_shuffled_norms_are_the_other_examples() -> None:
         ((1.0, -1.0, 1.0), "scales must be a finite number above 0; got -1.0"),
         (None, "above 0; got None"),
         (True, "above 0; got True"),
+        ((), "a scale for each position; got none"),
     ],
 )
 def test_scales_that_are_none(to: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         FreezeScale("mlp", to)
+
+
+def test_scales_in_an_array_are_numbers() -> None:
+    assert FreezeScale("mlp", np.array([1, 2, 3])) == FreezeScale("mlp", (1.0, 2.0, 3.0))
+    assert FreezeScale("mlp", np.float32(2)) == FreezeScale("mlp", 2)
+
+
+@pytest.mark.filterwarnings("ignore:HookedTransformer is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("kind", OF_A_NORM)
+def test_a_model_of_transformer_lens_itself_is_told_what_is_missing(
+    kind: type[Intervention],
+) -> None:
+    model = HookedTransformer(
+        HookedTransformerConfig(
+            n_layers=1, d_model=8, n_ctx=3, d_head=4, d_vocab=6, act_fn="relu", seed=0
+        )
+    )
+    with pytest.raises(ValueError, match="known in models of build_model alone"):
+        collect_hooks(model, [kind("mlp")])
+    with pytest.raises(ValueError, match=r"has no hook 'blocks.0.mlp.hook_in'; close ones: "):
+        collect_hooks(model, [UnitNorm("mlp")])
 
 
 @pytest.mark.parametrize(

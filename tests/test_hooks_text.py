@@ -68,7 +68,7 @@ def test_text_and_what_it_means(text: str, expected) -> None:
         ("UnitNorm:pathway=mlp,q", "cannot place 'q'"),
         ("UnitNorm:mlp,pathway=q", "pathway is given twice"),
         ("UnitNorm:attn", "unknown pathway 'attn'; choose one of q, k, v, mlp, final"),
-        ("UnitNorm:mlp,from_epoch=soon", "needs 1 <= from_epoch <= until_epoch; got from_epoch=so"),
+        ("UnitNorm:mlp,from_epoch=soon", "needs integers 1 <= from_epoch <= until_epoch; got from"),
         ("AblateNeurons:some", "neurons must be integers"),
         ("AblateNeurons:(1,2", "neurons must be integers"),
         ("AblateHead:1,layer=none", "layer must be an integer of at least 0; got None"),

@@ -1,6 +1,7 @@
 """Fourier probes: a planted clock, closed forms, and random weights as the control."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from planted import KEYS, P, clock, planted, waves
 
 import grokinterp as gi
+from grokinterp.measurement import Probing
 from grokinterp.model import build_model
 from grokinterp.probes import PROBES
 from grokinterp.probes.embedding import gini
@@ -204,6 +206,57 @@ def test_a_trajectory_is_measured_by_the_keys_of_its_end():
     assert keys(start, "neuron_logit", at="self") == (1, 3)
     assert PROBES["logit_formula"](start)["fve"] == pytest.approx(0, abs=1e-12)
     assert PROBES["logit_formula"](start, at="self")["fve"] == pytest.approx(1)
+
+
+def test_given_frequencies_stand_in_for_those_of_the_rule():
+    shot = planted()
+    one, other = KEYS
+    restricted, excluded = PROBES["restricted_loss"], PROBES["excluded_loss"]
+    by_rule = excluded(shot)
+    assert excluded(shot, frequencies=KEYS)["loss"] == by_rule["loss"]
+    # The clock without one of its waves, and with nothing but that one.
+    without_one = excluded(shot, frequencies=(one,), split="grid")
+    assert without_one["loss"] == excluded(shot, split="grid")["per_key"][0]
+    assert restricted(shot, frequencies=(other,))["loss"] == pytest.approx(without_one["loss"])
+    assert without_one["keys"].tolist() == [one]
+    found = PROBES["logit_formula"](shot, frequencies=(other, one))
+    assert (found["fve"], found["keys"].tolist()) == (pytest.approx(1), [other, one])
+    # The control: frequencies that the clock does not have.
+    absent = tuple(k for k in range(1, P // 2 + 1) if k not in KEYS)
+    assert PROBES["logit_formula"](shot, frequencies=absent)["fve"] == pytest.approx(0, abs=1e-12)
+    assert restricted(shot, frequencies=absent)["loss"] == pytest.approx(math.log(P))
+    assert excluded(shot, frequencies=absent)["loss"] == pytest.approx(by_rule["full"])
+
+
+def test_given_frequencies_need_no_rule():
+    """Three layers, on which the rule is no formula; and the keys of the end do not matter."""
+    deep = random_snapshot(p=7, n_layers=3)
+    assert PROBES["logit_formula"](deep, frequencies=(2,))["keys"].tolist() == [2]
+    start = planted((1, 3), others=lambda which: planted((2,)))
+    assert PROBES["logit_formula"](start, frequencies=(1, 3))["fve"] == pytest.approx(1)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("probe", ["logit_formula", "restricted_loss", "excluded_loss"])
+@pytest.mark.parametrize("wrong", [(), (0,), (-1,), (P // 2 + 1,), (1, 1), (1.0,), ("1",), (True,)])
+def test_frequencies_that_are_none_of_the_task_are_a_sentence(probe, wrong):
+    said = f"frequencies must be one or more distinct integers from 1 to {P // 2}; got "
+    with pytest.raises(ValueError, match=said + re.escape(str(wrong))):
+        PROBES[probe](planted(), frequencies=wrong)
+
+
+def test_frequencies_as_text():
+    probing = Probing.parse("restricted_loss:frequencies=(2,3),split=train")
+    assert probing.options == {"frequencies": (2, 3), "split": "train"}
+    assert Probing.parse(str(probing)) == probing
+    expected = PROBES["restricted_loss"](planted(), frequencies=(2, 3), split="train")["loss"]
+    assert gi.measure(planted(), [str(probing)]).columns[f"{probing}.loss"] == expected
+    with pytest.raises(ValueError, match="frequencies of excluded_loss must be "):
+        Probing.parse("excluded_loss:frequencies=(2,x)")
+    failed = gi.measure(planted(), ["excluded_loss:frequencies=(99,)"]).failures
+    assert [*failed.values()] == [
+        f"frequencies must be one or more distinct integers from 1 to {P // 2}; got (99,)"
+    ]
 
 
 def test_circles_are_circular_and_noise_is_not():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from grokinterp.snapshot import Snapshot
 
 Rule = Literal["neuron_logit", "embedding_quarter_max", "neuron_argmax"]
 At = Literal["final", "self"]
+Frequencies = tuple[int, ...] | None
 
 KEY_SHARE = 0.25
 CLUSTERED = 0.85
@@ -57,12 +59,20 @@ def key_frequencies(
     }
 
 
-def keys(snapshot: Snapshot, rule: Rule, at: At = "final") -> tuple[int, ...]:
+def keys(
+    snapshot: Snapshot,
+    rule: Rule,
+    at: At = "final",
+    frequencies: Frequencies = None,
+) -> tuple[int, ...]:
     """The key frequencies of the training's end, by which a whole trajectory is measured.
 
-    `at="self"`, or a snapshot that knows no other checkpoint: of the snapshot itself.
+    `at="self"`, or a snapshot that knows no other checkpoint: of the snapshot itself. Given
+    `frequencies` are taken as they are, and neither `rule` nor `at` matters.
     ValueError if there are none.
     """
+    if frequencies is not None:
+        return given(frequencies, snapshot.task.p)
     if at not in get_args(At):
         raise ValueError(f"unknown at {at!r}; choose one of {', '.join(get_args(At))}")
     source = snapshot.other("final") if at == "final" and snapshot.has_others else snapshot
@@ -73,6 +83,19 @@ def keys(snapshot: Snapshot, rule: Rule, at: At = "final") -> tuple[int, ...]:
             f"{', '.join(get_args(Rule))}"
         )
     return tuple(found.tolist())
+
+
+def given(frequencies: tuple[int, ...], p: int) -> tuple[int, ...]:
+    """Frequencies that a user named, as Python integers; ValueError if they are not some mod p."""
+    whole = all(isinstance(k, Integral) and not isinstance(k, bool) for k in frequencies)
+    chosen = tuple(int(k) for k in frequencies) if whole else ()
+    inside = all(1 <= k <= p // 2 for k in chosen)
+    if not chosen or not inside or len(set(chosen)) < len(chosen):
+        raise ValueError(
+            f"frequencies must be one or more distinct integers from 1 to {p // 2}; "
+            f"got {frequencies}"
+        )
+    return chosen
 
 
 def neuron_frequencies(snapshot: Snapshot, layer: int = 0) -> dict[str, float | np.ndarray]:

@@ -2,7 +2,8 @@
 
 L[a, b, c] are the logits over the p × p grid without the class `=`, and P their projection, class
 by class, on cos ω_k(a + b) and sin ω_k(a + b) of the key frequencies k. Cross-entropies are over
-the p classes, in float64, in nats. The keys are those of the training's end unless `at="self"`.
+the p classes, in float64, in nats. The keys are those of the training's end by a rule, of the
+snapshot itself with `at="self"`, or the given `frequencies`, whatever the model uses.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grokinterp.probes.fourier import sum_waves
-from grokinterp.probes.frequencies import At, Rule, keys
+from grokinterp.probes.frequencies import At, Frequencies, Rule, keys
 from grokinterp.snapshot import Inputs, Snapshot
 
 Split = Literal["train", "test", "grid"]
@@ -26,7 +27,12 @@ Level = Literal["logits", "neurons"]
 Values = dict[str, float | np.ndarray]
 
 
-def logit_formula(snapshot: Snapshot, rule: Rule = "neuron_logit", at: At = "final") -> Values:
+def logit_formula(
+    snapshot: Snapshot,
+    rule: Rule = "neuron_logit",
+    at: At = "final",
+    frequencies: Frequencies = None,
+) -> Values:
     """How well Σ_k α_k cos ω_k(a + b − c) describes the logits.
 
     With c_k the wave scaled to unit norm over all (a, b, c): `coefficients` [key] α_k = ⟨L, c_k⟩,
@@ -34,7 +40,7 @@ def logit_formula(snapshot: Snapshot, rule: Rule = "neuron_logit", at: At = "fin
     `fve` of all of them, 0 to 1; `keys` [key]. Addition only.
     """
     snapshot.require("logit_formula", addition=True)
-    frequencies = keys(snapshot, rule, at)
+    chosen = keys(snapshot, rule, at, frequencies)
     p, logits = snapshot.task.p, _logits(snapshot)
     t = torch.arange(p)
     # L summed over the pairs of one a + b, then over the c of one a + b - c.
@@ -43,7 +49,7 @@ def logit_formula(snapshot: Snapshot, rule: Rule = "neuron_logit", at: At = "fin
     difference = (t[:, None] - t) % p
     by_difference = torch.zeros(p, dtype=torch.float64)
     by_difference.index_add_(0, difference.flatten(), by_sum.flatten())
-    turns = torch.tensor(frequencies)[:, None] * t % p
+    turns = torch.tensor(chosen)[:, None] * t % p
     waves = (2 * math.pi / p * turns.double()).cos()
     # A wave's square sums to p³/2 over (a, b, c), or to p³ for k = p/2.
     norms = (waves.square().sum(1) * p**2).sqrt()
@@ -54,7 +60,7 @@ def logit_formula(snapshot: Snapshot, rule: Rule = "neuron_logit", at: At = "fin
         "fve": shares.sum().item(),
         "fve_per_key": shares.numpy(),
         "coefficients": coefficients.numpy(),
-        "keys": np.array(frequencies),
+        "keys": np.array(chosen),
     }
 
 
@@ -64,6 +70,7 @@ def restricted_loss(
     level: Level = "logits",
     rule: Rule = "neuron_logit",
     at: At = "final",
+    frequencies: Frequencies = None,
 ) -> Values:
     """Cross-entropy of what the key frequencies leave: of P L + the mean of L over (a, b).
 
@@ -72,13 +79,13 @@ def restricted_loss(
     itself; `keys` [key]. Addition only.
     """
     snapshot.require("restricted_loss", addition=True)
-    frequencies = keys(snapshot, rule, at)
+    chosen = keys(snapshot, rule, at, frequencies)
     whole, logits_of = _level(snapshot, level)
-    restricted = _projection(whole, snapshot, frequencies) + whole.mean(0)
+    restricted = _projection(whole, snapshot, chosen) + whole.mean(0)
     return {
         "loss": _loss(snapshot, logits_of(restricted), split),
         "full": _loss(snapshot, _logits(snapshot), split),
-        "keys": np.array(frequencies),
+        "keys": np.array(chosen),
     }
 
 
@@ -88,6 +95,7 @@ def excluded_loss(
     level: Level = "logits",
     rule: Rule = "neuron_logit",
     at: At = "final",
+    frequencies: Frequencies = None,
 ) -> Values:
     """Cross-entropy without the key frequencies: of L − P L.
 
@@ -97,7 +105,7 @@ def excluded_loss(
     there. Addition only.
     """
     snapshot.require("excluded_loss", addition=True)
-    frequencies = keys(snapshot, rule, at)
+    chosen = keys(snapshot, rule, at, frequencies)
     whole, logits_of = _level(snapshot, level)
 
     def without(some: tuple[int, ...]) -> float:
@@ -105,10 +113,10 @@ def excluded_loss(
         return _loss(snapshot, logits_of(rest), split)
 
     return {
-        "loss": without(frequencies),
-        "per_key": np.array([without((k,)) for k in frequencies]),
+        "loss": without(chosen),
+        "per_key": np.array([without((k,)) for k in chosen]),
         "full": _loss(snapshot, _logits(snapshot), split),
-        "keys": np.array(frequencies),
+        "keys": np.array(chosen),
     }
 
 

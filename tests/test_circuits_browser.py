@@ -240,17 +240,25 @@ def test_playing_goes_through_the_checkpoints(
     assert browser.evaluate("document.querySelector('button').textContent") == "▶ Play"
 
 
+@pytest.mark.parametrize("kind", ["attention", "heatmaps", "bars"])
 def test_a_notebook_shows_the_picture_whole(
-    browser: Browser, snapshots: dict[int, Snapshot], tmp_path: Path
+    kind: str, browser: Browser, snapshots: dict[int, Snapshot], tmp_path: Path
 ) -> None:
-    picture = over(snapshots, circuits.attention_heads, 1, 2)
+    picture = {
+        "attention": lambda: over(snapshots, circuits.attention_heads, 1, 2),
+        "heatmaps": lambda: circuits.grid(snapshots[0], "logit", *range(5)),
+        "bars": lambda: circuits.logit_attribution(snapshots[0]),
+    }[kind]()
     path = tmp_path / "notebook.html"
     path.write_text(f"<!doctype html><meta charset=utf-8><body>{picture._repr_html_()}")
     browser.open(path)
     inside = "document.querySelector('iframe').contentDocument"
-    browser.wait_for(f"{inside}.querySelectorAll('.heads canvas').length === 3")
+    if kind == "attention":
+        browser.wait_for(f"{inside}.querySelectorAll('.heads canvas').length === 3")
     height = f"{inside}.documentElement.offsetHeight"
     browser.wait_for(f"document.querySelector('iframe').clientHeight >= {height}")
+    # No scroll bar beside what fits.
+    assert browser.evaluate(f"getComputedStyle({inside}.documentElement).overflowY") == "hidden"
     assert browser.complaints() == []
 
 

@@ -285,6 +285,17 @@ def test_one_seed_has_no_band():
     assert "band" not in figure.get_supxlabel()
 
 
+def test_one_seed_is_not_said_to_be_several():
+    runs = {"pre": seeds(1), "off": seeds(1)}
+    figure = over_epochs(runs, "x", generalised={"pre": [300], "off": [None]})
+    strip, axes = figure.axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["pre", "off"]
+    assert [text.get_text() for text in strip.texts] == ["generalised", "did not generalise"]
+    caption = " ".join(figure.get_supxlabel().split())
+    assert caption == ("One seed of each; ticks above and vertical dashes: when it generalised.")
+    assert over_epochs({"pre": seeds(1)}, "x").get_supxlabel() == "One seed."
+
+
 def test_runs_are_combined_only_where_their_epochs_coincide():
     sparse = (np.array([0, 100, 130, 400]), np.array([1.0, 2.0, 99.0, 4.0]))
     dense = (EPOCHS, np.arange(len(EPOCHS), dtype=float))

@@ -10,6 +10,14 @@
 
   const number = (value) => Number.isNaN(value) ? "no such input" : String(Number(value.toPrecision(6)));
 
+  // For an axis or a bar: few digits, and none of them leading zeros.
+  function brief(value, digits) {
+    const small = value !== 0 && Math.abs(value) < 1e-3;
+    return small ? value.toExponential(1) : String(Number(value.toPrecision(digits)));
+  }
+
+  const epochName = (epoch) => `epoch ${epoch.toLocaleString("en-US")}`;
+
   function unpack({ shape, float32 }) {
     const bytes = Uint8Array.from(atob(float32), (character) => character.charCodeAt(0));
     return { shape, values: new Float32Array(bytes.buffer) };
@@ -120,7 +128,7 @@
       values = at(frame).values;
       paint(canvas, rows, columns, values, scale);
       paint(bar, 1, 64, Float32Array.from({ length: 64 }, (_, i) => i / 63), { low: 0, high: 1, palette: scale.palette });
-      [least.textContent, most.textContent] = [scale.low, scale.high].map((end) => String(Number(end.toPrecision(3))));
+      [least.textContent, most.textContent] = [scale.low, scale.high].map((end) => brief(end, 3));
       read();
     };
   }
@@ -204,7 +212,7 @@
         const { value, note: about } = found[frame].get(labels[which]) ?? { value: 0, note: "no neurons" };
         note.textContent = about ? ` (${about})` : "";
         // What cancels leaves rounding, which reads as a finding.
-        text.textContent = value !== 0 && Math.abs(value) < 1e-9 * (high - low) ? "≈ 0" : number(value);
+        text.textContent = value !== 0 && Math.abs(value) < 1e-9 * (high - low) ? "≈ 0" : brief(value, 4);
         zero.style.left = `${share(0)}%`;
         Object.assign(filled.style, {
           left: `${share(Math.min(value, 0))}%`, width: `${share(Math.abs(value)) - share(0)}%`,
@@ -250,7 +258,7 @@
       label.append("same scale at every checkpoint");
     }
     function update() {
-      epoch.textContent = `epoch ${frames[range.value].epoch}`;
+      epoch.textContent = epochName(frames[range.value].epoch);
       range.setAttribute("aria-valuetext", epoch.textContent);
       show(Number(range.value), shared.checked);
     }
@@ -287,11 +295,15 @@
     } else {
       show(0, true);
       if (frames[0].epoch === null) controls.remove();
-      else controls.textContent = `epoch ${frames[0].epoch}`;
+      else controls.textContent = epochName(frames[0].epoch);
     }
   }
 
   // In a notebook this page is a frame, which must be as high as what it shows.
   const frame = window.frameElement;
-  if (frame) new ResizeObserver(() => { frame.style.height = `${document.documentElement.offsetHeight + 4}px`; }).observe(document.body);
+  if (frame) {
+    // Chromium keeps the scroll bar of the frame's first height, beside a page that fits.
+    document.documentElement.style.overflowY = "hidden";
+    new ResizeObserver(() => { frame.style.height = `${document.documentElement.offsetHeight + 4}px`; }).observe(document.body);
+  }
 })();

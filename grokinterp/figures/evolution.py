@@ -75,7 +75,8 @@ def over_epochs(
         axes = grid[-1, 0]
         epoch_axis(axes, every, log_epochs)
         for index, (label, seeds) in enumerate(runs.items()):
-            _draw(axes, label, seeds, look[label], (index, len(runs)))
+            name = label if _single(runs) else _counted(label, len(seeds))
+            _draw(axes, name, seeds, look[label], (index, len(runs)))
         if log_values:
             axes.set_yscale("log")
         axes.set_ylabel(f"{quantity} ({unit})" if unit else quantity)
@@ -113,7 +114,7 @@ def _combined(seeds: list[Curve]) -> tuple[np.ndarray, np.ndarray]:
     return shared, np.stack([values[np.isin(epochs, shared)] for epochs, values in seeds])
 
 
-def _draw(axes: Axes, label: str, seeds: list[Curve], look: Look, turn: tuple[int, int]) -> None:
+def _draw(axes: Axes, name: str, seeds: list[Curve], look: Look, turn: tuple[int, int]) -> None:
     for epochs, values in seeds:
         [line] = axes.plot(epochs, values, color=look.color, linewidth=0.6, alpha=0.45)
         line.set_gid("seed")
@@ -127,7 +128,7 @@ def _draw(axes: Axes, label: str, seeds: list[Curve], look: Look, turn: tuple[in
         markevery=marker_places(axes, shared, *turn) if len(shared) else None,
         linewidth=1.8,
         zorder=3,
-        label=f"{label}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}",
+        label=name,
     )
     line.set_gid("median")
     if len(seeds) > 1 and len(shared):
@@ -140,8 +141,19 @@ def _draw(axes: Axes, label: str, seeds: list[Curve], look: Look, turn: tuple[in
         band.set_gid("interval")
 
 
+def _single(runs: dict[str, list[Curve]]) -> bool:
+    return all(len(seeds) == 1 for seeds in runs.values())
+
+
+def _counted(label: str, seeds: int) -> str:
+    return f"{label}, {seeds} seed{'s' if seeds > 1 else ''}"
+
+
 def _caption(runs: dict[str, list[Curve]], marks: dict[str, list[float]]) -> str:
+    single = _single(runs)
     parts = ["thin: each seed", "bold: median over seeds"]
+    if single:
+        parts = ["one seed of each"] if len(runs) > 1 else ["one seed"]
     few = [label for label, seeds in runs.items() if len(seeds) == 2]
     if any(len(seeds) > 2 for seeds in runs.values()):
         band = "band: 95 % bootstrap interval of the median"
@@ -154,7 +166,9 @@ def _caption(runs: dict[str, list[Curve]], marks: dict[str, list[float]]) -> str
     ):
         parts.append("medians and bands only at epochs that all seeds of a label share")
     if marks:
-        parts.append("ticks above: when each seed generalised; vertical dashes: their median")
+        ticks = "ticks above and vertical dashes: when it generalised"
+        several = "ticks above: when each seed generalised; vertical dashes: their median"
+        parts.append(ticks if single else several)
     return f"{'; '.join(parts)}.".capitalize()
 
 
@@ -177,6 +191,12 @@ def _marks(
     }
 
 
+def _reached(reached: int, seeds: int) -> str:
+    if seeds == 1:
+        return "generalised" if reached else "did not generalise"
+    return f"{reached} of {seeds} generalised"
+
+
 def _strip(strip: Axes, axes: Axes, marks: dict[str, list[float]], look: dict[str, Look]) -> None:
     """Ticks at the generalising epochs, a row per label, and the medians in the main axes."""
     for row, (label, epochs) in enumerate(marks.items()):
@@ -188,7 +208,7 @@ def _strip(strip: Axes, axes: Axes, marks: dict[str, list[float]], look: dict[st
         strip.text(
             1.01,
             row,
-            f"{len(reached)} of {len(epochs)} generalised",
+            _reached(len(reached), len(epochs)),
             transform=strip.get_yaxis_transform(),
             va="center",
             fontsize=8,

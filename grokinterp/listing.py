@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from grokinterp.config import RunConfig
+from grokinterp.grokking import grokking_times
 from grokinterp.runs import Run
 
 
@@ -21,7 +22,8 @@ def table(runs: Sequence[Run]) -> pd.DataFrame:
     ]
     rows = []
     for run, flat in zip(runs, flats, strict=True):
-        metrics, times = run.metrics, run.grokking
+        metrics = run.metrics
+        times = grokking_times(metrics)
         accuracy = f"{metrics['test_accuracy'].iloc[-1]:.1%}" if len(metrics) else "–"
         rows.append(
             {
@@ -53,7 +55,8 @@ def probe_table(values: pd.DataFrame) -> pd.DataFrame:
 def details(run: Run) -> str:
     """Config (what differs from the defaults first named), events, last metrics, checkpoints."""
     default, flat = RunConfig().flat(), run.config.flat()
-    times, metrics, epochs = run.grokking, run.metrics, run.checkpoint_epochs
+    metrics, epochs = run.metrics, run.checkpoint_epochs
+    times = grokking_times(metrics)
     lines = [
         f"run {run.id}: {run.config.name}, {run.config.task}",
         f"  folder       {run.path}",

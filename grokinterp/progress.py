@@ -33,8 +33,50 @@ class Observer:
     def failed(self, run: Run, probe: str, reason: str) -> None:
         """A probe does not apply to a run; the others go on."""
 
+    def died(self, configs: Sequence[RunConfig], reason: str) -> None:
+        """A sweep's worker died while it trained these runs; another goes on with them."""
+
     def end(self) -> None:
         """Training or probing is over, or was interrupted."""
+
+
+class Several(Observer):
+    """Tells each of its observers, in their order."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None:
+        for observer in self._observers:
+            observer.begin(configs, runs)
+
+    def waiting(self, run: Run, owner: str) -> None:
+        for observer in self._observers:
+            observer.waiting(run, owner)
+
+    def advanced(self, run: Run, config: RunConfig, report: Report) -> None:
+        for observer in self._observers:
+            observer.advanced(run, config, report)
+
+    def begin_probing(self, checkpoints: int) -> None:
+        for observer in self._observers:
+            observer.begin_probing(checkpoints)
+
+    def probed(self, run: Run, epoch: int) -> None:
+        for observer in self._observers:
+            observer.probed(run, epoch)
+
+    def failed(self, run: Run, probe: str, reason: str) -> None:
+        for observer in self._observers:
+            observer.failed(run, probe, reason)
+
+    def died(self, configs: Sequence[RunConfig], reason: str) -> None:
+        for observer in self._observers:
+            observer.died(configs, reason)
+
+    def end(self) -> None:
+        for observer in self._observers:
+            observer.end()
 
 
 class Bar(Observer):
@@ -103,11 +145,22 @@ class Bar(Observer):
     def failed(self, run: Run, probe: str, reason: str) -> None:
         self._line(f"{run.config.name}: {probe} was left out: {reason}")
 
+    def died(self, configs: Sequence[RunConfig], reason: str) -> None:
+        names = ", ".join(config.name for config in configs)
+        self._line(f"{names}: its worker died ({reason}); another goes on from the last save")
+
     def end(self) -> None:
         self._bar.close()
 
     def _line(self, text: str) -> None:
         self._bar.write(text, file=self._stream)
+
+
+def say(text: str) -> None:
+    """A line on stderr, above a live bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)
 
 
 def summary(run: Run) -> str:

@@ -1,0 +1,150 @@
+"""What every tracker does: each row of each run once, in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grokinterp.files import read_json, write_json
+from grokinterp.progress import Observer, say
+
+if TYPE_CHECKING:
+    from grokinterp.config import RunConfig
+    from grokinterp.engine import Report
+    from grokinterp.runs import Run
+
+
+class Log:
+    """Where one run's scalars go."""
+
+    def write(self, epoch: int, scalars: Mapping[str, float]) -> None:
+        raise NotImplementedError
+
+    def close(self, over: bool) -> None:
+        """No more now, and none ever if the run is over."""
+        raise NotImplementedError
+
+
+class Tracker(Observer):
+    """Writes every row of a run's metrics once, whether it was interrupted or trained before.
+
+    How far a log goes does not follow from the store, whose last save may be behind it, or ahead
+    of it where the run was not tracked then. A log that a kill left open is read; of a closed one
+    a mark beside it remembers the end, for the day it is uploaded and deleted.
+
+    Args:
+        say: Takes a sentence for the person who tracks; by default a line on stderr.
+    """
+
+    kind: str
+
+    def __init__(self, say: Callable[[str], None] = say) -> None:
+        self._say = say
+        self._module = _require(self.kind)
+        self._logs: dict[str, tuple[Run, Log]] = {}
+        self._written: dict[str, int] = {}
+
+    def open(self, run: Run) -> Log:
+        """The run's log, to go on with what earlier ones hold."""
+        raise NotImplementedError
+
+    def held(self, run: Run) -> int:
+        """The last epoch that the run's logs hold, of those that are there."""
+        raise NotImplementedError
+
+    def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None:
+        self._waited: list[Run] = []
+        for run in runs:
+            if run.is_over and self._mark(run) < run.epoch:
+                self._catch_up(run)
+
+    def waiting(self, run: Run, owner: str) -> None:
+        self._waited.append(run)
+
+    def advanced(self, run: Run, config: RunConfig, report: Report) -> None:
+        if run.id not in self._logs:
+            self._catch_up(run)
+        if report.row is not None:
+            self._write(run, [report.row])
+        if report.status != "running":
+            self._close(run, over=True)
+
+    def end(self) -> None:
+        for run in self._waited:
+            if run.is_over:
+                self._catch_up(run)
+        self._close_all()
+
+    def _catch_up(self, run: Run) -> None:
+        """Write what the store holds for certain: later rows are trained again."""
+        metrics = run.metrics
+        self._write(run, metrics[metrics["epoch"] <= run.epoch].to_dict("records"))
+        if run.is_over:
+            self._close(run, over=True)
+
+    def _write(self, run: Run, rows: Sequence[Mapping[Any, Any]]) -> None:
+        if run.id not in self._written:
+            self._written[run.id] = max(self._mark(run), self.held(run))
+        rows = [row for row in rows if row["epoch"] > self._written[run.id]]
+        if not rows:
+            return
+        if run.id not in self._logs:
+            folder(run).mkdir(exist_ok=True)
+            self._logs[run.id] = run, self.open(run)
+        _, log = self._logs[run.id]
+        for row in rows:
+            log.write(int(row["epoch"]), _scalars(row))
+            self._written[run.id] = int(row["epoch"])
+
+    def _close(self, run: Run, over: bool) -> None:
+        if run.id in self._logs:
+            _, log = self._logs.pop(run.id)
+            log.close(over)
+            write_json(self._mark_path(run), {"epoch": self._written[run.id]})
+
+    def _close_all(self) -> None:
+        for run, _ in [*self._logs.values()]:
+            self._close(run, over=False)
+
+    def _mark(self, run: Run) -> int:
+        path = self._mark_path(run)
+        return read_json(path)["epoch"] if path.exists() else 0
+
+    def _mark_path(self, run: Run) -> Path:
+        return folder(run) / f"{self.kind}-{run.id}.json"
+
+
+def folder(run: Run) -> Path:
+    """Where a store keeps what is tracked of its runs."""
+    return run.path.parent / "tracking"
+
+
+def plain(config: RunConfig) -> dict[str, Any]:
+    """The fields of `config.flat()`, as JSON data."""
+    data = config.to_dict()
+    return {
+        **data["task"],
+        **data["model"],
+        **data["train"],
+        "seed": config.seed,
+        "start": config.start,
+    }
+
+
+def _require(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ValueError(
+            f"tracking with {package} needs the package {package}; install it with "
+            f"pip install 'grokinterp[{package}]'"
+        ) from error
+
+
+def _scalars(row: Mapping[Any, Any]) -> dict[str, float]:
+    """A row's values; where a probe was not due, a table has NaN."""
+    values = {str(name): float(value) for name, value in row.items() if name != "epoch"}
+    return {name: value for name, value in values.items() if not math.isnan(value)}

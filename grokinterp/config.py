@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Literal, TypeGuard
 
 from grokinterp.hooks.intervention import Intervention, intervention_from_dict
@@ -217,6 +218,11 @@ class TrainConfig:
         for name, every in self.probes.items():
             _positive_integer(f"probes[{name!r}]", every)
         object.__setattr__(self, "probes", dict(sorted(self.probes.items())))
+        if not isinstance(self.interventions, (list, tuple)):
+            raise ValueError(
+                "interventions must be a tuple of objects of grokinterp.hooks, as in "
+                f"(UnitNorm('mlp'),); got {self.interventions!r}"
+            )
         interventions = tuple(
             intervention_from_dict(item) if isinstance(item, Mapping) else item
             for item in self.interventions
@@ -275,7 +281,7 @@ class RunConfig:
         if not _is_integer(self.seed) or self.seed < 0:
             raise ValueError(f"seed must be an integer of at least 0; got {self.seed!r}")
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Identity: the hash of the seed and of every field that is not at its default.
 

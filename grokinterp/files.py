@@ -28,7 +28,7 @@ class StoreError(RuntimeError):
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    _write(path, lambda target: target.write_text(json.dumps(data, indent=1) + "\n"))
+    write_whole(path, lambda target: target.write_text(json.dumps(data, indent=1) + "\n"))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -38,7 +38,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     arrow = pa.table(columns)
     arrow = arrow.replace_schema_metadata({b"sha256": _table_checksum(arrow)})
     # Statistics would be a second copy of some numbers, which the checksum does not cover.
-    _write(path, lambda target: pq.write_table(arrow, target, write_statistics=False))
+    write_whole(path, lambda target: pq.write_table(arrow, target, write_statistics=False))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -47,7 +47,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     checksum = _checksum(tensors, described["about"])
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     metadata = {**described, "sha256": checksum}
-    _write(path, lambda target: save_file(contiguous, target, metadata=metadata))
+    write_whole(path, lambda target: save_file(contiguous, target, metadata=metadata))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     return _checksum(tensors, "")[:16]
 
 
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Write beside the target, then move over it: a reader sees the old file or the new one."""
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -14,16 +14,18 @@ ROOT = Path(__file__).parents[1]
 ROWS = [
     {"hooks", "placement", "task", "figures", "sweep"},
     {"config"},
-    {"device", "linear", "model", "loss", "optimizer"},
+    {"device", "grid", "linear", "model", "loss", "optimizer"},
     {"forward"},
     {"engine"},
     {"files", "grokking", "snapshot"},
     {"probes", "records"},
     {"ablation", "circuits", "measurement", "runs"},
-    {"leads", "lock", "progress", "listing", "report"},
-    {"probing", "training"},
+    {"leads", "lock", "parcel", "progress", "listing", "results"},
+    {"probing", "tracking", "training", "watch"},
+    {"distributed"},
     {"experiments"},
     {"pretrained"},
+    {"report"},
     {"cli"},
 ]
 ROW = {place: row for row, places in enumerate(ROWS) for place in places}
@@ -101,7 +103,11 @@ def test_the_wheel_takes_every_package_and_every_file_in_it():
     for path in ROOT.glob("grokinterp/**/*"):
         if path.is_dir() or "__pycache__" in path.parts:
             continue
-        package = ".".join(path.parent.relative_to(ROOT).parts)
+        package = next(".".join(p.relative_to(ROOT).parts) for p in path.parents if is_package(p))
         assert package in setuptools["packages"], path
         globs = setuptools["package-data"].get(package, [])
         assert path.suffix == ".py" or any(path.match(glob) for glob in globs), path
+
+
+def is_package(folder: Path) -> bool:
+    return (folder / "__init__.py").exists()

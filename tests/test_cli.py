@@ -76,7 +76,7 @@ def test_demo_draws_what_happened(tmp_path, capsys):
         (["train", "--device", "tpu"], ["'tpu'", "cpu, cuda"]),
         (["train", "--stop-when", "accuracy high"], ["stop_when", "accuracy high"]),
         (["runs", "--store", "nowhere"], ["no run store at nowhere"]),
-        (["fly"], ["unknown command 'fly'", "demo, train, runs"]),
+        (["fly"], ["unknown command 'fly'", "demo, train, sweep"]),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(

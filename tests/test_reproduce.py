@@ -147,9 +147,7 @@ def test_a_fork_is_the_same_run_on_every_machine():
 
 def test_a_run_that_began_elsewhere_is_not_trained_from_its_seed(tmp_path):
     config = replace(SMALL_RUN, start="elsewhere@10")
-    with pytest.raises(
-        ValueError, match=r"starts from .*elsewhere@10.*give them as init"
-    ):
+    with pytest.raises(ValueError, match=r"starts from .*elsewhere@10.*give them as init"):
         gi.train([config], store=tmp_path)
 
 

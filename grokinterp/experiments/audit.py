@@ -10,6 +10,7 @@ from typing import Any
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.carry_out import make_plan
 from grokinterp.experiments.claim import Claim, Finding, Verdict, verdict_of
+from grokinterp.runs import Run
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,16 @@ class Audited:
         return f"{self.claim.name} ({self.convention})" if self.convention else self.claim.name
 
 
-def audit(store: str = "runs") -> list[Audited]:
+def audit(store: str = "runs", read: dict[str, Run] | None = None) -> list[Audited]:
     """Judge each claim by the runs that a store, or the package, holds; nothing is trained.
 
     A claim whose runs are not all there is judged by those that are, and says what is missing.
+
+    Args:
+        store: The folder that holds the runs; it need not exist.
+        read: Runs by id that plans have found already, as of `make_plan`.
     """
+    read = {} if read is None else read
     claims: dict[str, Claim] = {}
     of: dict[str, list[str]] = {}
     findings: dict[str, list[Finding]] = {}
@@ -42,7 +48,7 @@ def audit(store: str = "runs") -> list[Audited]:
     for name, experiment in EXPERIMENTS.items():
         if not experiment.claims:
             continue
-        plan = make_plan(experiment, store)
+        plan = make_plan(experiment, store, read=read)
         for claim in experiment.claims:
             claims.setdefault(claim.name, claim)
             of.setdefault(claim.name, []).append(name)
@@ -101,7 +107,7 @@ def markdown(audited: Sequence[Audited]) -> str:
         head = f"`{one.claim.name}`" + (f" ({one.convention})" if one.convention else "")
         for i, finding in enumerate(one.findings):
             first = f"{head} | **{one.verdict}**" if i == 0 else " | "
-            cells = (finding.what, _numbers(finding), str(len(finding.values)), finding.rule)
+            cells = (finding.what, numbers(finding), str(len(finding.values)), finding.rule)
             lines.append(f"| {first} | {' | '.join(cells)} | {finding.published or '–'} |")
     return "\n".join(lines)
 
@@ -132,7 +138,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _numbers(finding: Finding) -> str:
+def numbers(finding: Finding) -> str:
+    """Median and interval, or in how many seeds it happened."""
     if not finding.values:
         return "–"
     if finding.rule == "all":
@@ -146,6 +153,6 @@ def _sentence(finding: Finding) -> str:
     paper = f"; paper {finding.published}" if finding.published else ""
     rule = "in all" if finding.rule == "all" else finding.rule
     return (
-        f"{finding.what}: {_numbers(finding)}, {seeds} (supported if {rule}{paper}): "
+        f"{finding.what}: {numbers(finding)}, {seeds} (supported if {rule}{paper}): "
         f"{finding.verdict}"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from grokinterp.config import RunConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.experiments.kept import Kept
 from grokinterp.files import StoreError
 from grokinterp.probing import probe
 from grokinterp.progress import Observer
@@ -42,6 +43,7 @@ def make_plan(
     store: str,
     seeds: Sequence[int] | None = None,
     epochs: int | None = None,
+    read: dict[str, Run] | None = None,
 ) -> Plan:
     """What the experiment asks for, and what of it a store or the package holds.
 
@@ -50,11 +52,18 @@ def make_plan(
         store: The folder that holds the runs; it need not exist.
         seeds: In place of the experiment's own.
         epochs: Train no longer than this, in place of the experiment's own epochs.
+        read: Runs by id that other plans found; those of this plan are added.
     """
     planned = experiment.plan(experiment.seeds if seeds is None else seeds)
     if epochs is not None:
         planned = [_shortened(one, epochs) for one in planned]
-    found = {one.config.id: run for one in planned if (run := find(one, store)) is not None}
+    read = {} if read is None else read
+    found = {}
+    for one in planned:
+        id = one.config.id
+        run = find(one, store)
+        if run is not None:
+            found[id] = read.setdefault(id, Kept(run.path))
     return Plan(experiment, tuple(planned), found)
 
 
@@ -64,6 +73,24 @@ def find(planned: Planned, store: str) -> Run | None:
         if run is not None and run.is_over and not _unprobed(planned, run):
             return run
     return None
+
+
+def results_of(experiment: Experiment, store: str = "runs") -> Results:
+    """Figures and tables of an experiment, from the runs that are there; nothing is trained.
+
+    Args:
+        experiment: One of EXPERIMENTS.
+        store: The folder that holds runs, beside those that ship with the package.
+
+    Raises:
+        ValueError: None of its runs is there.
+    """
+    plan = make_plan(experiment, store)
+    if not plan.done:
+        raise ValueError(
+            f"no run of {experiment.title} is there; train them with grokinterp reproduce"
+        )
+    return experiment.results(plan.done)
 
 
 def carry_out(

@@ -1,0 +1,26 @@
+"""A run whose metrics are read once, however many figures and tables take them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import pandas as pd
+
+from grokinterp.grokking import GrokkingTimes, grokking_times
+from grokinterp.runs import Run
+
+
+class Kept(Run):
+    """For as long as a plan is at work: what is probed meanwhile, it does not see."""
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:  # type: ignore[override]
+        return super().metrics
+
+    @cached_property
+    def grokking(self) -> GrokkingTimes:  # type: ignore[override]
+        return grokking_times(self.metrics)
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:  # type: ignore[override]
+        return super().probes

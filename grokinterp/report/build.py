@@ -1,0 +1,101 @@
+"""One page of everything: the overview, experiments, runs and circuits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from grokinterp.circuits.document import document, element
+from grokinterp.experiments import EXPERIMENTS
+from grokinterp.experiments.audit import Audited, audit
+from grokinterp.files import StoreError, write_whole
+from grokinterp.report.circuits import choose_subjects, circuits_section
+from grokinterp.report.experiments import (
+    Carried,
+    carry,
+    experiments_section,
+    overview,
+    planned_ids,
+)
+from grokinterp.report.rows import Listed, list_runs, runs_section
+from grokinterp.report.verdicts import claims_section
+from grokinterp.runs import Run, open_store
+
+
+def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> str:
+    """The page as HTML: it holds its data, pictures, scripts and styles, and loads nothing.
+
+    Nothing is trained. What cannot be read stands in the page as a sentence.
+
+    Args:
+        store: The folder that holds the runs; where there is none, the runs that ship are shown.
+        circuits: Whose circuits are drawn: placements that ship trained, and beginnings of ids of
+            the store's runs; a choice of both when not given.
+
+    Raises:
+        StoreError: The folder is there, and is no run store.
+        ValueError: No model fits one of `circuits`.
+    """
+    in_store = list(open_store(store)) if Path(store).exists() else []
+    # First, because a name that fits nothing should be told at once.
+    subjects = choose_subjects(in_store, circuits, planned_ids() if circuits is None else ())
+    read: dict[str, Run] = {}
+    carried = [carry(name, experiment, store, read) for name, experiment in EXPERIMENTS.items()]
+    listed = list_runs(carried, in_store)
+    judged = _judged(store, read)
+    section, pictures = circuits_section(subjects)
+    body = [
+        f"<style>{_resource('report.css')}</style>",
+        _head(carried, listed, in_store),
+        overview(carried),
+        claims_section(judged),
+        experiments_section(carried, judged if isinstance(judged, list) else []),
+        runs_section(listed, [subject.id for subject in subjects]),
+        section,
+        f"<script>{_resource('report.js')}</script>",
+    ]
+    return document("Grokking and layer normalization: report", "\n".join(body), pictures)
+
+
+def save_report(
+    store: str = "runs", path: str | Path = "report.html", circuits: Sequence[str] | None = None
+) -> Path:
+    """Write the page of `build_report` to a file, whole or not at all."""
+    path = Path(path)
+    page = build_report(store, circuits)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda target: target.write_text(page, encoding="utf-8"))
+    return path
+
+
+def _judged(store: str, read: dict[str, Run]) -> list[Audited] | str:
+    try:
+        return audit(store, read)
+    except StoreError as error:
+        return str(error)
+
+
+def _head(carried: Sequence[Carried], listed: Sequence[Listed], in_store: Sequence[Run]) -> str:
+    found = sum(1 for one in carried if one.done)
+    others = len(listed) - len(in_store)
+    places = [f"{len(in_store):,} in the store"] if in_store else []
+    places += [f"{others:,} shipped with grokinterp"] if others else []
+    about = (
+        f"{len(listed):,} runs: {', '.join(places)}. {found} of {len(carried)} experiments have "
+        "runs to show."
+    )
+    links = "".join(
+        f'<a href="#{name.lower()}">{name}</a>'
+        for name in ("Overview", "Claims", "Experiments", "Runs", "Circuits")
+    )
+    return (
+        f"{element('h1', 'Grokking and layer normalization')}{element('p', about)}"
+        f'<nav class="contents" aria-label="contents">{links}</nav>'
+    )
+
+
+@cache
+def _resource(name: str) -> str:
+    return (files("grokinterp.report") / name).read_text(encoding="utf-8")

@@ -1,0 +1,165 @@
+"""Circuits of some runs, each picture over its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from typing import get_args
+
+import numpy as np
+
+from grokinterp.circuits import (
+    Picture,
+    attention_heads,
+    frequency_circles,
+    grid,
+    logit_attribution,
+    over_checkpoints,
+)
+from grokinterp.circuits.document import element, figure
+from grokinterp.files import StoreError
+from grokinterp.placement import ALIASES, PLACEMENTS
+from grokinterp.pretrained import Stage, pretrained_card, pretrained_snapshot
+from grokinterp.probes.fourier import frequency_norms
+from grokinterp.runs import Run
+from grokinterp.snapshot import Snapshot
+
+PRETRAINED = ("off", "mlp-pre", "attn-pre-qk")
+"""No LN, LN before the MLP, LN before q and k."""
+
+MOST_OWN = 2
+"""Runs of the store that are drawn though no one named them."""
+
+MOST_CHECKPOINTS = 6
+FREQUENCIES = 3
+
+ABOUT = (
+    "What the trained weights do, by checkpoint: move a slider, or play it. "
+    "grokinterp report --circuits draws those of other placements, or of any run by its id."
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run, and its checkpoints by epoch; each is loaded when it is drawn."""
+
+    id: str
+    title: str
+    snapshots: dict[int, Callable[[], Snapshot]]
+
+
+def choose_subjects(
+    in_store: Sequence[Run], wanted: Sequence[str] | None, known: Collection[str] = ()
+) -> list[Subject]:
+    """Whose circuits are drawn.
+
+    Args:
+        in_store: The store's runs.
+        wanted: Placements that ship trained, and beginnings of run ids; if None, PRETRAINED and
+            the first runs of the store that belong to no experiment.
+        known: Ids of the runs that belong to one.
+    """
+    if wanted is not None:
+        return [_named(name, in_store) for name in wanted]
+    others = (run for run in in_store if run.id not in known and _has_circuits(run))
+    own = [run for run, _ in zip(others, range(MOST_OWN), strict=False)]
+    return [_named(name, in_store) for name in PRETRAINED] + [_of_run(run) for run in own]
+
+
+def circuits_section(subjects: Sequence[Subject]) -> tuple[str, list[Picture]]:
+    """The section, and the pictures in it, which decide what scripts the page needs."""
+    pictures: list[Picture] = []
+    parts = []
+    for subject in subjects:
+        try:
+            drawn = draw(subject)
+        except StoreError as error:
+            parts.append(_part(subject, f'<p class="trouble">{escape(str(error))}.</p>'))
+            continue
+        pictures += drawn
+        parts.append(_part(subject, "\n".join(map(figure, drawn))))
+    links = ", ".join(f'<a href="#circuits-{s.id}">{escape(s.title)}</a>' for s in subjects)
+    return (
+        f'<section id="circuits"><h2>Circuits</h2>{element("p", ABOUT)}<p>{links}</p>'
+        f"{''.join(parts)}</section>",
+        pictures,
+    )
+
+
+def draw(subject: Subject) -> list[Picture]:
+    """Each picture of a run, over its checkpoints."""
+    last = next(reversed(subject.snapshots.values()))()
+    p = last.task.p
+    norms = np.asarray(frequency_norms(last.model.W_E[:p].detach()))
+    strongest = sorted((np.argsort(-norms)[:FREQUENCIES] + 1).tolist())
+    pairs = last.task.pairs()
+    # An input like any other: its tokens differ, and none of them is zero.
+    a, b = pairs[len(pairs) // 3]
+    drawers: list[Callable[[Snapshot], Picture]] = [
+        lambda snapshot: attention_heads(snapshot, a, b),
+        lambda snapshot: frequency_circles(snapshot, strongest),
+        grid,
+        logit_attribution,
+    ]
+    by_epoch = {}
+    for epoch, load in subject.snapshots.items():
+        # One after the other, because each holds its activations for all inputs.
+        snapshot = load()
+        by_epoch[epoch] = [drawer(snapshot) for drawer in drawers]
+    return [
+        over_checkpoints({epoch: drawn[which] for epoch, drawn in by_epoch.items()})
+        for which in range(len(drawers))
+    ]
+
+
+def _named(name: str, in_store: Sequence[Run]) -> Subject:
+    placement = ALIASES.get(name, name)
+    if placement in PLACEMENTS:
+        return _pretrained(placement, in_store)
+    found = [run for run in in_store if run.id.startswith(name)]
+    if len(found) != 1:
+        raise ValueError(
+            "circuits takes placements that ship trained and beginnings of ids of the store's "
+            f"runs; {len(found)} runs begin with {name!r}, and no placement is called so"
+        )
+    return _of_run(found[0])
+
+
+def _pretrained(placement: str, in_store: Sequence[Run]) -> Subject:
+    """The run itself, where the store holds its checkpoints."""
+    card = pretrained_card(placement)
+    for run in in_store:
+        if run.id == card["run"] and run.is_over and len(run.checkpoint_epochs) > 2:
+            return _of_run(run)
+    snapshots: dict[int, Callable[[], Snapshot]] = {
+        card["stages"][stage]["epoch"]: partial(pretrained_snapshot, placement, stage)
+        for stage in get_args(Stage)
+    }
+    return Subject(card["run"], f"{placement} · seed {card['config']['seed']}", snapshots)
+
+
+def _of_run(run: Run) -> Subject:
+    epochs = run.checkpoint_epochs
+    if not epochs:
+        run.find_checkpoint()  # Says what to do.
+    places = np.linspace(0, len(epochs) - 1, min(MOST_CHECKPOINTS, len(epochs)))
+    chosen = [epochs[round(place)] for place in places]
+    return Subject(run.id, run.config.name, {e: partial(run.snapshot, e) for e in chosen})
+
+
+def _has_circuits(run: Run) -> bool:
+    """Whether its checkpoints are of the model that trained: not of one under interventions."""
+    try:
+        return len(run.checkpoint_epochs) > 1 and not run.config.train.interventions
+    except StoreError:
+        return False
+
+
+def _part(subject: Subject, content: str) -> str:
+    return (
+        f'<section class="subject" id="circuits-{subject.id}">'
+        f'<h3 class="title">{escape(subject.title)} <a href="#run-{subject.id}">run '
+        f"{subject.id[:8]}</a></h3>{content}</section>"
+    )

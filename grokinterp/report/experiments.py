@@ -1,0 +1,136 @@
+"""Each experiment: its question, what its runs that are there show, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from grokinterp.circuits.document import element
+from grokinterp.experiments import EXPERIMENTS, Experiment
+from grokinterp.experiments.audit import Audited
+from grokinterp.experiments.carry_out import make_plan
+from grokinterp.experiments.experiment import Done, Results
+from grokinterp.files import StoreError
+from grokinterp.report.charts import chart
+from grokinterp.report.tables import folded, html_table, table
+from grokinterp.report.verdicts import badge, claim
+from grokinterp.runs import Run
+
+FIRST = "ln-position"
+"""Its overview is the page's."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """An experiment with what is there of it, or why it could not be read."""
+
+    name: str
+    experiment: Experiment
+    done: Done
+    count: int
+    """Of the runs that it plans."""
+    results: Results
+    trouble: str = ""
+
+    @property
+    def command(self) -> str:
+        return f"grokinterp reproduce {self.name}"
+
+
+def carry(name: str, experiment: Experiment, store: str, read: dict[str, Run]) -> Carried:
+    """Make what can be made of the runs that are there; `read` keeps them for the next ones."""
+    done: Done = []
+    trouble, results, planned = "", Results(), experiment.plan(experiment.seeds)
+    ids = {one.config.id for one in planned}
+    try:
+        done = make_plan(experiment, store, read=read).done
+        results = experiment.results(done) if done else results
+    except StoreError as error:
+        trouble = str(error)
+    return Carried(name, experiment, done, len(ids), results, trouble)
+
+
+def planned_ids() -> set[str]:
+    """Of the runs of every experiment, and of those that they start from, here or not."""
+    ids = set()
+    for experiment in EXPERIMENTS.values():
+        for one in experiment.plan(experiment.seeds):
+            ids.add(one.config.id)
+            if one.fork is not None:
+                ids.add(one.fork.parent.id)
+    return ids
+
+
+def overview(carried: Sequence[Carried]) -> str:
+    """When each seed generalised, by where LN sits."""
+    [first] = [one for one in carried if one.name == FIRST]
+    figure, seeds = first.results.figures.get("overview"), first.results.tables.get("seeds")
+    content = _trouble(first) or _none(first)
+    if figure is not None and seeds is not None:
+        content = f'<div class="charts one">{chart(figure, first.experiment.title)}</div>'
+        content += table(seeds)
+    question = element("p", first.experiment.question)
+    return f'<section id="overview"><h2>Overview</h2>{question}{content}</section>'
+
+
+def experiments_section(carried: Sequence[Carried], judged: Sequence[Audited]) -> str:
+    rows = [
+        [
+            f'<a href="#experiment-{one.name}">{escape(one.experiment.title)}</a>',
+            _counts(one),
+            " ".join(badge(a.verdict) for a in judged if one.name in a.experiments),
+        ]
+        for one in carried
+    ]
+    parts = "\n".join(_experiment(one, judged) for one in carried)
+    head = ("experiment", "runs here", "claims")
+    return (
+        f'<section id="experiments"><h2>Experiments</h2>{html_table(head, rows)}{parts}</section>'
+    )
+
+
+def _experiment(one: Carried, judged: Sequence[Audited]) -> str:
+    charts = "".join(
+        chart(figure, f"{one.experiment.title}: {name.replace('_', ' ')}")
+        for name, figure in one.results.figures.items()
+    )
+    tables = "".join(
+        folded(f"Table: {name.replace('_', ' ')}", table(data))
+        for name, data in one.results.tables.items()
+    )
+    claims = "".join(claim(a, one.name) for a in judged if one.name in a.experiments)
+    content = _trouble(one) or _none(one) or _state(one)
+    return (
+        f'<section class="experiment" id="experiment-{one.name}">'
+        f"<h3>{escape(one.experiment.title)}</h3>{element('p', one.experiment.question)}{content}"
+        f"{claims}"
+        + (f'<div class="charts">{charts}</div>' if charts else "")
+        + f"{tables}</section>"
+    )
+
+
+def _counts(one: Carried) -> str:
+    if one.trouble and not one.done:
+        return "could not be read"
+    return f"{_here(one)} of {one.count}"
+
+
+def _here(one: Carried) -> int:
+    return len({run.id for _, run in one.done})
+
+
+def _trouble(one: Carried) -> str:
+    return f'<p class="trouble">{escape(one.trouble)}.</p>' if one.trouble else ""
+
+
+def _none(one: Carried) -> str:
+    if one.done:
+        return ""
+    return f'<p class="note">None of its runs is here: <code>{one.command}</code> trains them.</p>'
+
+
+def _state(one: Carried) -> str:
+    others = _here(one) < one.count
+    command = f"; <code>{one.command}</code> trains the others" if others else ""
+    return f'<p class="note">{_counts(one)} planned runs are here{command}.</p>'

@@ -1,0 +1,30 @@
+"""A finding as a line: a dot for each seed, the interval of their median, the threshold."""
+
+from __future__ import annotations
+
+from grokinterp.experiments.claim import Finding
+
+WIDTH, HEIGHT, MARGIN = 120, 22, 6
+
+
+def interval(finding: Finding) -> str:
+    """An SVG; nothing where there is no number to place, or only yes and no."""
+    if not finding.values or finding.rule == "all":
+        return ""
+    # A rule ends with its threshold: `> 1`, `not below 1`.
+    threshold = float(finding.rule.split()[-1])
+    low, high = min(*finding.values, threshold), max(*finding.values, threshold)
+    span = high - low or 1.0
+
+    def x(value: float) -> str:
+        return f"{MARGIN + (value - low) / span * (WIDTH - 2 * MARGIN):.1f}"
+
+    middle = HEIGHT / 2
+    dots = "".join(f'<circle cx="{x(v)}" cy="{middle}" r="3"/>' for v in finding.values)
+    return (
+        f'<svg class="interval" width="{WIDTH}" height="{HEIGHT}" role="img" '
+        f'aria-label="{len(finding.values)} seeds and the threshold {threshold:g}">'
+        f'<line class="threshold" x1="{x(threshold)}" x2="{x(threshold)}" y1="1" '
+        f'y2="{HEIGHT - 1}"/><line class="median" x1="{x(finding.low)}" '
+        f'x2="{x(finding.high)}" y1="{middle}" y2="{middle}"/>{dots}</svg>'
+    )

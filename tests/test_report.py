@@ -1,0 +1,268 @@
+"""The report: one page from a store and from what ships, which opens with the network off."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from runs_cases import SMALL_RUN, with_model
+from test_circuits_browser import CHROMIUM, Browser, move_slider
+
+import grokinterp as gi
+from grokinterp.cli import main
+from grokinterp.experiments import EXPERIMENTS
+from grokinterp.experiments.audit import audit
+from grokinterp.experiments.carry_out import make_plan
+from grokinterp.experiments.claim import above, every
+from grokinterp.files import StoreError
+from grokinterp.report import build, build_report, rows, save_report
+from grokinterp.report.charts import chart, in_words
+from grokinterp.report.circuits import PRETRAINED, choose_subjects
+from grokinterp.report.curves import COLUMNS, pack_curves, unpack_curves
+from grokinterp.report.experiments import carry, experiments_section
+from grokinterp.report.intervals import interval
+from grokinterp.report.rows import Listed, runs_section
+from grokinterp.report.tables import table
+from grokinterp.report.verdicts import claims_section
+from grokinterp.results import shipped_runs
+from grokinterp.runs import Run, open_store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "runs"
+    gi.train([SMALL_RUN, with_model(placement="off")], store=path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(store: Path) -> Path:
+    """Of a small store and what ships; with the circuits of one model of each."""
+    return save_report(
+        str(store), store.parent / "out" / "report.html", ("mlp-pre", SMALL_RUN.id[:8])
+    )
+
+
+def test_the_page_holds_every_experiment_run_and_verdict(page: Path, store: Path) -> None:
+    html = page.read_text()
+    for name, experiment in EXPERIMENTS.items():
+        assert html.count(f'id="experiment-{name}"') == 1
+        assert experiment.question.split("'")[0] in html
+        whole = not make_plan(experiment, str(store)).missing
+        assert whole or f"grokinterp reproduce {name}" in html
+    for run in (*open_store(store), *shipped_runs()):
+        assert html.count(f'id="run-{run.id}"') == 1
+    judged = audit(str(store))
+    assert judged
+    for one in judged:
+        anchors = re.findall(r'id="(claim-[^"]+)"', html)
+        assert f"claim-{'-'.join(filter(None, (one.claim.name, one.convention)))}" in anchors
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
+
+
+def test_the_page_is_one_small_file_without_addresses(page: Path) -> None:
+    html = page.read_text()
+    assert page.stat().st_size < 15e6
+    assert list(page.parent.iterdir()) == [page]
+    assert html.count("Content-Security-Policy") == 1
+    sources = re.findall(r'<\w+[^>]* (?:src|href)="([^"]{0,22})', html)
+    assert all(one.startswith(("#", "data:image/png;base64,")) for one in sources)
+    # CircuitsVis names itself once at its beginning.
+    assert html.count("var CircuitsVis") == 1
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_page_works_in_a_browser_with_the_network_off(
+    page: Path, store: Path, tmp_path: Path
+) -> None:
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.open(page)
+        charts = page.read_text().count("<img ")
+        assert charts > 20
+        loaded = "[...document.images].filter((one) => one.naturalWidth > 500 && one.alt).length"
+        browser.wait_for(f"{loaded} === {charts}")
+        figures = browser.evaluate("document.querySelectorAll('figure').length")
+        assert figures == 8
+        browser.wait_for("document.querySelectorAll('.heads canvas').length === 5 + 3")
+        # A slider for each picture; each changes what its picture shows.
+        for figure in range(figures):
+            drawing = f"document.querySelectorAll('figure')[{figure}]"
+            ink = (
+                f"[...{drawing}.querySelectorAll('canvas')].map((one) => one.toDataURL()).join()"
+                f" + {drawing}.querySelector('.drawing').textContent"
+                f" + [...{drawing}.querySelectorAll('polyline')].map((one) => one.outerHTML)"
+            )
+            browser.wait_for(f"({ink}).length > 100")
+            last = browser.evaluate(ink)
+            assert move_slider(browser, figure, 0) == "epoch 0"
+            browser.wait_for(f"({ink}) !== {json.dumps(last)}")
+
+        # A link to a run opens it, and draws every point of its curves.
+        run = next(iter(shipped_runs()))
+        browser.evaluate(f"location.hash = 'run-{run.id}'")
+        lines = f"document.querySelectorAll('#run-{run.id} polyline')"
+        browser.wait_for(f"{lines}.length === 4")
+        points = browser.evaluate(f"[...{lines}].map((one) => one.points.length)")
+        assert points == [len(run.metrics)] * 4
+        axis = f"document.querySelector('#run-{run.id} svg').textContent"
+        linear = browser.evaluate(axis)
+        browser.evaluate(f"document.querySelector('#run-{run.id} input').click()")
+        assert browser.evaluate(axis) != linear
+        read = browser.evaluate(f"""(() => {{
+            const svg = document.querySelector('#run-{run.id} svg');
+            const box = svg.getBoundingClientRect();
+            svg.dispatchEvent(new PointerEvent('pointermove', {{clientX: box.right}}));
+            return document.querySelector('#run-{run.id} output').textContent;
+        }})()""")
+        last_epoch = int(run.metrics["epoch"].iloc[-1])
+        assert read.startswith(f"epoch {last_epoch:,}: accuracy ")
+
+        shown = browser.evaluate("""(() => {
+            const filter = document.getElementById('filter');
+            filter.value = 'mlp-pre 456';
+            filter.dispatchEvent(new Event('input'));
+            const left = [...document.querySelectorAll('details.run:not([hidden]) b')];
+            filter.value = '';
+            filter.dispatchEvent(new Event('input'));
+            return left.map((one) => one.textContent);
+        })()""")
+        assert shown
+        assert set(shown) == {"mlp-pre"}
+
+        for width in (1280, 390):
+            size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width == 390}
+            browser.call("Emulation.setDeviceMetricsOverride", **size)
+            browser.evaluate("document.querySelectorAll('details').forEach((d) => d.open = true)")
+            browser.wait_for(f"document.documentElement.scrollWidth <= {width}")
+        outside = {one for one in browser.requests() if not one.startswith(("data:", "blob:"))}
+        assert {one.split("#")[0] for one in outside} == {page.as_uri()}
+        assert browser.complaints() == []
+    finally:
+        browser.close()
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-12])
+def test_curves_keep_every_number(shift: float) -> None:
+    """In float32 where it holds them, and in float64 where it does not."""
+    run = next(iter(shipped_runs()))
+    metrics = run.metrics
+    metrics["test_loss"] += shift
+    packed = pack_curves(metrics, run.grokking)
+    assert json.loads(packed)["type"] == ("float64" if shift else "float32")
+    pd.testing.assert_frame_equal(
+        unpack_curves(packed), metrics[list(COLUMNS)], check_dtype=False, check_exact=True
+    )
+
+
+def test_a_page_that_is_too_full_says_what_it_leaves_out(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [run, _] = open_store(store)
+    listed = [Listed(run)] * 5
+    whole = runs_section(listed, ())
+    assert whole.count("application/json") == 5
+    assert "show no curves" not in whole
+    size = len(pack_curves(run.metrics, run.grokking))
+    monkeypatch.setattr(rows, "CURVES_BYTES", 2 * size + 1)
+    monkeypatch.setattr(rows, "MOST_ROWS", 4)
+    limited = runs_section(listed, ())
+    assert limited.count("application/json") == 2
+    assert "2 of them show no curves" in limited
+    assert "The first 4 of 5 runs are here" in limited
+
+
+def test_a_thousand_runs_are_listed_in_seconds(store: Path) -> None:
+    [run, _] = open_store(store)
+    start = time.process_time()
+    section = runs_section([Listed(Run(run.path)) for _ in range(1000)], ())
+    assert time.process_time() - start < 15
+    assert section.count('<details class="run"') == 1000
+
+
+def test_what_is_damaged_is_a_sentence_in_the_page(tmp_path: Path) -> None:
+    """A run that an experiment plans: its row, its experiment and the audit say so."""
+    store = open_store(tmp_path / "runs", create=True)
+    config = EXPERIMENTS["ln-position"].plan((789,))[0].config
+    run = store.create(config)
+    run.save_status("finished", 10_000)
+    (run.path / "metrics.parquet").write_text("no table")
+    said = f"{run.path / 'metrics.parquet'} is damaged"
+    assert said in runs_section([Listed(run)], ())
+    read: dict = {}
+    carried = carry("ln-position", EXPERIMENTS["ln-position"], str(store.path), read)
+    assert said in carried.trouble
+    assert said in experiments_section([carried], [])
+    assert said in claims_section(build._judged(str(store.path), {}))
+
+
+def test_a_folder_that_is_no_store_is_refused_and_nothing_is_written(tmp_path, capsys) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "cat.png").touch()
+    out = tmp_path / "report.html"
+    with pytest.raises(SystemExit):
+        main(["report", "--store", str(folder), "--out", str(out)])
+    assert "is not a run store" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(build, "build_report", lambda store, circuits: "<p>new</p>")
+    out = tmp_path / "made" / "report.html"
+    main(["report", "--store", str(tmp_path / "none"), "--out", str(out)])
+    assert str(out) in capsys.readouterr().out
+    assert out.read_text() == "<p>new</p>"
+
+    monkeypatch.setattr(build, "build_report", lambda store, circuits: "\ud800")
+    with pytest.raises(StoreError, match="cannot write"):
+        save_report(str(tmp_path / "none"), out)
+    assert out.read_text() == "<p>new</p>"
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_whose_circuits_are_drawn(store: Path) -> None:
+    runs = list(open_store(store))
+    own = [subject.title for subject in choose_subjects(runs, None)]
+    assert own == [f"{name} · seed 456" for name in PRETRAINED] + [run.config.name for run in runs]
+    planned = {run.id for run in runs}
+    assert len(choose_subjects(runs, None, planned)) == len(PRETRAINED)
+    [subject] = choose_subjects(runs, ["M"])
+    assert next(iter(subject.snapshots)) == 0
+    [subject] = choose_subjects(runs, [SMALL_RUN.id[:6]])
+    assert list(subject.snapshots) == [0, 10, 20, 30]
+    with pytest.raises(ValueError, match="0 runs begin with 'nope'"):
+        choose_subjects(runs, ["nope"])
+
+
+def test_circuits_of_an_unknown_name_are_refused_before_anything_is_drawn(tmp_path) -> None:
+    with pytest.raises(ValueError, match="placements that ship"):
+        build_report(str(tmp_path / "none"), ["nope"])
+
+
+def test_a_chart_says_in_words_what_it_shows() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], label="pre")
+    axes.set(xlabel="epoch", ylabel='accuracy "<"')
+    axes.legend()
+    assert in_words(figure, "Subject") == 'Subject. accuracy "<" against epoch. of pre'
+    assert "accuracy &quot;&lt;&quot; against epoch" in chart(figure, "Subject")
+
+
+def test_an_interval_has_a_dot_for_each_seed() -> None:
+    assert interval(above("ratio", [2.0, 3.0, 2.5], 1.0)).count("<circle") == 3
+    assert interval(above("ratio", [], 1.0)) == ""
+    assert interval(every("happens", [True, False])) == ""
+
+
+def test_a_table_is_escaped_and_leads_to_its_runs() -> None:
+    html = table(pd.DataFrame({"label": ["<b>"], "value": [0.123456], "run": ["0123456789abcdef"]}))
+    assert "&lt;b&gt;" in html
+    assert "0.1235" in html
+    assert '<a href="#run-0123456789abcdef">01234567</a>' in html

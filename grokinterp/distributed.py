@@ -1,0 +1,227 @@
+"""`train_over`: many runs, trained by the workers of an executor, in one store.
+
+A unit of work is an ensemble: runs that train together. Workers save as `train` does, so one that
+dies costs at most what a kill costs, and another goes on from there.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from grokinterp.config import RunConfig
+from grokinterp.device import check_device
+from grokinterp.engine import group_key
+from grokinterp.files import StoreError
+from grokinterp.lock import RunLock
+from grokinterp.parcel import Parcel, discard, pack, unpack
+from grokinterp.progress import Observer
+from grokinterp.runs import Run, open_store
+from grokinterp.sweep import map_over
+from grokinterp.training import train
+from grokinterp.watch import Watch
+
+# Runs of a unit on an accelerator: a wider one needs more of its memory at once.
+WIDTH = 16
+
+Unit = list[RunConfig]
+Failure = tuple[str, str, str]
+
+
+def train_over(
+    configs: Iterable[RunConfig],
+    store: str | os.PathLike[str] = "runs",
+    executor: str = "local",
+    workers: int | None = None,
+    observer: Observer | None = None,
+    shared: bool = True,
+) -> list[Run]:
+    """Train what is missing of these runs in workers, and return all of them, in the order given.
+
+    The same results as `train`'s; the same call goes on where it was interrupted. Several sweeps
+    may share a store: what one is training, the others leave for last, in case it dies.
+
+    Args:
+        configs: What to train.
+        store: The folder that holds the runs.
+        executor: local, ray, ray:auto or ray:HOST:PORT; see grokinterp.sweep.
+        workers: How many at once; by default one a core, or one a GPU.
+        observer: Told of progress as the store shows it.
+        shared: Every worker sees the store's folder. If not, each trains in a folder of its own
+            machine and sends the runs back when they are over.
+
+    Raises:
+        ValueError: A worker cannot train its runs (see `train`), or there is no such executor.
+        ConnectionError: No Ray cluster answers.
+        ChildProcessError: Workers die again and again.
+        StoreError: The store cannot be read or written.
+    """
+    observer = observer or Observer()
+    configs = list(configs)
+    if executor == "local":
+        for device in sorted({config.train.device for config in configs}):
+            check_device(device)
+    folder = os.path.abspath(store)
+    runs = {config.id: Run(Path(folder) / config.id) for config in configs}
+    units = pending_units(configs, folder, workers)
+    watch = Watch([config for unit in units for config in unit], runs, observer)
+    function = (
+        partial(_train_here, folder)
+        if shared
+        else partial(_train_and_send, f"{socket.gethostname()}:{folder}")
+    )
+    held = _Held(folder, runs, hold=not shared)
+    observer.begin(configs, [runs[config.id] for config in configs])
+    try:
+        later: list[Unit] = []
+        rounds = ((units, held.free(units, later)), (later, held.waited(later, observer)))
+        for work, offered in rounds:
+            if not work:
+                continue
+            results = map_over(
+                function,
+                offered,
+                executor,
+                workers,
+                accelerator=any(config.train.device != "cpu" for config in configs),
+                died=observer.died,
+                tick=watch.look,
+            )
+            with closing(results):
+                for _, (parcels, failures) in results:
+                    for name, parcel in parcels.items():
+                        unpack(parcel, runs[name])
+                        held.release(name)
+                    for name, probe, reason in failures:
+                        observer.failed(runs[name], probe, reason)
+                    watch.look(now=True)
+        watch.wait()
+    finally:
+        held.release_all()
+        observer.end()
+    return [runs[config.id] for config in configs]
+
+
+def pending_units(
+    configs: Iterable[RunConfig], store: str | os.PathLike[str], workers: int | None = None
+) -> list[Unit]:
+    """What the store misses of these runs, as units of work.
+
+    On a CPU the runs of an ensemble take turns, so each is a unit; on an accelerator an ensemble
+    is, divided if it is wide, or if there would not be a part of it for each worker.
+    """
+    groups: dict[RunConfig, dict[str, RunConfig]] = {}
+    for config in configs:
+        if not Run(Path(store) / config.id).is_over:
+            groups.setdefault(group_key(config), {})[config.id] = config
+    units = []
+    for key, group in groups.items():
+        members = list(group.values())
+        if key.train.device == "cpu":
+            count = len(members)
+        else:
+            each = -(-(workers or 1) // len(groups))
+            count = min(len(members), max(each, -(-len(members) // WIDTH)))
+        units += [members[part::count] for part in range(count)]
+    return units
+
+
+def _train_here(store: str, unit: Unit) -> tuple[dict[str, Parcel], list[Failure]]:
+    """In a worker that sees the store."""
+    try:
+        open_store(store)
+    except StoreError as error:
+        raise StoreError(
+            f"{socket.gethostname()} does not see the sweep's store ({error}); put it in a folder "
+            "that every node sees, or have the runs sent back with --send-back (shared=False)"
+        ) from error
+    failures = _Failures()
+    train(unit, store=store, observer=failures)
+    return {}, failures.found
+
+
+def _train_and_send(sweep: str, unit: Unit) -> tuple[dict[str, Parcel], list[Failure]]:
+    """In a worker with a store of its own, kept for a retry until its runs are sent."""
+    key = hashlib.sha256(f"{getpass.getuser()}:{sweep}".encode()).hexdigest()[:16]
+    failures = _Failures()
+    trained = train(
+        unit, store=Path(tempfile.gettempdir()) / f"grokinterp-{key}", observer=failures
+    )
+    parcels = {run.id: pack(run) for run in trained}
+    for run in trained:
+        discard(run)
+    return parcels, failures.found
+
+
+class _Failures(Observer):
+    """Keeps what the sweep's own observer should hear."""
+
+    def __init__(self) -> None:
+        self.found: list[Failure] = []
+
+    def failed(self, run: Run, probe: str, reason: str) -> None:
+        self.found.append((run.id, probe, reason))
+
+
+class _Held:
+    """The locks of the store: what others train now, and what is trained elsewhere for it."""
+
+    def __init__(self, store: str, runs: dict[str, Run], hold: bool) -> None:
+        self._store = store
+        self._runs = runs
+        self._hold = hold
+        self._locks: dict[str, RunLock] = {}
+
+    def free(self, units: Sequence[Unit], later: list[Unit]) -> Iterator[Unit]:
+        """Units as workers get free for them, without the runs that another process trains."""
+        # Not before the executor is there: what cannot begin writes nothing.
+        self._opened = open_store(self._store, create=True)
+        for unit in units:
+            open_runs = [config for config in unit if not self._runs[config.id].is_over]
+            free = [config for config in open_runs if self._take(config, wait=False)]
+            if busy := [config for config in open_runs if config not in free]:
+                later.append(busy)
+            if free:
+                yield free
+
+    def waited(self, units: Sequence[Unit], observer: Observer) -> Iterator[Unit]:
+        """Those runs, which their workers wait for; or here, if workers do not see the store."""
+        for unit in units:
+            for config in unit:
+                run = self._runs[config.id]
+                observer.waiting(run, RunLock(run.path).owner)
+        for unit in units:
+            if self._hold:
+                unit = [config for config in unit if self._take(config, wait=True)]
+            if unit:
+                yield unit
+
+    def release(self, name: str) -> None:
+        self._locks.pop(name).release()
+
+    def release_all(self) -> None:
+        for name in list(self._locks):
+            self.release(name)
+
+    def _take(self, config: RunConfig, wait: bool) -> bool:
+        """Whether the run is there to train; held from now on if its worker cannot hold it."""
+        run = self._runs[config.id]
+        if self._hold:
+            self._opened.create(config)
+        elif not run.path.exists():
+            return True
+        lock = RunLock(run.path)
+        if not lock.acquire(wait):
+            return False
+        if not self._hold or run.is_over:
+            lock.release()
+            return not run.is_over
+        self._locks[run.id] = lock
+        return True

@@ -1,0 +1,67 @@
+"""Cross products of config fields: what a sweep varies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from itertools import product
+from typing import Any
+
+from grokinterp.config import RunConfig
+from grokinterp.hooks.intervention import _split, _value
+
+
+def grid(base: RunConfig, axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
+    """A config for every combination of these values, the last field varying fastest.
+
+    `d_mlp` follows `d_model` where it is four times that.
+
+    >>> [c.seed for c in grid(RunConfig(), {"lr": (1e-3, 3e-3), "seed": (1, 2)})]
+    [1, 2, 1, 2]
+
+    Raises:
+        ValueError: A field is unknown or cannot be varied, or a value is not valid.
+    """
+    for name in axes:
+        _check_field(name)
+    configs = [
+        _changed(base, dict(zip(axes, values, strict=True))) for values in product(*axes.values())
+    ]
+    return list({config.id: config for config in configs}.values())
+
+
+def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
+    """A field and its values, from text.
+
+    >>> parse_axis("lr=0.001,3e-3")
+    ('lr', (0.001, 0.003))
+    >>> parse_axis("betas=(0.9,0.98),(0.9,0.99)")
+    ('betas', ((0.9, 0.98), (0.9, 0.99)))
+    """
+    name, equals, values = text.partition("=")
+    parts = _split(values)
+    if not equals or not parts:
+        raise ValueError(f"--vary takes field=value,value,… such as lr=0.001,0.003; got {text!r}")
+    return name.strip(), tuple(_value(part.strip()) for part in parts)
+
+
+def _check_field(name: str) -> None:
+    if name == "interventions":
+        raise ValueError("interventions cannot be varied; sweep once for each, with --intervene")
+    known = [field for field in RunConfig().flat() if field not in ("start", "interventions")]
+    if name not in known:
+        close = get_close_matches(name, known)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
+        raise ValueError(f"no config field {name!r} to vary; {hint}")
+
+
+def _changed(base: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """All at once, because one change alone may not be valid."""
+    if base.model.d_mlp == 4 * base.model.d_model:
+        values = {"d_mlp": None, **values}
+    parts: dict[str, Any] = {
+        name: replace(part, **{f.name: values[f.name] for f in fields(part) if f.name in values})
+        for name, part in (("task", base.task), ("model", base.model), ("train", base.train))
+    }
+    return replace(base, **parts, seed=values.get("seed", base.seed))

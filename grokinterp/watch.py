@@ -1,0 +1,72 @@
+"""What a store shows of runs while other processes train them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from grokinterp.config import RunConfig
+from grokinterp.engine import Report, Row, Status
+from grokinterp.files import StoreError
+from grokinterp.progress import Observer
+from grokinterp.runs import Run
+
+SECONDS_BETWEEN_LOOKS = 1.0
+
+# A shared folder may show a file that another machine wrote only after a while.
+SECONDS_TO_ARRIVE = 90.0
+
+
+class Watch:
+    """Tells an observer what it would hear if the runs trained here: every row, in order."""
+
+    def __init__(
+        self, configs: Iterable[RunConfig], runs: Mapping[str, Run], observer: Observer
+    ) -> None:
+        self._open = {config.id: config for config in configs}
+        self._runs = runs
+        self._epochs = {name: runs[name].epoch for name in self._open}
+        self._observer = observer
+        self._looked = time.monotonic()
+
+    def look(self, now: bool = False) -> None:
+        """Read how far the runs are, at most once a second unless `now`."""
+        if not now and time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
+            return
+        for config in list(self._open.values()):
+            self._look_at(config)
+        self._looked = time.monotonic()
+
+    def wait(self) -> None:
+        """Return once every run is over here. StoreError if some are over elsewhere only."""
+        deadline = time.monotonic() + SECONDS_TO_ARRIVE
+        self.look(now=True)
+        while self._open and time.monotonic() < deadline:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            self.look(now=True)
+        for config in self._open.values():
+            raise StoreError(
+                f"workers trained {len(self._open)} runs that do not appear in the store, such as "
+                f"{config.name} in {self._runs[config.id].path}; it is not the same folder on "
+                "every node, so put the store in one that is, or have the runs sent back with "
+                "--send-back (shared=False)"
+            )
+
+    def _look_at(self, config: RunConfig) -> None:
+        run, seen = self._runs[config.id], self._epochs[config.id]
+        # In this order: a status of over is written together with the last epoch.
+        status, epoch = cast(Status, run.status), run.epoch
+        is_over = status in ("finished", "stopped", "diverged")
+        if epoch <= seen and not is_over:
+            return
+        metrics = run.metrics
+        fresh = metrics[(metrics["epoch"] > seen) & (metrics["epoch"] <= epoch)]
+        rows = {int(row["epoch"]): cast(Row, row) for row in fresh.to_dict("records")}
+        last = rows.pop(epoch, None)
+        for reached, row in rows.items():
+            self._observer.advanced(run, config, Report(0, reached, row, "running"))
+        self._observer.advanced(run, config, Report(0, epoch, last, status, run.message))
+        self._epochs[run.id] = epoch
+        if is_over:
+            del self._open[run.id]

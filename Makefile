@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE := 1
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench notebooks pretrained clean
+.PHONY: help setup demo test lint format bench notebooks pretrained reproduce clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ bench: $(STAMP) ## Measure the speed of training and the cost of probes
 notebooks: $(STAMP) ## Open the notebooks in JupyterLab
 	@$(VENV)/bin/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt -e '.[notebook]'
 	$(VENV)/bin/jupyter lab notebooks
+
+reproduce: $(STAMP) ## Redraw the paper's figures from the runs that ship, and train what is missing
+	$(VENV)/bin/grokinterp reproduce all --results docs/results
 
 pretrained: $(STAMP) ## Train the models that ship with the package anew (about an hour)
 	$(VENV)/bin/python -m grokinterp.pretrained runs

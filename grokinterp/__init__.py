@@ -16,6 +16,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     import grokinterp.hooks as hooks
     from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+    from grokinterp.experiments import EXPERIMENTS
+    from grokinterp.experiments.audit import audit
+    from grokinterp.experiments.carry_out import results_of
     from grokinterp.files import StoreError
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
     from grokinterp.leads import lead_times
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "config": ("ModelConfig", "RunConfig", "TrainConfig"),
+    "experiments": ("EXPERIMENTS",),
+    "experiments.audit": ("audit",),
+    "experiments.carry_out": ("results_of",),
     "files": ("StoreError",),
     "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
     "model": ("build_model",),
@@ -61,6 +67,7 @@ _ROOMS = {
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "EXPERIMENTS",
     "PLACEMENTS",
     "PROBES",
     "Bar",
@@ -77,6 +84,7 @@ __all__ = [
     "Store",
     "StoreError",
     "TrainConfig",
+    "audit",
     "build_model",
     "grokking_times",
     "hooks",
@@ -90,6 +98,7 @@ __all__ = [
     "pretrained_snapshot",
     "probe",
     "resolve_placement",
+    "results_of",
     "train",
 ]
 

@@ -1,0 +1,78 @@
+"""The command line: a thin function for each command, in a file of its own.
+
+Options come from the functions' arguments and the configs' own fields.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "demo": "train LN before the MLP until it groks (about a minute), and draw what happened",
+    "train": "train runs: any placement, task, seed and recipe; resumes what was interrupted",
+    "sweep": "train many runs in workers: processes here, or a Ray cluster; vary any field",
+    "runs": "list the runs of a store, filter them, show one in detail",
+    "probe": "compute probes on the checkpoints of runs, and keep them in the store",
+    "reproduce": "carry out an experiment of the paper: train what is missing, draw it",
+    "audit": "judge each claim of the paper by the runs that are there",
+    "report": "write one HTML page of experiments, verdicts, runs and circuits; works offline",
+    "ablate": "take a pathway, head, cluster or frequency away from a run, beside a random control",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: `grokinterp COMMAND [options]`."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return
+    if arguments[0] == "--version":
+        import grokinterp
+
+        print(f"grokinterp {grokinterp.__version__}")
+        return
+    command, options = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        _fail(f"unknown command {command!r}; choose one of {', '.join(COMMANDS)}")
+    import tyro
+
+    function = getattr(import_module(f"grokinterp.cli.{command}"), command)
+    try:
+        tyro.cli(
+            function,
+            prog=f"grokinterp {command}",
+            args=options,
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+    except RuntimeError as error:
+        from grokinterp.files import StoreError
+
+        if not isinstance(error, StoreError):
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from the last save", code=130)
+
+
+def _overview() -> str:
+    lines = [f"  {name:<11}{what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: grokinterp COMMAND [options]",
+            "",
+            "Mechanistic interpretability of grokking, on TransformerLens.",
+            "",
+            *lines,
+            "",
+            "grokinterp COMMAND --help lists a command's options.",
+        ]
+    )
+
+
+def _fail(message: str, code: int = 2) -> None:
+    print(f"grokinterp: {message}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,49 @@
+"""A run under interventions, beside random controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grokinterp.cli.selection import STORE
+
+
+def ablate(
+    run: str,
+    /,
+    hook: tuple[str, ...],
+    epoch: int | None = None,
+    controls: int = 20,
+    seed: int = 0,
+    store: Path = Path(STORE),
+) -> None:
+    """Print loss and accuracy, intact and under interventions, and keep them in the store.
+
+    Args:
+        run: The beginning of a run's id.
+        hook: Interventions, all attached at once: UnitNorm:mlp, AblateHead:2,kind=mean,
+            AblateNeurons:neurons=(1,2), or cluster:5 for the neurons of a frequency.
+        epoch: An epoch that has a checkpoint; the last when not given.
+        controls: Random controls of the same size, where something was chosen among several.
+        seed: Drives them.
+        store: The folder that holds the runs.
+    """
+    from grokinterp.ablation import ablate as measure_ablation
+    from grokinterp.ablation import parse, scalars, summarise
+    from grokinterp.runs import open_store
+
+    found = open_store(store).select(id=run)
+    if len(found) != 1:
+        raise ValueError(
+            f"{len(found)} runs of {store} begin with {run!r}, and one must; grokinterp runs "
+            f"--store {store} lists them all"
+        )
+    snapshot = found[0].snapshot(epoch)
+    interventions = [parse(snapshot, text) for text in hook]
+    table = measure_ablation(snapshot, interventions, controls, seed)
+    name = f"ablation:{'+'.join(hook)}"
+    assert snapshot.epoch is not None
+    found[0].records.add(snapshot.epoch, {(name, k): v for k, v in scalars(table).items()}, {})
+    print(f"{found[0].config.name}, epoch {snapshot.epoch:,}: {', '.join(map(str, hook))}")
+    print(summarise(table).to_string(float_format="{:.4f}".format, na_rep="–"))
+    if "control" not in set(table["condition"]):
+        print("A whole pathway has no random control of its size.")

@@ -1,0 +1,31 @@
+"""Judge the paper's claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from grokinterp.cli.selection import STORE
+
+
+def audit(
+    store: Path = Path(STORE),
+    format: Literal["text", "markdown", "json"] = "text",
+) -> None:
+    """Judge every claim of the paper by the runs that are there; train nothing.
+
+    The rules are those of grokinterp/experiments, fixed before the runs.
+
+    Args:
+        store: The folder that holds the runs, beside those that ship with the package.
+        format: text, markdown or json.
+    """
+    import json
+
+    from grokinterp.experiments import audit as auditing
+
+    found = auditing.audit(str(store))
+    if format == "json":
+        print(json.dumps(auditing.data(found), indent=1, ensure_ascii=False))
+    else:
+        print(auditing.text(found) if format == "text" else auditing.markdown(found))

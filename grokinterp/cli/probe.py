@@ -1,0 +1,57 @@
+"""Probe checkpoints of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grokinterp.cli.selection import STORE, condition
+
+
+def probe(
+    run: tuple[str, ...] = (),
+    /,
+    where: tuple[str, ...] = (),
+    probes: tuple[str, ...] = ("cheap",),
+    epochs: tuple[int, ...] = (),
+    leads: bool = False,
+    again: bool = False,
+    store: Path = Path(STORE),
+) -> None:
+    """Compute probes on the checkpoints of runs, keep them in the store, and print them.
+
+    What the store holds already is not computed again.
+
+    Args:
+        run: Beginnings of run ids; every run of the store when none is given.
+        where: Keep the runs with these config values, such as placement=mlp-pre seed=456.
+        probes: Names, with options as in shortcut:convention=paper; or cheap, or all.
+        epochs: Epochs that have a checkpoint; every checkpoint when not given.
+        leads: Print how long before generalising each value crossed its threshold, or came
+            within 10 % of its extreme, in place of the values.
+        again: Compute what is there too, and replace it.
+        store: The folder that holds the runs.
+    """
+    import pandas as pd
+
+    from grokinterp.leads import lead_times
+    from grokinterp.listing import probe_table
+    from grokinterp.probing import probe as probe_runs
+    from grokinterp.progress import Bar
+    from grokinterp.runs import open_store
+
+    opened = open_store(store)
+    conditions = dict(condition(text) for text in where)
+    chosen = [found for start in run or ("",) for found in opened.select(id=start, **conditions)]
+    chosen = list({found.id: found for found in chosen}.values())
+    if not chosen:
+        raise ValueError(f"no run of {store} fits; grokinterp runs --store {store} lists them all")
+    found = probe_runs(chosen, probes, epochs or None, again=again, observer=Bar())
+    for one in chosen:
+        print(f"\n{one.id[:8]}  {one.config.name}: generalised {one.grokking.generalised}")
+        if leads:
+            table = lead_times(one)
+            table = table[table["probe"].isin(found["probe"])]
+            print(table.drop(columns="after").to_string(index=False, na_rep="–"))
+        else:
+            with pd.option_context("display.width", None):
+                print(probe_table(found[found["run"] == one.id]).to_string(na_rep="–"))

@@ -1,0 +1,83 @@
+"""Carry experiments of the paper out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from grokinterp.cli.selection import STORE
+
+
+def reproduce(
+    name: str,
+    /,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    train: bool = True,
+    executor: str = "local",
+    workers: int | None = None,
+    send_back: bool = False,
+    track: tuple[Literal["wandb", "tensorboard"], ...] = (),
+    store: Path = Path(STORE),
+    results: Path = Path("results"),
+) -> None:
+    """Carry out an experiment of the paper, or all: plan, train what is missing, draw.
+
+    What the store holds, or ships with the package, is drawn at once and not trained again. The
+    same command goes on where it was interrupted.
+
+    Args:
+        name: An experiment, such as ln-position, or all.
+        seeds: So many of the paper's five seeds, in place of the experiment's own number.
+        epochs: Train no longer than this.
+        train: Train what is missing; --no-train draws what is there.
+        executor: local (processes), ray (started here), ray:auto or ray:HOST:PORT.
+        workers: How many at once; by default one a core, or one a GPU.
+        send_back: The workers do not see the store, and send it their runs.
+        track: Write the metrics to these services too, in STORE/tracking.
+        store: The folder that holds the runs.
+        results: Figures (PNG, PDF) and tables (CSV) go to a folder of the experiment's name here.
+    """
+    from grokinterp.distributed import train_over
+    from grokinterp.experiments import EXPERIMENTS
+    from grokinterp.experiments.carry_out import bring, make_plan
+    from grokinterp.experiments.drawing import plan_table, save
+    from grokinterp.experiments.recipe import first_seeds
+    from grokinterp.progress import Bar
+    from grokinterp.tracking import observers
+
+    if name != "all" and name not in EXPERIMENTS:
+        raise ValueError(
+            f"unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}, or all"
+        )
+    chosen = None if seeds is None else first_seeds(seeds)
+    names = list(EXPERIMENTS) if name == "all" else [name]
+
+    def draw(name: str) -> list[Any]:
+        plan = make_plan(EXPERIMENTS[name], str(store), chosen, epochs)
+        if plan.done:
+            found = plan.experiment.results(plan.done)
+            save(found, results / name)
+            print(f"\n{plan.experiment.title}. {plan.experiment.question}")
+            print(f"{len(plan.found)} of {len(plan.planned)} runs: {(results / name).resolve()}")
+            for table in found.tables.values():
+                print(table.to_string(index=False, float_format="{:.4g}".format))
+        return plan.missing
+
+    plans = {one: make_plan(EXPERIMENTS[one], str(store), chosen, epochs) for one in names}
+    if train and any(plan.missing for plan in plans.values()):
+        print("Measuring what an epoch costs on this machine.", flush=True)
+        print(plan_table(plans).to_string(index=False), flush=True)
+    missing = {one: draw(one) for one in names}
+    if train and any(missing.values()):
+        bring(
+            [one for some in missing.values() for one in some],
+            str(store),
+            observers(track, Bar()),
+            lambda configs, store, observer: train_over(
+                configs, store, executor, workers, observer, shared=not send_back
+            ),
+        )
+        for one in names:
+            if missing[one]:
+                draw(one)

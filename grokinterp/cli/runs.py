@@ -1,0 +1,31 @@
+"""List runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grokinterp.cli.selection import STORE, condition
+
+
+def runs(
+    store: Path = Path(STORE),
+    id: str = "",
+    where: tuple[str, ...] = (),
+) -> None:
+    """List the runs of a store as a table; with --id, show one in detail.
+
+    Args:
+        store: The folder that holds the runs.
+        id: Show the run whose id begins so.
+        where: Keep the runs with these config values, such as placement=mlp-pre seed=456.
+    """
+    from grokinterp.listing import details, table
+    from grokinterp.runs import open_store
+
+    found = open_store(store).select(id=id, **dict(condition(text) for text in where))
+    if id and len(found) == 1:
+        print(details(found[0]))
+    elif found:
+        print(table(found).to_string(index=False))
+    else:
+        print(f"no run of {store} fits; grokinterp runs --store {store} lists them all")

@@ -1,0 +1,74 @@
+"""Train many runs in workers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from grokinterp.cli.selection import STORE
+from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+from grokinterp.task import ModularTask
+
+
+def sweep(
+    task: ModularTask,
+    model: ModelConfig,
+    recipe: TrainConfig,
+    placements: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (456,),
+    intervene: tuple[str, ...] = (),
+    vary: tuple[str, ...] = (),
+    executor: str = "local",
+    workers: int | None = None,
+    send_back: bool = False,
+    track: tuple[Literal["wandb", "tensorboard"], ...] = (),
+    store: Path = Path(STORE),
+) -> None:
+    """Train many runs in workers, and keep them in a store: each as grokinterp train would.
+
+    The same command again finishes what is missing and repeats nothing. A worker that dies is
+    replaced, and its runs go on from their last saves.
+
+    Args:
+        task: What to learn.
+        model: The architecture.
+        recipe: How to train.
+        placements: Train each of these placements (in place of --placement).
+        seeds: Train each of these seeds; a seed drives the split and the initial weights.
+        intervene: Train under these interventions, such as UniformAttention or
+            UnitNorm:mlp,from_epoch=100,until_epoch=500.
+        vary: Train every combination of these values of fields, such as
+            placement=off,pre lr=0.001,0.003 seed=456,789.
+        executor: local (processes), ray (a cluster of this machine, started for the sweep),
+            ray:auto (the cluster that this machine belongs to) or ray:HOST:PORT.
+        workers: How many at once; one a core, or one a GPU, when not given.
+        send_back: Workers do not see the store: they send it their runs when they are over.
+        track: Write the metrics to these services too, in STORE/tracking.
+        store: The folder that holds the runs.
+    """
+    from grokinterp.distributed import pending_units, train_over
+    from grokinterp.grid import grid, parse_axis
+    from grokinterp.listing import table
+    from grokinterp.progress import Bar
+    from grokinterp.tracking import observers
+
+    if intervene:
+        from grokinterp.hooks import parse_intervention
+
+        recipe = replace(recipe, interventions=tuple(map(parse_intervention, intervene)))
+    axes: dict[str, tuple[Any, ...]] = {"placement": placements or (model.placement,)}
+    axes["seed"] = seeds
+    axes |= dict(map(parse_axis, vary))
+    configs = grid(RunConfig(task, model, recipe), axes)
+    units = pending_units(configs, store, workers)
+    missing = sum(map(len, units))
+    print(
+        f"{store} holds {len(configs) - missing} of {len(configs)} runs; to train: {missing}, in "
+        f"units of work: {len(units)}",
+        flush=True,
+    )
+    trained = train_over(
+        configs, store, executor, workers, observers(track, Bar()), shared=not send_back
+    )
+    print(table(trained).to_string(index=False))

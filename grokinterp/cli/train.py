@@ -1,0 +1,51 @@
+"""Train runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from grokinterp.cli.selection import STORE
+from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+from grokinterp.task import ModularTask
+
+
+def train(
+    task: ModularTask,
+    model: ModelConfig,
+    recipe: TrainConfig,
+    placements: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (456,),
+    intervene: tuple[str, ...] = (),
+    track: tuple[Literal["wandb", "tensorboard"], ...] = (),
+    store: Path = Path(STORE),
+) -> None:
+    """Train runs, together where they share an architecture, and keep them in a store.
+
+    The same command again finishes what is missing and repeats nothing.
+
+    Args:
+        task: What to learn.
+        model: The architecture.
+        recipe: How to train.
+        placements: Train each of these placements (in place of --placement).
+        seeds: Train each of these seeds; a seed drives the split and the initial weights.
+        intervene: Train under these interventions, such as UniformAttention or
+            UnitNorm:mlp,from_epoch=100,until_epoch=500.
+        track: Write the metrics to these services too, in STORE/tracking.
+        store: The folder that holds the runs.
+    """
+    from grokinterp.listing import table
+    from grokinterp.progress import Bar
+    from grokinterp.tracking import observers
+    from grokinterp.training import train as train_runs
+
+    if intervene:
+        from grokinterp.hooks import parse_intervention
+
+        recipe = replace(recipe, interventions=tuple(map(parse_intervention, intervene)))
+    models = [replace(model, placement=name) for name in placements] or [model]
+    configs = [RunConfig(task, one, recipe, seed) for one in models for seed in seeds]
+    trained = train_runs(configs, store=store, observer=observers(track, Bar()))
+    print(table(trained).to_string(index=False))

@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     import grokinterp.hooks as hooks
     from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+    from grokinterp.distributed import train_over
     from grokinterp.experiments import EXPERIMENTS
     from grokinterp.experiments.audit import audit
     from grokinterp.experiments.carry_out import results_of
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "config": ("ModelConfig", "RunConfig", "TrainConfig"),
+    "distributed": ("train_over",),
     "experiments": ("EXPERIMENTS",),
     "experiments.audit": ("audit",),
     "experiments.carry_out": ("results_of",),
@@ -100,6 +102,7 @@ __all__ = [
     "resolve_placement",
     "results_of",
     "train",
+    "train_over",
 ]
 
 

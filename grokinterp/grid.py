@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from grokinterp.config import RunConfig
-from grokinterp.hooks.intervention import _split, _value
+from grokinterp.hooks.intervention import parse_value, split_at_commas
 
 
 def grid(base: RunConfig, axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
@@ -40,10 +40,10 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     ('betas', ((0.9, 0.98), (0.9, 0.99)))
     """
     name, equals, values = text.partition("=")
-    parts = _split(values)
+    parts = split_at_commas(values)
     if not equals or not parts:
         raise ValueError(f"--vary takes field=value,value,… such as lr=0.001,0.003; got {text!r}")
-    return name.strip(), tuple(_value(part.strip()) for part in parts)
+    return name.strip(), tuple(parse_value(part.strip()) for part in parts)
 
 
 def _check_field(name: str) -> None:

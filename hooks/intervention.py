@@ -123,7 +123,7 @@ def parse_intervention(text: str) -> Intervention:
         )
     positional = [field.name for field in fields(cls) if not field.kw_only]
     arguments: dict[str, Any] = {}
-    for position, part in enumerate(_split(rest)):
+    for position, part in enumerate(split_at_commas(rest)):
         key, equals, value = part.partition("=")
         if not equals:
             if len(arguments) != position or position >= len(positional):
@@ -131,7 +131,7 @@ def parse_intervention(text: str) -> Intervention:
             key, value = positional[position], part
         if key.strip() in arguments:
             raise ValueError(f"{_takes(cls)}; {key.strip()} is given twice in {text!r}")
-        arguments[key.strip()] = _value(value.strip())
+        arguments[key.strip()] = parse_value(value.strip())
     return _construct(cls, arguments)
 
 
@@ -160,7 +160,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).lower()
 
 
-def _split(text: str) -> list[str]:
+def split_at_commas(text: str) -> list[str]:
     """The parts between the commas that no bracket holds."""
     parts, depth = [""], 0
     for character in text:
@@ -172,7 +172,8 @@ def _split(text: str) -> list[str]:
     return [part for part in parts if part.strip()]
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """A Python literal, or true, false and none in any case, or else the text itself."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]

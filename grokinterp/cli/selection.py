@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from typing import Any
+
+from grokinterp.hooks.intervention import parse_value
 
 STORE = "runs"
 
@@ -13,7 +14,4 @@ def condition(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--where takes field=value, such as placement=mlp-pre; got {text!r}")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
+    return name, parse_value(value)

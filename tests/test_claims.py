@@ -8,7 +8,7 @@ import pytest
 
 from grokinterp.config import RunConfig
 from grokinterp.experiments import EXPERIMENTS, epochs
-from grokinterp.experiments.claim import above, below, every, not_below, verdict_of
+from grokinterp.experiments.claim import AtLeast, AtMost, above, below, every, not_below, verdict_of
 from grokinterp.experiments.experiment import Planned
 from grokinterp.grokking import Crossing
 from grokinterp.runs import Run
@@ -106,10 +106,26 @@ def test_a_claim_falls_with_one_finding_and_stands_with_all():
 def test_ratios_are_paired_by_seed_and_bounded_where_nothing_was_seen():
     runs = epochs.by_seed(done(off=[800, None, None, 400], pre=[200, 250, None, None]))
     found = epochs.ratios(runs, "off", "pre")
-    assert found[:2] == [4.0, 4.0]  # 1,000 epochs without generalising: at least 4 times as late
+    assert found[:2] == [4.0, 4.0]
+    assert (type(found[1]), type(found[3])) == (AtLeast, AtMost)
     assert np.isnan(found[2])
     assert found[3] == 0.4
     assert epochs.ratios(epochs.by_seed(done(off=[800])), "off", "pre") == []
+
+
+def test_a_bound_counts_where_it_tells_the_side_of_the_threshold():
+    assert above("ratio", [AtLeast(3.0), 4.0], 2.0).verdict == "supported"
+    assert above("ratio", [AtLeast(1.5), AtLeast(1.6)], 2.0).verdict == "undecided"
+    assert above("ratio", [AtMost(10.0), AtMost(9.0)], 2.0).verdict == "undecided"
+    assert above("ratio", [AtMost(0.5), AtMost(0.6)], 2.0).verdict == "contradicted"
+    assert below("ratio", [AtLeast(3.0), AtLeast(4.0)], 2.0).verdict == "contradicted"
+    assert below("ratio", [AtMost(3.0), AtMost(4.0)], 2.0).verdict == "undecided"
+
+
+def test_places_of_what_was_not_looked_for_so_long_are_unknown():
+    seen, later, short = Crossing(90, 100), Crossing(1000, None), Crossing(50, None)
+    assert epochs.places([seen, later]) == [100.0, np.inf]
+    assert np.isnan(epochs.places([seen, short])[1])
 
 
 def test_trends_order_what_was_not_seen_last():

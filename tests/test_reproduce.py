@@ -10,6 +10,7 @@ from runs_cases import SMALL_RUN, with_model
 import grokinterp as gi
 from grokinterp import results as shipping
 from grokinterp.cli import main
+from grokinterp.config import METRICS
 from grokinterp.experiments import EXPERIMENTS, carry_out, cost, publish
 from grokinterp.experiments import audit as auditing
 from grokinterp.experiments.carry_out import bring, make_plan
@@ -125,6 +126,65 @@ def test_probes_afterwards_make_a_run_whole(tmp_path):
     assert make_plan(probed, store).missing == []
 
 
+def test_a_run_that_two_experiments_plan_is_probed_as_each_asks(tmp_path):
+    store = str(tmp_path)
+    probed, plain = (tiny(probes).plan([1]) for probes in (Afterwards(("norms",)), None))
+    bring([*probed, *plain], store)
+    assert make_plan(tiny(Afterwards(("norms",))), store, [1]).missing == []
+
+
+def test_a_run_is_read_from_where_each_plan_finds_it(tmp_path, monkeypatch):
+    store = str(tmp_path / "runs")
+    plan = make_plan(tiny(), store, [1])
+    bring(plan.missing, store)
+    shipped = tmp_path / "shipped"
+    shutil.copytree(tmp_path / "runs", shipped)
+    probed = tiny(Afterwards(("norms",)))
+    bring(make_plan(probed, str(shipped), [1]).missing, str(shipped))
+    there = {run.id: run for run in gi.open_store(shipped)}
+    monkeypatch.setattr(carry_out, "shipped", there.get)
+    read = {}
+    for experiment, folder in ((tiny(), "runs"), (probed, "shipped")):
+        found = make_plan(experiment, store, [1], read=read).done
+        assert {run.path.parent.name for _, run in found} == {folder}
+
+
+def test_a_run_that_diverged_at_once_is_left_out(tmp_path):
+    experiment = EXPERIMENTS["readout-scale"]
+    plan = make_plan(experiment, NOWHERE, [456])
+    lost = plan.missing[0].config
+    store = gi.open_store(tmp_path, create=True)
+    store.create(lost).close([], "diverged", 1, "diverged at epoch 1: test_loss is nan")
+    plan = make_plan(experiment, str(tmp_path), [456])
+    assert lost.id not in {one.config.id for one in plan.missing}
+    assert lost.id not in {run.id for _, run in plan.done}
+    assert plan.experiment.results(plan.done).tables["runs"]["status"].eq("finished").all()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_figures_of_nothing_are_left_out(name):
+    """Of the first run alone, which has no column of a probe."""
+    experiment = EXPERIMENTS[name]
+    planned = experiment.plan(experiment.seeds)[0]
+    shipped = next(run for run in shipped_runs() if run.config.start == "seed")
+    run = Bare(shipped.path)
+    if name != "direction-or-norm":  # Its numbers are those of probes.
+        found = experiment.results([(planned, run)])
+        assert all(len(table) for table in found.tables.values()) or name == "shortcut"
+
+
+class Bare(gi.Run):
+    """A run of which only losses, accuracies and norms are known."""
+
+    @property
+    def metrics(self):
+        return super().metrics[["epoch", *METRICS]]
+
+    @property
+    def probes(self):
+        return super().probes.iloc[:0]
+
+
 def test_fewer_epochs_are_another_run(tmp_path):
     experiment = tiny()
     whole, short = (make_plan(experiment, NOWHERE, [1], epochs) for epochs in (None, 5))
@@ -185,6 +245,7 @@ def test_the_audit_judges_all_claims_and_says_what_is_missing():
     assert {one.convention for one in found if one.claim.name == "norm_shortcut"} == {
         "paper",
         "isolated",
+        "shuffled",
     }
     for one in found:
         if one.verdict == "undecided" and not all(f.values for f in one.findings):

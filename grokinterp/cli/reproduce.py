@@ -29,7 +29,7 @@ def reproduce(
     Args:
         name: An experiment, such as ln-position, or all.
         seeds: So many of the paper's five seeds, in place of the experiment's own number.
-        epochs: Train no longer than this.
+        epochs: Train no longer than this; what a run is forked from is trained as it is.
         train: Train what is missing; --no-train draws what is there.
         executor: local (processes), ray (started here), ray:auto or ray:HOST:PORT.
         workers: How many at once; by default one a core, or one a GPU.
@@ -62,6 +62,8 @@ def reproduce(
             print(f"{len(plan.found)} of {len(plan.planned)} runs: {(results / name).resolve()}")
             for table in found.tables.values():
                 print(table.to_string(index=False, float_format="{:.4g}".format))
+        elif not train:
+            print(f"\n{plan.experiment.title}: none of its runs is there, so nothing is drawn")
         return plan.missing
 
     plans = {one: make_plan(EXPERIMENTS[one], str(store), chosen, epochs) for one in names}
@@ -78,6 +80,9 @@ def reproduce(
                 configs, store, executor, workers, observer, shared=not send_back
             ),
         )
-        for one in names:
-            if missing[one]:
-                draw(one)
+        still = sum(len(draw(one)) for one in names if missing[one])
+        if still:
+            raise ValueError(
+                f"{still} runs or their probes did not come to their ends; grokinterp runs "
+                f"--store {store} says why, and the same command goes on"
+            )

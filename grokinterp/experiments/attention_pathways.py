@@ -16,6 +16,7 @@ from grokinterp.experiments.epochs import (
     mean_while,
     memorised,
     not_within,
+    places,
     ratios,
 )
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
@@ -91,8 +92,7 @@ def _correlations(runs: Runs, probe: str) -> list[float]:
     for labels in runs.values():
         if all(name in labels for name in PATHWAYS):
             entropies = [_entropy(labels[name], probe) for name in PATHWAYS]
-            crossings = [generalised(labels[name]) for name in PATHWAYS]
-            epochs = [float("inf") if one.by is None else one.by for one in crossings]
+            epochs = places([generalised(labels[name]) for name in PATHWAYS])
             found.append(float(spearmanr(entropies, epochs).statistic))
     return found
 

@@ -19,7 +19,7 @@ class Audited:
 
     claim: Claim
     convention: str
-    """paper or isolated where they differ; empty otherwise."""
+    """paper, isolated or shuffled where they differ; empty otherwise."""
     experiments: tuple[str, ...]
     findings: tuple[Finding, ...]
     verdict: Verdict
@@ -38,7 +38,7 @@ def audit(store: str = "runs", read: dict[str, Run] | None = None) -> list[Audit
 
     Args:
         store: The folder that holds the runs; it need not exist.
-        read: Runs by id that plans have found already, as of `make_plan`.
+        read: Runs by path that plans have found already, as of `make_plan`.
     """
     read = {} if read is None else read
     claims: dict[str, Claim] = {}

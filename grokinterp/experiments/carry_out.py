@@ -33,9 +33,9 @@ class Plan:
 
     @property
     def done(self) -> Done:
-        """The runs that are there, in the plan's order."""
+        """The runs that are there, in the plan's order; not those that diverged at once."""
         ids = ((one, self.found.get(one.config.id)) for one in self.planned)
-        return [(one, run) for one, run in ids if run is not None]
+        return [(one, run) for one, run in ids if run is not None and len(run.metrics)]
 
 
 def make_plan(
@@ -52,7 +52,7 @@ def make_plan(
         store: The folder that holds the runs; it need not exist.
         seeds: In place of the experiment's own.
         epochs: Train no longer than this, in place of the experiment's own epochs.
-        read: Runs by id that other plans found; those of this plan are added.
+        read: Runs by path that other plans found; those of this plan are added.
     """
     planned = experiment.plan(experiment.seeds if seeds is None else seeds)
     if epochs is not None:
@@ -63,7 +63,7 @@ def make_plan(
         id = one.config.id
         run = find(one, store)
         if run is not None:
-            found[id] = read.setdefault(id, Kept(run.path))
+            found[id] = read.setdefault(str(run.path), Kept(run.path))
     return Plan(experiment, tuple(planned), found)
 
 
@@ -114,7 +114,8 @@ def carry_out(
                 f"run {planned.config.id} ({planned.label}, seed {planned.config.seed}) did not "
                 f"come to its end in {store}; grokinterp runs --id {planned.config.id[:8]} says why"
             )
-        done.append((planned, run))
+        if len(run.metrics):
+            done.append((planned, run))
     return plan.experiment.results(done)
 
 
@@ -125,14 +126,13 @@ def bring(
     train_all: Train | None = None,
 ) -> None:
     """Train and probe these runs; each once, whichever experiments ask for it."""
-    missing = list({one.config.id: one for one in missing}.values())
     parents = {one.fork.parent.id: one.fork.parent for one in missing if one.fork is not None}
     plain = {one.config.id: one.config for one in missing if one.fork is None}
     configs = list({**parents, **plain}.values())
     if configs:
         (train_all or _train_here)(configs, store, observer)
     for one in missing:
-        if one.fork is not None:
+        if one.fork is not None:  # One that is there already is not trained again.
             train([one.config], store=store, init=_derived(one, store), observer=observer)
     for one in missing:
         run = _in_store(one.config.id, store)

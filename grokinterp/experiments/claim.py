@@ -1,10 +1,13 @@
-"""What the paper claims, and how it is judged: by rules that are fixed before the data is read.
+"""What the paper claims, and how it is judged: by rules that stand in the code.
+
+They were written when the runs of one seed, 456, were known, and no others.
 
 Each finding is one number for each seed, with the percentile bootstrap's interval of their median:
 the range of the seeds, where there are fewer than three. It is *supported* where the whole interval
 lies on the claimed side of a threshold, *contradicted* where all of it lies on the other, and
-*undecided* otherwise, or with fewer than two seeds. A claim is supported where all of its findings
-are, and contradicted where one of them is.
+*undecided* otherwise, or with fewer than two seeds. Of a claim that something is not below a
+threshold (`not_below`), an interval on both sides is support too. A claim is supported where all
+of its findings are, and contradicted where one of them is.
 """
 
 from __future__ import annotations
@@ -19,9 +22,17 @@ from grokinterp.experiments.experiment import Done
 from grokinterp.figures.interval import median_interval
 
 Verdict = Literal["supported", "contradicted", "undecided"]
-Convention = Literal["", "paper", "isolated"]
+Convention = Literal["", "paper", "isolated", "shuffled"]
 
 FEWEST_SEEDS = 2
+
+
+class AtLeast(float):
+    """A value that is only known to be no smaller: it can support a claim of more, no other."""
+
+
+class AtMost(float):
+    """A value that is only known to be no larger."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ def below(
     >>> below("trend", [-1.0, -0.5]).verdict
     'supported'
     """
-    mirrored = _judged(what, [-v for v in values], "", -threshold, convention, published)
+    mirrored = _judged(what, map(_mirrored, values), "", -threshold, convention, published)
     low, high = 0.0 - mirrored.high, 0.0 - mirrored.low
     negated = tuple(0.0 - v for v in mirrored.values)
     rule = f"< {threshold:g}"
@@ -128,7 +139,7 @@ def _judged(
     convention: Convention,
     published: str,
 ) -> Finding:
-    known = tuple(float(v) for v in values if not np.isnan(v))
+    known = tuple(float(v) for v in values if not np.isnan(v) and _tells(v, threshold))
     low, high = _interval(known)
     verdict: Verdict = "undecided"
     if len(known) >= FEWEST_SEEDS:
@@ -137,6 +148,19 @@ def _judged(
         elif high < threshold:
             verdict = "contradicted"
     return Finding(what, known, low, high, verdict, rule, convention, published)
+
+
+def _tells(value: float, threshold: float) -> bool:
+    """Whether it is known on which side of the threshold a value lies."""
+    if isinstance(value, AtLeast):
+        return value > threshold
+    return not isinstance(value, AtMost) or value < threshold
+
+
+def _mirrored(value: float) -> float:
+    if isinstance(value, AtLeast):
+        return AtMost(-value)
+    return AtLeast(-value) if isinstance(value, AtMost) else -value
 
 
 def _interval(values: tuple[float, ...]) -> tuple[float, float]:

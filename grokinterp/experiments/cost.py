@@ -45,7 +45,7 @@ def _kind(config: RunConfig) -> RunConfig:
 
 
 def _seconds_per_epoch(config: RunConfig) -> float:
-    """Of steps, and of an evaluation every tenth."""
+    """Over a few epochs, one of them evaluated."""
     model = build_model(config.model, config.task, 0, config.train.dtype)
     start = RunState.initial({n: p.detach().clone() for n, p in model.named_parameters()})
     began = 0.0

@@ -28,8 +28,15 @@ def generalised(done: Done) -> dict[str, list[int | None]]:
 
 def column_figure(
     done: Done, column: str, quantity: str, unit: str = "", title: str = "", **options: bool
-) -> Figure:
-    """A column of the runs' metrics over epochs, and when each run generalised, by label."""
+) -> Figure | None:
+    """A column of the runs' metrics over epochs, and when each run generalised, by label.
+
+    None where no run has a value.
+    """
+    there = [(planned, run) for planned, run in done if run.metrics.get(column) is not None]
+    done = [(planned, run) for planned, run in there if run.metrics[column].notna().any()]
+    if not done:
+        return None
     tables = {
         label: [run.metrics[["epoch", column]].dropna() for run in runs]
         for label, runs in by_label(done).items()
@@ -39,7 +46,7 @@ def column_figure(
     )
 
 
-def accuracy_figure(done: Done, title: str) -> Figure:
+def accuracy_figure(done: Done, title: str) -> Figure | None:
     """Test accuracy over epochs, and when each run generalised, by label."""
     return column_figure(done, "test_accuracy", "test accuracy", title=title)
 
@@ -52,20 +59,30 @@ def probe_figure(
     unit: str = "",
     title: str = "",
     **options: bool,
-) -> Figure:
-    """A probe's value over the epochs that it was computed at, by label."""
+) -> Figure | None:
+    """A probe's value over the epochs that it was computed at, by label.
+
+    None where no run has a value.
+    """
+    values = [(planned, run, _probed(run, probe, name)) for planned, run in done]
+    values = [one for one in values if len(one[2])]
+    if not values:
+        return None
     tables: dict[str, list[pd.DataFrame]] = {}
-    for label, runs in by_label(done).items():
-        for run in runs:
-            found = run.probes
-            chosen = found[(found["probe"] == probe) & (found["name"] == name)]
-            tables.setdefault(label, []).append(chosen[["epoch", "value"]].sort_values("epoch"))
+    for planned, _, table in values:
+        tables.setdefault(planned.label, []).append(table)
     return over_epochs(
         tables,
         quantity,
         unit,
         column="value",
-        generalised=generalised(done),
+        generalised=generalised([(planned, run) for planned, run, _ in values]),
         title=title,
         **options,
     )
+
+
+def _probed(run: Run, probe: str, name: str) -> pd.DataFrame:
+    found = run.probes
+    chosen = found[(found["probe"] == probe) & (found["name"] == name)]
+    return chosen[["epoch", "value"]].dropna().sort_values("epoch")

@@ -57,7 +57,9 @@ def results(done: Done) -> Results:
 
 
 def _row(planned: Planned, run: Run) -> dict[str, object]:
-    values = run.probes.set_index(["probe", "name"])["value"]
+    found = run.probes
+    of_end = found[found["epoch"] == run.epoch]
+    values = of_end.set_index(["probe", "name"])["value"]
     loss = values[UNIT_NORM, "train_loss"]
     row = {
         "placement": planned.label,

@@ -15,7 +15,7 @@ from grokinterp.experiments.experiment import Results
 def save(results: Results, folder: Path) -> None:
     """Write a folder's figures and tables, in place of those that are there."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in results.figures.items():
+    for name, figure in results.drawn.items():
         figure.savefig(folder / f"{name}.png", dpi=150)
         # Without the date, so that the same numbers give the same file.
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
@@ -30,14 +30,18 @@ def plan_table(plans: Mapping[str, Plan]) -> pd.DataFrame:
         # A run that several experiments ask for is trained once.
         missing = [one for one in plan.missing if one.config.id not in counted]
         counted |= {one.config.id for one in missing}
-        seconds = training_seconds([one.config for one in missing])
+        parents = [one.fork.parent for one in missing if one.fork is not None]
+        parents = [parent for parent in dict.fromkeys(parents) if parent.id not in counted]
+        counted |= {parent.id for parent in parents}
+        configs = [*parents, *(one.config for one in missing)]
+        seconds = training_seconds(configs)
         rows.append(
             {
                 "experiment": name,
                 "runs": len(plan.planned),
                 "there": len(plan.found),
                 "to train": len(missing),
-                "epochs, at most": f"{sum(one.config.train.epochs for one in missing):,}",
+                "epochs, at most": f"{sum(config.train.epochs for config in configs):,}",
                 "time here, about": hours_and_minutes(seconds) if missing else "–",
             }
         )

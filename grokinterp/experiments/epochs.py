@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 from scipy.stats import kendalltau
 
+from grokinterp.experiments.claim import AtLeast, AtMost
 from grokinterp.experiments.experiment import Done
 from grokinterp.grokking import Crossing, first_crossing
 from grokinterp.leads import RULES
@@ -66,17 +67,21 @@ def probed(run: Run, probe: str, name: str) -> pd.Series:
 def ratios(runs: Runs, later: str, earlier: str, when: When = generalised) -> list[float]:
     """Epoch of `later` over epoch of `earlier`, for each seed that has both.
 
-    An event that was not seen within N epochs counts as seen at N: a bound on the ratio, on the
-    cautious side of a claim that the one is later. NaN where neither was seen.
+    Where one event was not seen within N epochs the ratio is a bound, AtLeast or AtMost. NaN where
+    neither was seen.
     """
     found = []
     for of_label in runs.values():
         if later in of_label and earlier in of_label:
             a, b = when(of_label[later]), when(of_label[earlier])
-            if a.by is None and b.by is None:
-                found.append(math.nan)
+            if a.by is not None and b.by is not None:
+                found.append(a.by / b.by)
+            elif b.by is not None:
+                found.append(AtLeast(a.after / b.by))
+            elif a.by is not None and b.after:
+                found.append(AtMost(a.by / b.after))
             else:
-                found.append((a.by or a.after) / (b.by or b.after))
+                found.append(math.nan)
     return found
 
 
@@ -88,9 +93,14 @@ def trends(runs: Runs, settings: Mapping[str, float], when: When = generalised) 
     found = []
     for of_label in runs.values():
         labels = [label for label in settings if label in of_label]
-        if len(labels) >= 3:
-            epochs = [_place(when(of_label[label])) for label in labels]
-            found.append(_tau([settings[label] for label in labels], epochs))
+        epochs = places([when(of_label[label]) for label in labels])
+        known = [
+            (settings[label], epoch)
+            for label, epoch in zip(labels, epochs, strict=True)
+            if not math.isnan(epoch)
+        ]
+        if len(known) >= 3:
+            found.append(_tau(*zip(*known, strict=True)))
     return found
 
 
@@ -102,7 +112,7 @@ def agreements(
     for of_label in runs.values():
         if all(label in of_label for label in labels):
             orders = [
-                [_place(when(of_label[label])) for label in labels] for when in (first, second)
+                places([when(of_label[label]) for label in labels]) for when in (first, second)
             ]
             found.append(_tau(*orders))
     return found
@@ -132,9 +142,17 @@ def mean_while(
     return float(values[(values.index >= begin.by) & (values.index <= last)].mean())
 
 
-def _place(crossing: Crossing) -> float:
-    return math.inf if crossing.by is None else float(crossing.by)
+def places(crossings: Sequence[Crossing]) -> list[float]:
+    """The epochs, to be put in order: infinite for what was not seen within the latest of the
+    others, NaN for what was not looked for so long."""
+    latest = max((one.by for one in crossings if one.by is not None), default=0)
+    return [
+        float(one.by) if one.by is not None else math.inf if one.after >= latest else math.nan
+        for one in crossings
+    ]
 
 
 def _tau(first: Sequence[float], second: Sequence[float]) -> float:
+    if any(map(math.isnan, (*first, *second))):
+        return math.nan
     return float(kendalltau(pd.Series(first).rank(), pd.Series(second).rank()).statistic)

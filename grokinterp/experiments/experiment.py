@@ -75,10 +75,14 @@ Done = list[tuple[Planned, Run]]
 
 @dataclass(frozen=True)
 class Results:
-    """What an experiment found: figures and tables, by name."""
+    """What an experiment found: figures and tables, by name; a figure of nothing is left out."""
 
-    figures: dict[str, Figure] = field(default_factory=dict)
+    figures: dict[str, Figure | None] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def drawn(self) -> dict[str, Figure]:
+        return {name: figure for name, figure in self.figures.items() if figure is not None}
 
 
 @dataclass(frozen=True)

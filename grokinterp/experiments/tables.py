@@ -23,6 +23,7 @@ def runs_table(done: Done) -> pd.DataFrame:
             {
                 "label": planned.label,
                 "seed": run.config.seed,
+                "status": run.status,
                 "memorised": str(times.memorised),
                 "generalised": str(times.generalised),
                 "for good": str(times.generalised_for_good),
@@ -58,8 +59,11 @@ def seeds_table(done: Done, paper: Mapping[str, int] | None = None) -> pd.DataFr
 
 
 def mean_curve_crossing(label: str, done: Done) -> object:
-    """When the mean over seeds of the test accuracy reaches 0.995, at epochs that all have."""
-    curves = [run.metrics.set_index("epoch")["test_accuracy"] for run in by_label(done)[label]]
+    """When the mean over seeds of the test accuracy reaches 0.995; – where a run ended early."""
+    runs = by_label(done)[label]
+    if len({run.epoch for run in runs}) > 1:
+        return "–"
+    curves = [run.metrics.set_index("epoch")["test_accuracy"] for run in runs]
     mean = pd.concat(curves, axis=1).dropna().mean(axis=1)
     return first_crossing(mean.index.tolist(), (mean >= GENERALISED_ACCURACY).tolist())
 

@@ -37,7 +37,7 @@ def scatter(
     labels = list(dict.fromkeys(label for points in series.values() for label in points))
     look = looks(labels)
     every = [one for points in series.values() for some in points.values() for one in some]
-    low = min(min(one.x, one.y) for one in every if one.x > 0 and one.y > 0) * 0.8
+    low = min((min(one.x, one.y) for one in every if one.x > 0 and one.y > 0), default=1) * 0.8
     high = max(max(one.x, one.y) for one in every) * 1.25
     with styled():
         figure, grid = panels(

@@ -48,7 +48,8 @@ def strip(
         quantity: What the values are, for the axis.
         unit: Their unit; empty for pure numbers.
         log: Values on a log scale.
-        reference: A value to compare with, by label, drawn as an open circle.
+        reference: A value to compare with, by label, drawn as an open circle; other labels are
+            left out.
         reference_name: What it is, for the legend.
         title: Above the figure.
     """
@@ -69,7 +70,8 @@ def strip(
                 shift = (of[label].index(name) - (len(of[label]) - 1) / 2) * 0.8 / len(of[label])
                 _draw(axes, labels.index(label) + shift, seeds, look[name])
             axes.plot([], [], look[name].marker, color=look[name].color, label=name)
-        for label, value in (reference or {}).items():
+        reference = {k: v for k, v in (reference or {}).items() if k in labels}
+        for label, value in reference.items():
             axes.plot(value, labels.index(label), "o", mfc="none", mec=GREY, ms=8, zorder=1)
         if reference:
             axes.plot([], [], "o", mfc="none", mec=GREY, ms=8, label=reference_name)
@@ -114,7 +116,7 @@ def _caption(series: Mapping[str, Mapping[str, Sequence[Number]]]) -> str:
     groups = [seeds for values in series.values() for seeds in values.values()]
     counts = sorted({len(seeds) for seeds in groups})
     many = " to ".join(map(str, sorted({counts[0], counts[-1]})))
-    parts = [f"{many} seeds for each label; bar: median"]
+    parts = [f"{many} seed{'s' if counts[-1] > 1 else ''} for each label; bar: median"]
     if counts[-1] >= 3:
         parts.append("line: 95 % bootstrap interval of the median (range of fewer than 3 seeds)")
     elif counts[-1] == 2:

@@ -65,7 +65,7 @@ def planned_ids() -> set[str]:
 def overview(carried: Sequence[Carried]) -> str:
     """When each seed generalised, by where LN sits."""
     [first] = [one for one in carried if one.name == FIRST]
-    figure, seeds = first.results.figures.get("overview"), first.results.tables.get("seeds")
+    figure, seeds = first.results.drawn.get("overview"), first.results.tables.get("seeds")
     content = _trouble(first) or _none(first)
     if figure is not None and seeds is not None:
         content = f'<div class="charts one">{chart(figure, first.experiment.title)}</div>'
@@ -93,7 +93,7 @@ def experiments_section(carried: Sequence[Carried], judged: Sequence[Audited]) -
 def _experiment(one: Carried, judged: Sequence[Audited]) -> str:
     charts = "".join(
         chart(figure, f"{one.experiment.title}: {name.replace('_', ' ')}")
-        for name, figure in one.results.figures.items()
+        for name, figure in one.results.drawn.items()
     )
     tables = "".join(
         folded(f"Table: {name.replace('_', ' ')}", table(data))

@@ -11,10 +11,12 @@ from grokinterp.report.intervals import interval
 from grokinterp.report.tables import html_table
 
 ABOUT = (
-    "Each claim of the paper, judged by rules that were fixed before the runs were read: supported "
+    "Each claim of the paper, judged by rules that stand in the code and were written when the "
+    "runs of one seed were known: supported "
     "where the whole interval of the seeds' median lies on the claimed side of a threshold, "
     "contradicted where all of it lies on the other, undecided otherwise, or with fewer than two "
-    "seeds. A verdict leads to its numbers."
+    "seeds. (A claim that something is not below a threshold is supported unless all of it lies "
+    "below.) A verdict leads to its numbers."
 )
 
 

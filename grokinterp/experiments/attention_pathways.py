@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from scipy.stats import spearmanr
 
 from grokinterp.experiments.claim import Claim, Convention, Finding, above, below, every
-from grokinterp.experiments.curves import accuracy_figure, probe_figure
+from grokinterp.experiments.curves import accuracy_figure, overview_figure, probe_figure
 from grokinterp.experiments.epochs import (
     Runs,
     by_seed,
@@ -22,8 +22,7 @@ from grokinterp.experiments.epochs import (
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import PATHWAYS, placements
 from grokinterp.experiments.published import generalisation_epochs
-from grokinterp.experiments.tables import generalising_epochs, runs_table, seeds_table
-from grokinterp.figures.strip import strip
+from grokinterp.experiments.tables import runs_table, seeds_table
 from grokinterp.runs import Run
 
 # "Far earlier": at least twice as early.
@@ -118,13 +117,8 @@ def results(done: Done) -> Results:
             "Attention entropy in the paper's convention: of the head average, all queries",
             log_epochs=True,
         ),
-        "overview": strip(
-            {"here": generalising_epochs(done)},
-            "generalisation epoch",
-            log=True,
-            reference=generalisation_epochs(),
-            reference_name="paper: mean curve",
-            title="Attention pathways: when each seed generalised",
+        "overview": overview_figure(
+            done, "Attention pathways: when each seed generalised", generalisation_epochs()
         ),
     }
     tables = {"seeds": seeds_table(done, generalisation_epochs()), "runs": runs_table(done)}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from grokinterp.experiments.experiment import Done
 from grokinterp.figures.evolution import over_epochs
+from grokinterp.figures.strip import Beyond, Number, strip
 from grokinterp.runs import Run
 
 
@@ -24,6 +27,16 @@ def generalised(done: Done) -> dict[str, list[int | None]]:
         label: [run.grokking.generalised.by for run in runs]
         for label, runs in by_label(done).items()
     }
+
+
+def generalising_epochs(done: Done) -> dict[str, list[Number]]:
+    """By label, for the figure of them."""
+    found: dict[str, list[Number]] = {}
+    for planned, run in done:
+        crossing = run.grokking.generalised
+        seen = Beyond(crossing.after) if crossing.by is None else crossing.by
+        found.setdefault(planned.label, []).append(seen)
+    return found
 
 
 def column_figure(
@@ -49,6 +62,18 @@ def column_figure(
 def accuracy_figure(done: Done, title: str) -> Figure | None:
     """Test accuracy over epochs, and when each run generalised, by label."""
     return column_figure(done, "test_accuracy", "test accuracy", title=title)
+
+
+def overview_figure(done: Done, title: str, reference: Mapping[str, int] | None = None) -> Figure:
+    """When each run generalised, by label; beside the paper's epochs, where there are any."""
+    return strip(
+        {"here": generalising_epochs(done)},
+        "generalisation epoch",
+        log=True,
+        reference=reference,
+        reference_name="paper: mean curve",
+        title=title,
+    )
 
 
 def probe_figure(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grokinterp.config import ModelConfig, RunConfig
+from grokinterp.experiments.curves import generalising_epochs
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import generalising_epochs, runs_table, seeds_table
+from grokinterp.experiments.tables import runs_table, seeds_table
 from grokinterp.figures.strip import Number, strip
 from grokinterp.task import ModularTask
 

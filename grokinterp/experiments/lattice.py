@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grokinterp.experiments.curves import generalising_epochs
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import PATHWAYS, placements
 from grokinterp.experiments.recipe import SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import generalising_epochs, runs_table, seeds_table
+from grokinterp.experiments.tables import runs_table, seeds_table
 from grokinterp.figures.strip import strip
 from grokinterp.placement import pre_norm_lattice
 

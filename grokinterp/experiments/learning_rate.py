@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.claim import Claim, Finding, below
-from grokinterp.experiments.curves import accuracy_figure
+from grokinterp.experiments.curves import accuracy_figure, overview_figure
 from grokinterp.experiments.epochs import by_seed, trends
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import generalising_epochs, runs_table, seeds_table
-from grokinterp.figures.strip import strip
+from grokinterp.experiments.tables import runs_table, seeds_table
 
 RATES = {f"lr {rate:g}": rate for rate in (1e-3, 3e-3, 5e-3, 1e-2)}
 
@@ -41,9 +40,7 @@ def results(done: Done) -> Results:
     title = "Learning rate, lr · decay constant, No LN"
     figures = {
         "accuracy": accuracy_figure(done, f"{title}: test accuracy"),
-        "overview": strip(
-            {"here": generalising_epochs(done)}, "generalisation epoch", log=True, title=title
-        ),
+        "overview": overview_figure(done, title),
     }
     return Results(figures, {"seeds": seeds_table(done), "runs": runs_table(done)})
 

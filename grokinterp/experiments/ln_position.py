@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.experiments.claim import Claim, Finding, above, not_below
-from grokinterp.experiments.curves import accuracy_figure, column_figure
-from grokinterp.experiments.epochs import agreements, by_seed, ratios, rule_met
+from grokinterp.experiments.claim import Claim, Finding, above
+from grokinterp.experiments.curves import accuracy_figure, column_figure, overview_figure
+from grokinterp.experiments.epochs import agreements, by_seed, rule_met
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.positions import LN_POSITIONS, placements
+from grokinterp.experiments.positions import LN_POSITIONS, placements, position_order
 from grokinterp.experiments.published import generalisation_epochs
-from grokinterp.experiments.tables import generalising_epochs, runs_table, seeds_table
-from grokinterp.figures.strip import strip
+from grokinterp.experiments.tables import runs_table, seeds_table
 
 CONCENTRATED = rule_met("fourier_concentration", "value")
 
@@ -21,27 +20,7 @@ def plan(seeds: Sequence[int]) -> list[Planned]:
 
 
 def order(done: Done) -> list[Finding]:
-    runs, paper = by_seed(done), generalisation_epochs()
-
-    def published(later: str, earlier: str) -> str:
-        return f"{paper[later] / paper[earlier]:.2g}"
-
-    return [
-        above(
-            f"generalisation epoch, {later} / {earlier}",
-            ratios(runs, later, earlier),
-            1.0,
-            published=published(later, earlier),
-        )
-        for later, earlier in (("pre", "mlp-pre"), ("attn-pre", "pre"))
-    ] + [
-        not_below(
-            "generalisation epoch, off / attn-pre",
-            ratios(runs, "off", "attn-pre"),
-            1.0,
-            published=published("off", "attn-pre"),
-        )
-    ]
+    return position_order(done, paper=generalisation_epochs())
 
 
 def fourier(done: Done) -> list[Finding]:
@@ -79,13 +58,8 @@ def results(done: Done) -> Results:
             title="LN position: size of an update, decay included",
             log_values=True,
         ),
-        "overview": strip(
-            {"here": generalising_epochs(done)},
-            "generalisation epoch",
-            log=True,
-            reference=generalisation_epochs(),
-            reference_name="paper: mean curve",
-            title="LN position: when each seed generalised",
+        "overview": overview_figure(
+            done, "LN position: when each seed generalised", generalisation_epochs()
         ),
     }
     tables = {"seeds": seeds_table(done, generalisation_epochs()), "runs": runs_table(done)}

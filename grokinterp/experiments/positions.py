@@ -1,11 +1,13 @@
-"""The paper's runs, that several experiments share: a placement, its seeds, its own recipe."""
+"""LN positions, which several experiments share: their runs, and their claimed order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.experiment import Afterwards, Planned
+from grokinterp.experiments.claim import Finding, above, not_below
+from grokinterp.experiments.epochs import by_seed, ratios
+from grokinterp.experiments.experiment import Afterwards, Done, Planned
 from grokinterp.experiments.recipe import PAPER
 
 LN_POSITIONS = ("off", "attn-pre", "pre", "mlp-pre")
@@ -28,3 +30,21 @@ def placements(
         for name in names
         for seed in seeds
     ]
+
+
+def position_order(
+    done: Done, of: str = "", paper: Mapping[str, int] | None = None
+) -> list[Finding]:
+    """M < M+A* < A* <= No LN, in generalisation epochs; `of` begins what each finding is called."""
+    runs, findings = by_seed(done), []
+    for later, earlier in (("pre", "mlp-pre"), ("attn-pre", "pre"), ("off", "attn-pre")):
+        judge: Callable[..., Finding] = not_below if later == "off" else above
+        findings.append(
+            judge(
+                f"{of}generalisation epoch, {later} / {earlier}",
+                ratios(runs, later, earlier),
+                1.0,
+                published=f"{paper[later] / paper[earlier]:.2g}" if paper else "",
+            )
+        )
+    return findings

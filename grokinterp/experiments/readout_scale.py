@@ -8,10 +8,11 @@ from typing import Literal, NamedTuple
 
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.claim import Claim, Finding, above, below
+from grokinterp.experiments.curves import generalising_epochs
 from grokinterp.experiments.epochs import by_seed, trends
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import generalising_epochs, runs_table, seeds_table
+from grokinterp.experiments.tables import runs_table, seeds_table
 from grokinterp.figures.strip import Number, strip
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.claim import Claim, Finding, above, not_below
-from grokinterp.experiments.curves import accuracy_figure
-from grokinterp.experiments.epochs import by_seed, ratios
+from grokinterp.experiments.claim import Claim
+from grokinterp.experiments.curves import accuracy_figure, overview_figure
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.positions import LN_POSITIONS
+from grokinterp.experiments.positions import LN_POSITIONS, position_order
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import generalising_epochs, runs_table, seeds_table
-from grokinterp.figures.strip import strip
+from grokinterp.experiments.tables import runs_table, seeds_table
 
 STATEMENT = "the LN-position order holds with RMSNorm and with 3 layers"
 
@@ -48,28 +46,10 @@ def rmsnorm_plan(seeds: Sequence[int]) -> list[Planned]:
     ]
 
 
-def order(done: Done, of: str) -> list[Finding]:
-    runs = by_seed(done)
-    return [
-        *(
-            above(f"{of}: generalisation epoch, {a} / {b}", ratios(runs, a, b), 1.0)
-            for a, b in (("pre", "mlp-pre"), ("attn-pre", "pre"))
-        ),
-        not_below(
-            f"{of}: generalisation epoch, off / attn-pre", ratios(runs, "off", "attn-pre"), 1.0
-        ),
-    ]
-
-
 def results(done: Done) -> Results:
     figures = {
         "accuracy": accuracy_figure(done, "LN position: test accuracy"),
-        "overview": strip(
-            {"here": generalising_epochs(done)},
-            "generalisation epoch",
-            log=True,
-            title="LN position: when each seed generalised",
-        ),
+        "overview": overview_figure(done, "LN position: when each seed generalised"),
     }
     return Results(figures, {"seeds": seeds_table(done), "runs": runs_table(done)})
 
@@ -80,7 +60,7 @@ DEPTH = Experiment(
     plan=depth_plan,
     results=results,
     seeds=SEEDS[:2],
-    claims=(Claim("robustness", STATEMENT, lambda done: order(done, "3 layers")),),
+    claims=(Claim("robustness", STATEMENT, lambda done: position_order(done, "3 layers: ")),),
 )
 RMSNORM = Experiment(
     title="RMSNorm",
@@ -88,5 +68,5 @@ RMSNORM = Experiment(
     plan=rmsnorm_plan,
     results=results,
     seeds=SEEDS[:2],
-    claims=(Claim("robustness", STATEMENT, lambda done: order(done, "RMSNorm")),),
+    claims=(Claim("robustness", STATEMENT, lambda done: position_order(done, "RMSNorm: ")),),
 )

@@ -9,7 +9,6 @@ import pandas as pd
 
 from grokinterp.experiments.curves import by_label
 from grokinterp.experiments.experiment import Done
-from grokinterp.figures.strip import Beyond, Number
 from grokinterp.grokking import GENERALISED_ACCURACY, first_crossing
 
 
@@ -66,13 +65,3 @@ def mean_curve_crossing(label: str, done: Done) -> object:
     curves = [run.metrics.set_index("epoch")["test_accuracy"] for run in runs]
     mean = pd.concat(curves, axis=1).dropna().mean(axis=1)
     return first_crossing(mean.index.tolist(), (mean >= GENERALISED_ACCURACY).tolist())
-
-
-def generalising_epochs(done: Done) -> dict[str, list[Number]]:
-    """By label, for the figure of them."""
-    found: dict[str, list[Number]] = {}
-    for planned, run in done:
-        crossing = run.grokking.generalised
-        seen = Beyond(crossing.after) if crossing.by is None else crossing.by
-        found.setdefault(planned.label, []).append(seen)
-    return found

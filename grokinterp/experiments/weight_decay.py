@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.claim import Claim, Finding, below, every
-from grokinterp.experiments.curves import accuracy_figure
+from grokinterp.experiments.curves import accuracy_figure, overview_figure
 from grokinterp.experiments.epochs import by_seed, not_within, trends
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import generalising_epochs, runs_table, seeds_table
-from grokinterp.figures.strip import strip
+from grokinterp.experiments.tables import runs_table, seeds_table
 
 DECAYS = {f"decay {decay:g}": decay for decay in (0.1, 0.2, 0.5, 0.75, 1.0, 1.5)}
 
@@ -48,9 +47,7 @@ def results(done: Done) -> Results:
     title = "Weight decay, No LN"
     figures = {
         "accuracy": accuracy_figure(done, f"{title}: test accuracy"),
-        "overview": strip(
-            {"here": generalising_epochs(done)}, "generalisation epoch", log=True, title=title
-        ),
+        "overview": overview_figure(done, title),
     }
     return Results(figures, {"seeds": seeds_table(done), "runs": runs_table(done)})
 

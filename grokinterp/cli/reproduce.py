@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,8 +48,10 @@ def reproduce(
     from grokinterp.tracking import observers
 
     if name != "all" and name not in EXPERIMENTS:
+        close = get_close_matches(name, EXPERIMENTS)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise ValueError(
-            f"unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}, or all"
+            f"unknown experiment {name!r}; {hint}choose one of {', '.join(EXPERIMENTS)}, or all"
         )
     chosen = None if seeds is None else first_seeds(seeds)
     names = list(EXPERIMENTS) if name == "all" else [name]

@@ -237,12 +237,13 @@ def _save(work: _Work, report: Report, state_of: Callable[[int], RunState]) -> N
     if report.status == "diverged":
         work.run.close(work.rows, report.status, report.epoch, report.message)
         return
-    over = report.status != "running"
-    if over or scheduled or time.monotonic() - work.saved_at > SECONDS_BETWEEN_SAVES:
-        work.run.save_state(state_of(report.run), work.rows, scheduled or over)
-        work.saved_at = time.monotonic()
-    if over:
+    if report.status != "running":
+        # No state of the last epoch: killed before it is closed, the run must go on from before.
+        work.run.save_checkpoint(state_of(report.run))
         work.run.close(work.rows, report.status, report.epoch, report.message)
+    elif scheduled or time.monotonic() - work.saved_at > SECONDS_BETWEEN_SAVES:
+        work.run.save_state(state_of(report.run), work.rows, scheduled)
+        work.saved_at = time.monotonic()
 
 
 def _started(config: RunConfig, init: Init | None) -> RunConfig:

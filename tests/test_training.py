@@ -104,6 +104,24 @@ def test_a_stop_rule_survives_an_interruption(tmp_path):
     same_run(run, expected)
 
 
+@pytest.mark.parametrize("stop_when", [None, "train_loss <= 100 for 15"])
+def test_a_kill_before_a_run_is_closed_loses_nothing(tmp_path, monkeypatch, stop_when):
+    config = with_recipe(stop_when=stop_when)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gi.Run, "close", killed)
+        with pytest.raises(KeyboardInterrupt):
+            gi.train([config], store=tmp_path / "killed")
+    [run] = gi.train([config], store=tmp_path / "killed")
+    [whole] = gi.train([config], store=tmp_path / "whole")
+    assert (run.status, run.epoch) == (whole.status, whole.epoch)
+    assert run.status == ("finished" if stop_when is None else "stopped")
+    same_run(run, whole)
+
+
 def test_a_diverged_run_keeps_what_it_had_and_is_not_tried_again(tmp_path, monkeypatch):
     broken = with_recipe(adam_eps=0.0)
     [run, beside] = gi.train([broken, SMALL_RUN], store=tmp_path)

@@ -307,7 +307,7 @@ def test_what_a_probe_does_not_know_is_a_sentence():
         ({"fit": "x"}, "unknown fit 'x'; choose one of train, test"),
         ({"held_out": "x"}, "unknown held_out 'x'; choose one of unordered, ordered"),
         ({"frequencies": (7,)}, "between 1 and 6; got"),
-        ({"hooks": ("x",)}, "unknown hook 'x'; choose one of hook_embed"),
+        ({"hooks": ("x",)}, "the model has no hook 'x'; close ones: hook_embed"),
         ({"hooks": ("blocks.0.attn.hook_pattern",)}, "choose another hook"),
     ]:
         with pytest.raises(ValueError, match=sentence):

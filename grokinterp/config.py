@@ -129,6 +129,7 @@ class TrainConfig:
     """Decoupled, on every parameter, biases and norms included."""
     betas: tuple[float, float] = (0.9, 0.98)
     adam_eps: float = 1e-8
+    """0: what never had a gradient only decays (the limit of 0/(0 + eps))."""
     couple_lr_to_readout: bool = False
     """Divide lr by the squared readout scale (lr/α²)."""
     couple_decay_to_lr: bool = False

@@ -13,8 +13,11 @@ from torch import Tensor
 class AdamW:
     """Decoupled weight decay (arXiv:1711.05101) on flat parameters [run, parameter].
 
-    The step count lives on the device, so a step never waits for it. With `eps` 0 a parameter
-    whose gradient was always exactly 0 becomes NaN (0/0), as in torch.optim.AdamW.
+    The step count lives on the device, so a step never waits for it.
+
+    With `eps` 0 a parameter whose gradient was always exactly 0 takes no step but its decay: the
+    limit of 0/(0 + eps). torch.optim.AdamW gives NaN there, and a ReLU network whose initial
+    weights leave a neuron off for every example diverges at once.
     """
 
     lr: Float[Tensor, "run 1"]
@@ -36,6 +39,10 @@ class AdamW:
         self.first_moment.lerp_(gradient, 1 - beta1)
         self.second_moment.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         denominator = self.second_moment.sqrt()
-        denominator.div_((1 - beta2**self.steps).sqrt()).add_(self.eps)
+        denominator.div_((1 - beta2**self.steps).sqrt())
+        if self.eps:
+            denominator.add_(self.eps)
+        else:
+            denominator.masked_fill_(denominator == 0, 1)
         step_size = self.lr / (1 - beta1**self.steps)
         theta -= (self.first_moment / denominator).mul_(step_size)

@@ -231,11 +231,22 @@ def test_a_diverging_run_stops_alone():
         assert rows[0] == [pytest.approx(row, rel=1e-10) for row in run_together([SMALL])[0][0]]
 
 
-def test_lecun_with_adam_eps_0_diverges_with_a_message():
-    config = replace(SMALL, train=replace(SMALL.train, adam_eps=0.0, eval_every=10))
-    _, _, [report] = run_together([config])
-    assert report.status == "diverged"
-    assert report.message == "diverged at epoch 1: test_loss is nan"
+def test_with_adam_eps_0_a_neuron_that_is_never_on_only_decays():
+    config = replace(SMALL, train=replace(SMALL.train, adam_eps=0.0, epochs=5))
+    before = start(config)
+    before["blocks.0.mlp.b_in"][0] = -100.0
+    _, [after], [report] = run_together([config], [before])
+    assert report.status == "finished"
+    decayed = (1 - config.lr * config.weight_decay) ** 5
+    for name, neuron in (("W_in", (slice(None), 0)), ("W_out", 0)):
+        name = f"blocks.0.mlp.{name}"
+        expected = before[name][neuron] * decayed
+        torch.testing.assert_close(after[name][neuron], expected, rtol=1e-12, atol=0)
+    # The first step is ±lr wherever there is a gradient, however small it is.
+    once = replace(config, train=replace(config.train, epochs=1, weight_decay=0.0))
+    _, [after], _ = run_together([once], [before])
+    step = (after["unembed.W_U"] - before["unembed.W_U"]).abs()
+    torch.testing.assert_close(step, torch.full_like(step, config.lr), rtol=1e-9, atol=0)
 
 
 def test_stop_rule_holds_for_its_epochs():

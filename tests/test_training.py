@@ -123,7 +123,7 @@ def test_a_kill_before_a_run_is_closed_loses_nothing(tmp_path, monkeypatch, stop
 
 
 def test_a_diverged_run_keeps_what_it_had_and_is_not_tried_again(tmp_path, monkeypatch):
-    broken = with_recipe(adam_eps=0.0)
+    broken = with_recipe(lr=1e200)
     [run, beside] = gi.train([broken, SMALL_RUN], store=tmp_path)
     assert (run.status, run.message) == ("diverged", "diverged at epoch 1: test_loss is nan")
     assert run.checkpoint_epochs == (0,)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from grokinterp.distributed import train_over
     from grokinterp.experiments import EXPERIMENTS
     from grokinterp.experiments.audit import audit
-    from grokinterp.experiments.carry_out import results_of
+    from grokinterp.experiments.plan import results_of
     from grokinterp.files import StoreError
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
     from grokinterp.leads import lead_times
@@ -45,7 +45,7 @@ _ROOMS = {
     "distributed": ("train_over",),
     "experiments": ("EXPERIMENTS",),
     "experiments.audit": ("audit",),
-    "experiments.carry_out": ("results_of",),
+    "experiments.plan": ("results_of",),
     "files": ("StoreError",),
     "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
     "model": ("build_model",),

@@ -15,8 +15,8 @@ import grokinterp as gi
 from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.audit import audit
-from grokinterp.experiments.carry_out import make_plan
 from grokinterp.experiments.claim import above, every
+from grokinterp.experiments.plan import make_plan
 from grokinterp.files import StoreError
 from grokinterp.report import build, build_report, rows, save_report
 from grokinterp.report.charts import chart, in_words

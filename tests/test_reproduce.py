@@ -11,10 +11,11 @@ import grokinterp as gi
 from grokinterp import results as shipping
 from grokinterp.cli import main
 from grokinterp.config import METRICS
-from grokinterp.experiments import EXPERIMENTS, carry_out, cost, publish
+from grokinterp.experiments import EXPERIMENTS, cost, publish
 from grokinterp.experiments import audit as auditing
-from grokinterp.experiments.carry_out import bring, make_plan
+from grokinterp.experiments.carry_out import carry_out
 from grokinterp.experiments.experiment import Afterwards, Experiment, Planned, Results, nearest
+from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.published import generalisation_epochs
 from grokinterp.files import StoreError
 from grokinterp.results import shipped_runs
@@ -44,7 +45,9 @@ def test_what_ships_is_small():
 @pytest.mark.parametrize("name", with_shipped_runs())
 def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
     for function in ("train", "probe"):
-        monkeypatch.setattr(carry_out, function, None)  # Calling it would fail.
+        monkeypatch.setattr(
+            f"grokinterp.experiments.carry_out.{function}", None
+        )  # Calling it would fail.
     plan = make_plan(EXPERIMENTS[name], NOWHERE)
     found = plan.experiment.results(plan.done)
     assert found.figures
@@ -96,26 +99,26 @@ def test_only_what_is_missing_is_trained(tmp_path):
         trained.append([config.seed for config in configs])
         return gi.train(configs, store=store, observer=observer)
 
-    bring(make_plan(experiment, store, [1]).missing, store, train_all=train_all)
+    carry_out(make_plan(experiment, store, [1]).missing, store, train_all=train_all)
     plan = make_plan(experiment, store)
     assert [one.config.seed for one in plan.missing] == [2, 2]
     # Whichever experiments ask for a run, it is trained once.
-    bring([*plan.missing, *plan.missing], store, train_all=train_all)
+    carry_out([*plan.missing, *plan.missing], store, train_all=train_all)
     assert trained == [[1, 1], [2, 2]]
     assert make_plan(experiment, store).missing == []
-    bring([], store, train_all=train_all)
+    carry_out([], store, train_all=train_all)
     assert len(trained) == 2
 
 
 def test_probes_afterwards_make_a_run_whole(tmp_path):
     store = str(tmp_path)
-    bring(make_plan(tiny(), store).missing, store)
+    carry_out(make_plan(tiny(), store).missing, store)
     probed = tiny(Afterwards(("norms", "circularity"), near=(0, 12, 900)))
     plan = make_plan(probed, store)
     assert len(plan.missing) == 4
     before = {p.config.id: gi.open_store(store).select(id=p.config.id)[0] for p in plan.planned}
     stamps = {id: (run.path / "metrics.parquet").stat().st_mtime_ns for id, run in before.items()}
-    bring(plan.missing, store)
+    carry_out(plan.missing, store)
     assert make_plan(probed, store).missing == []
     for id, run in before.items():
         assert (run.path / "metrics.parquet").stat().st_mtime_ns == stamps[id]  # not trained anew
@@ -129,20 +132,20 @@ def test_probes_afterwards_make_a_run_whole(tmp_path):
 def test_a_run_that_two_experiments_plan_is_probed_as_each_asks(tmp_path):
     store = str(tmp_path)
     probed, plain = (tiny(probes).plan([1]) for probes in (Afterwards(("norms",)), None))
-    bring([*probed, *plain], store)
+    carry_out([*probed, *plain], store)
     assert make_plan(tiny(Afterwards(("norms",))), store, [1]).missing == []
 
 
 def test_a_run_is_read_from_where_each_plan_finds_it(tmp_path, monkeypatch):
     store = str(tmp_path / "runs")
     plan = make_plan(tiny(), store, [1])
-    bring(plan.missing, store)
+    carry_out(plan.missing, store)
     shipped = tmp_path / "shipped"
     shutil.copytree(tmp_path / "runs", shipped)
     probed = tiny(Afterwards(("norms",)))
-    bring(make_plan(probed, str(shipped), [1]).missing, str(shipped))
+    carry_out(make_plan(probed, str(shipped), [1]).missing, str(shipped))
     there = {run.id: run for run in gi.open_store(shipped)}
-    monkeypatch.setattr(carry_out, "shipped", there.get)
+    monkeypatch.setattr("grokinterp.experiments.plan.shipped", there.get)
     read = {}
     for experiment, folder in ((tiny(), "runs"), (probed, "shipped")):
         found = make_plan(experiment, store, [1], read=read).done

@@ -41,8 +41,9 @@ def reproduce(
     """
     from grokinterp.distributed import train_over
     from grokinterp.experiments import EXPERIMENTS
-    from grokinterp.experiments.carry_out import bring, make_plan
+    from grokinterp.experiments.carry_out import carry_out
     from grokinterp.experiments.drawing import plan_table, save
+    from grokinterp.experiments.plan import make_plan
     from grokinterp.experiments.recipe import first_seeds
     from grokinterp.progress import Bar
     from grokinterp.tracking import observers
@@ -75,7 +76,7 @@ def reproduce(
         print(plan_table(plans).to_string(index=False), flush=True)
     missing = {one: draw(one) for one in names}
     if train and any(missing.values()):
-        bring(
+        carry_out(
             [one for some in missing.values() for one in some],
             str(store),
             observers(track, Bar()),

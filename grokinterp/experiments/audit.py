@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.carry_out import make_plan
 from grokinterp.experiments.claim import Claim, Finding, Verdict, verdict_of
+from grokinterp.experiments.plan import make_plan
 from grokinterp.runs import Run
 
 

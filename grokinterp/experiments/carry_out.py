@@ -1,131 +1,35 @@
-"""Carry an experiment out: what there is already, what is missing, and what is made of it all."""
+"""Carry plans out: train what is missing, parents of forks first, and probe it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 from grokinterp.config import RunConfig
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.kept import Kept
-from grokinterp.files import StoreError
+from grokinterp.experiments.experiment import Planned
+from grokinterp.experiments.plan import in_store
 from grokinterp.probing import probe
 from grokinterp.progress import Observer
-from grokinterp.results import shipped
-from grokinterp.runs import Run, open_store
+from grokinterp.runs import Run
 from grokinterp.training import Derived, train
 
 Train = Callable[[Sequence[RunConfig], str, Observer | None], list[Run]]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """An experiment's runs for some seeds: those that are there as a whole, and the others."""
-
-    experiment: Experiment
-    planned: tuple[Planned, ...]
-    found: dict[str, Run]
-    """By run id: over, and probed as the plan asks; in the store or shipped with the package."""
-
-    @property
-    def missing(self) -> list[Planned]:
-        return [one for one in self.planned if one.config.id not in self.found]
-
-    @property
-    def done(self) -> Done:
-        """The runs that are there, in the plan's order; not those that diverged at once."""
-        ids = ((one, self.found.get(one.config.id)) for one in self.planned)
-        return [(one, run) for one, run in ids if run is not None and len(run.metrics)]
-
-
-def make_plan(
-    experiment: Experiment,
-    store: str,
-    seeds: Sequence[int] | None = None,
-    epochs: int | None = None,
-    read: dict[str, Run] | None = None,
-) -> Plan:
-    """What the experiment asks for, and what of it a store or the package holds.
-
-    Args:
-        experiment: One of EXPERIMENTS.
-        store: The folder that holds the runs; it need not exist.
-        seeds: In place of the experiment's own.
-        epochs: Train no longer than this, in place of the experiment's own epochs.
-        read: Runs by path that other plans found; those of this plan are added.
-    """
-    planned = experiment.plan(experiment.seeds if seeds is None else seeds)
-    if epochs is not None:
-        planned = [_shortened(one, epochs) for one in planned]
-    read = {} if read is None else read
-    found = {}
-    for one in planned:
-        id = one.config.id
-        run = find(one, store)
-        if run is not None:
-            found[id] = read.setdefault(str(run.path), Kept(run.path))
-    return Plan(experiment, tuple(planned), found)
-
-
-def find(planned: Planned, store: str) -> Run | None:
-    """The run, if the store or the package holds it to its end, with its probes."""
-    for run in (_in_store(planned.config.id, store), shipped(planned.config.id)):
-        if run is not None and run.is_over and not _unprobed(planned, run):
-            return run
-    return None
-
-
-def results_of(experiment: Experiment, store: str = "runs") -> Results:
-    """Figures and tables of an experiment, from the runs that are there; nothing is trained.
-
-    Args:
-        experiment: One of EXPERIMENTS.
-        store: The folder that holds runs, beside those that ship with the package.
-
-    Raises:
-        ValueError: None of its runs is there.
-    """
-    plan = make_plan(experiment, store)
-    if not plan.done:
-        raise ValueError(
-            f"no run of {experiment.title} is there; train them with grokinterp reproduce"
-        )
-    return experiment.results(plan.done)
-
-
 def carry_out(
-    plan: Plan, store: str, observer: Observer | None = None, train_all: Train | None = None
-) -> Results:
-    """Train what a plan misses, parents of forks first, probe it, and draw.
-
-    Args:
-        plan: Of `make_plan`.
-        store: Where what is trained goes.
-        observer: Told of progress.
-        train_all: How runs that start from their seeds are trained; here, one after the other,
-            when not given.
-    """
-    bring(plan.missing, store, observer, train_all)
-    done: Done = []
-    for planned in plan.planned:
-        run = plan.found.get(planned.config.id) or find(planned, store)
-        if run is None:
-            raise StoreError(
-                f"run {planned.config.id} ({planned.label}, seed {planned.config.seed}) did not "
-                f"come to its end in {store}; grokinterp runs --id {planned.config.id[:8]} says why"
-            )
-        if len(run.metrics):
-            done.append((planned, run))
-    return plan.experiment.results(done)
-
-
-def bring(
     missing: Sequence[Planned],
     store: str,
     observer: Observer | None = None,
     train_all: Train | None = None,
 ) -> None:
-    """Train and probe these runs; each once, whichever experiments ask for it."""
+    """Train and probe these runs; each once, whichever experiments ask for it.
+
+    Args:
+        missing: Of one plan, or of several.
+        store: Where what is trained goes.
+        observer: Told of progress.
+        train_all: How runs that start from their seeds are trained; here, one after the other,
+            when not given.
+    """
     parents = {one.fork.parent.id: one.fork.parent for one in missing if one.fork is not None}
     plain = {one.config.id: one.config for one in missing if one.fork is None}
     configs = list({**parents, **plain}.values())
@@ -135,7 +39,7 @@ def bring(
         if one.fork is not None:  # One that is there already is not trained again.
             train([one.config], store=store, init=_derived(one, store), observer=observer)
     for one in missing:
-        run = _in_store(one.config.id, store)
+        run = in_store(one.config.id, store)
         if one.afterwards is not None and run is not None and run.is_over:
             epochs = one.afterwards.epochs(run)
             probe([run], one.afterwards.probes, epochs, observer=observer)
@@ -148,28 +52,6 @@ def _train_here(configs: Sequence[RunConfig], store: str, observer: Observer | N
 def _derived(planned: Planned, store: str) -> Derived:
     fork = planned.fork
     assert fork is not None
-    parent = _in_store(fork.parent.id, store)
+    parent = in_store(fork.parent.id, store)
     assert parent is not None
     return Derived(fork.name, lambda: fork.change(parent.snapshot(fork.epoch)))
-
-
-def _in_store(id: str, store: str) -> Run | None:
-    try:
-        found = open_store(store).select(id=id)
-    except StoreError:
-        return None
-    return found[0] if found else None
-
-
-def _unprobed(planned: Planned, run: Run) -> bool:
-    """Whether a run that is over misses a probe that the plan asks for."""
-    if planned.afterwards is None:
-        return False
-    recorded, wanted = run.records.probes(), set(planned.afterwards.probes)
-    return any(not wanted <= recorded.get(e, set()) for e in planned.afterwards.epochs(run))
-
-
-def _shortened(planned: Planned, epochs: int) -> Planned:
-    config = planned.config
-    train_config = replace(config.train, epochs=min(epochs, config.train.epochs))
-    return replace(planned, config=replace(config, train=train_config))

@@ -23,11 +23,12 @@ import torch
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.device import keep_freed_memory
-from grokinterp.engine import Ensemble, RunState
+from grokinterp.engine import Ensemble
 from grokinterp.measurement import expand
 from grokinterp.model import build_model
 from grokinterp.probes import PROBES
 from grokinterp.snapshot import Snapshot
+from grokinterp.state import RunState
 from grokinterp.training import Recorder
 
 CADENCE = 100

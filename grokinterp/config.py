@@ -119,6 +119,19 @@ class StopRule:
         return value >= self.threshold if self.comparison == ">=" else value <= self.threshold
 
 
+RECORDED = frozenset(
+    {
+        "eval_every",
+        "checkpoint_every",
+        "checkpoint_epochs",
+        "checkpoint_ratio",
+        "keep_optimizer",
+        "probes",
+    }
+)
+"""Fields of TrainConfig that say what is recorded, and change nothing of how a run trains."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """The recipe: full-batch AdamW, one epoch a step. Defaults are the paper's."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -24,33 +23,10 @@ from grokinterp.hooks.intervention import Intervention, collect_hooks
 from grokinterp.loss import correct, cross_entropy, effective_rank
 from grokinterp.model import DTYPES, build_model
 from grokinterp.optimizer import AdamW
-
-Weights = dict[str, Tensor]
-Row = dict[str, float | int]
-Status = Literal["running", "finished", "stopped", "diverged"]
+from grokinterp.state import Row, RunState, Status, Weights
 
 # Rows of a forward pass without gradients: large enough for the kernels, small enough for caches.
 EVALUATION_ROWS = 4096
-
-
-@dataclass
-class RunState:
-    """Everything that a run needs to go on from an epoch, bit for bit (on CPU)."""
-
-    epoch: int
-    weights: Weights
-    first_moment: Weights
-    second_moment: Weights
-    steps: int
-    """Adam's step count: the epoch, unless a fork brought its parent's."""
-    rule_met_since: int | None = None
-    """The epoch since which the stop rule has been met without a break."""
-
-    @classmethod
-    def initial(cls, weights: Weights) -> RunState:
-        """Epoch 0, with Adam's moments at zero."""
-        zeros = {name: torch.zeros_like(value) for name, value in weights.items()}
-        return cls(0, weights, zeros, {name: value.clone() for name, value in zeros.items()}, 0)
 
 
 @dataclass

@@ -6,19 +6,21 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from grokinterp.config import RunConfig
+from grokinterp.config import RECORDED, RunConfig
 from grokinterp.grokking import grokking_times
 from grokinterp.runs import Run
 
 
 def table(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: identity, whatever varies between them, how far it is, when it grokked."""
+    """A row a run: identity, whatever varies of how they train, how far it is, when it grokked."""
     flats = [run.config.flat() for run in runs]
     shown = ["placement", "seed"]
     varying = [
         name
         for name in flats[0]
-        if name not in shown and len({repr(flat[name]) for flat in flats}) > 1
+        if name not in shown
+        and name not in RECORDED
+        and len({repr(flat[name]) for flat in flats}) > 1
     ]
     rows = []
     for run, flat in zip(runs, flats, strict=True):

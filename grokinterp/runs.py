@@ -17,15 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from grokinterp.config import METRICS, RunConfig
-from grokinterp.engine import Row, RunState, Status
 from grokinterp.files import (
     StoreError,
     fingerprint,
@@ -37,9 +35,13 @@ from grokinterp.files import (
     write_tensors,
 )
 from grokinterp.grokking import GrokkingTimes, grokking_times
-from grokinterp.model import build_model
 from grokinterp.records import Records
-from grokinterp.snapshot import NotApplicable, Other, Snapshot
+from grokinterp.state import Row, RunState, Status
+
+if TYPE_CHECKING:
+    from transformer_lens import HookedTransformer
+
+    from grokinterp.snapshot import Other, Snapshot
 
 FORMAT = 1
 
@@ -164,6 +166,9 @@ class Run:
 
         Its weights alone: interventions that it trained under are not attached.
         """
+        # Here, because TransformerLens takes seconds to load, and most of a run is read without it.
+        from grokinterp.model import build_model
+
         checkpoint = self.checkpoint(epoch)
         config = self.config
         model = build_model(config.model, config.task, config.seed, config.train.dtype)
@@ -175,6 +180,8 @@ class Run:
 
         It knows the run's first and last checkpoints, and the one before it.
         """
+        from grokinterp.snapshot import NotApplicable, Snapshot
+
         chosen = self.find_checkpoint(epoch)
         config = self.config
 

@@ -13,7 +13,7 @@ from transformer_lens import HookedTransformer
 
 from grokinterp.config import RunConfig
 from grokinterp.device import check_device
-from grokinterp.engine import Report, Row, RunState, group_key, train_together
+from grokinterp.engine import Report, group_key, train_together
 from grokinterp.files import fingerprint
 from grokinterp.hooks import applied
 from grokinterp.lock import RunLock
@@ -22,6 +22,7 @@ from grokinterp.model import build_model
 from grokinterp.progress import Observer
 from grokinterp.runs import Checkpoint, Run, Store, open_store
 from grokinterp.snapshot import NotApplicable, Other, Snapshot
+from grokinterp.state import Row, RunState
 
 
 @dataclass(frozen=True)

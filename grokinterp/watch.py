@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from grokinterp.config import RunConfig
-from grokinterp.engine import Report, Row, Status
+from grokinterp.engine import Report
 from grokinterp.files import StoreError
 from grokinterp.progress import Observer
 from grokinterp.runs import Run
+from grokinterp.state import Row, Status
 
 SECONDS_BETWEEN_LOOKS = 1.0
 

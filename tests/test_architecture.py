@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # A module imports from lower rows only. A package is one place: its files may import each other.
 ROWS = [
-    {"hooks", "placement", "task", "figures", "sweep"},
+    {"hooks", "placement", "task", "figures", "state", "sweep"},
     {"config"},
     {"device", "grid", "linear", "model", "loss", "optimizer"},
     {"forward"},
@@ -96,6 +96,14 @@ def test_describing_a_run_loads_nothing_heavy(module: str) -> None:
     assert "grokinterp" in loaded
     heavy = {"torch", "pandas", "numpy", "matplotlib", "transformer_lens", "transformers"}
     assert heavy.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize("module", ["grokinterp.listing", "grokinterp.experiments.audit"])
+def test_reading_a_store_loads_no_transformer_lens(module: str) -> None:
+    code = (
+        f"import sys, {module}; print({module!r} in sys.modules, 'transformer_lens' in sys.modules)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True False\n"
 
 
 def test_the_wheel_takes_every_package_and_every_file_in_it():

@@ -1,5 +1,6 @@
 """The command line, as a person meets it."""
 
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from runs_cases import SMALL_RUN
 
 import grokinterp as gi
 from grokinterp.cli import COMMANDS, main
+from grokinterp.results import FOLDER
 
 OPTIONS = {"p": 5, "d-model": 8, "n-heads": 2, "epochs": 30, "eval-every": 5}
 OPTIONS["checkpoint-every"] = 10
@@ -28,6 +30,16 @@ def test_help_is_instant_and_imports_nothing_heavy():
         assert done.returncode == 0, done.stderr
         assert all(command in done.stdout for command in COMMANDS)
     assert fastest < 0.5
+
+
+def test_a_reader_who_closes_the_pipe_is_not_an_error():
+    code = "from grokinterp.cli import main; main(['runs', '--store', r'{}'])"
+    code = code.format(FOLDER)
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

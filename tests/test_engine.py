@@ -9,9 +9,10 @@ from golden import ENTRIES, golden
 from grokinterp.hooks import Intervention, UniformAttention, UnitNorm
 
 from grokinterp.config import METRICS, ModelConfig, RunConfig, TrainConfig
-from grokinterp.engine import Ensemble, Report, RunState, group_key, train_together
+from grokinterp.engine import Ensemble, Report, group_key, train_together
 from grokinterp.loss import effective_rank
 from grokinterp.model import build_model
+from grokinterp.state import RunState
 from grokinterp.task import ModularTask
 
 TASK = ModularTask(p=7)

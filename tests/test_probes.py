@@ -12,12 +12,13 @@ from runs_cases import SMALL_RUN
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
-from grokinterp.engine import RunState, train_together
+from grokinterp.engine import train_together
 from grokinterp.model import build_model
 from grokinterp.probes import PROBES
 from grokinterp.probes.attention import similarity_of
 from grokinterp.probes.compressibility import spectrum_summary
 from grokinterp.snapshot import Snapshot
+from grokinterp.state import RunState
 from grokinterp.task import ModularTask
 
 TASK = ModularTask(p=7)

@@ -10,10 +10,11 @@ from cases import TASK, perturbed_model, small_config
 from runs_cases import SMALL_RUN, with_model
 
 import grokinterp as gi
-from grokinterp.engine import RunState, train_together
+from grokinterp.engine import train_together
 from grokinterp.model import build_model
 from grokinterp.probes.optimisation import collapsed, logit_scale, norms, softmax_collapse
 from grokinterp.snapshot import Snapshot
+from grokinterp.state import RunState
 
 
 def planted(logits, dtype="float64") -> Snapshot:

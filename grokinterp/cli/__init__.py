@@ -5,6 +5,7 @@ Options come from the functions' arguments and the configs' own fields.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -46,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             args=options,
             config=(tyro.conf.OmitArgPrefixes,),
         )
+        sys.stdout.flush()
+    except BrokenPipeError:  # `grokinterp runs | head` has read what it wants.
+        # Python flushes once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         _fail(str(error))
     except RuntimeError as error:

@@ -13,10 +13,10 @@ from torch import Tensor
 from grokinterp.config import RunConfig
 from grokinterp.experiments.recipe import SEEDS
 from grokinterp.runs import Run
-from grokinterp.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from grokinterp.experiments.claim import Claim
+    from grokinterp.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -19,7 +20,9 @@ from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.curves import accuracy_figure
 from grokinterp.experiments.experiment import Done, Experiment, Fork, Planned, Results
 from grokinterp.experiments.recipe import SEEDS
-from grokinterp.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from grokinterp.snapshot import Snapshot
 
 REMOVED_AT = (500, 1500, 3000)
 KEPT_AT = (500, 1500)

@@ -8,7 +8,7 @@ from functools import cache
 from html import escape
 from typing import Any
 
-from grokinterp.config import RunConfig
+from grokinterp.config import RECORDED, RunConfig
 from grokinterp.files import StoreError
 from grokinterp.grokking import grokking_times
 from grokinterp.report.curves import pack_curves
@@ -130,7 +130,7 @@ def _about(listed: Listed, drawn: bool) -> str:
 
 
 # What a row has a place of its own for, and what changes nothing of how a run trains.
-_ELSEWHERE = {"placement", "seed", "probes", "eval_every"}
+_ELSEWHERE = RECORDED | {"placement", "seed"}
 
 
 def _distinct(config: RunConfig) -> str:
@@ -139,7 +139,7 @@ def _distinct(config: RunConfig) -> str:
     said = [
         f"{name} {value}"
         for name, value in config.flat().items()
-        if value != default[name] and name not in _ELSEWHERE and "checkpoint" not in name
+        if value != default[name] and name not in _ELSEWHERE
     ]
     return f"<small>{escape(', '.join(said))}</small>" if said else ""
 

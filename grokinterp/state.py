@@ -1,0 +1,33 @@
+"""How far a run is: what it goes on from, and what it says of each epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+Row = dict[str, float | int]
+Status = Literal["running", "finished", "stopped", "diverged"]
+
+
+@dataclass
+class RunState:
+    """Everything that a run needs to go on from an epoch, bit for bit (on CPU)."""
+
+    epoch: int
+    weights: Weights
+    first_moment: Weights
+    second_moment: Weights
+    steps: int
+    """Adam's step count: the epoch, unless a fork brought its parent's."""
+    rule_met_since: int | None = None
+    """The epoch since which the stop rule has been met without a break."""
+
+    @classmethod
+    def initial(cls, weights: Weights) -> RunState:
+        """Epoch 0, with Adam's moments at zero."""
+        zeros = {name: torch.zeros_like(value) for name, value in weights.items()}
+        return cls(0, weights, zeros, {name: value.clone() for name, value in zeros.items()}, 0)

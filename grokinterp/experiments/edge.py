@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.curves import generalising_epochs
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.experiments.outcomes import grouped_outcomes
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import runs_table, seeds_table
-from grokinterp.figures.strip import Number, strip
 from grokinterp.task import ModularTask
 
 MODULI = (59, 97, 113)
 TRAIN_FRACTIONS = (0.2, 0.3, 0.4, 0.5)
+CELLS = tuple(product(MODULI, TRAIN_FRACTIONS))
 PLACEMENTS = ("off", "mlp-pre")
 
 
@@ -22,42 +22,29 @@ def label(placement: str, p: int, fraction: float) -> str:
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
-    return [
-        Planned(
-            label(placement, p, fraction),
-            RunConfig(
-                # Rounded: 1 - 0.3 is not 0.7 in binary, and the split is int(0.7 · p²).
-                task=ModularTask(p=p, test_fraction=round(1 - fraction, 6)),
-                model=ModelConfig(placement),
-                # The paper's own runs, where this is what they are.
-                train=PAPER if (p, fraction) == (113, 0.3) else UNTIL_GENERALISED,
-                seed=seed,
-            ),
+    configs = {
+        label(placement, p, fraction): RunConfig(
+            # Rounded: 1 - 0.3 is not 0.7 in binary, and the split is int(0.7 · p²).
+            task=ModularTask(p=p, test_fraction=round(1 - fraction, 6)),
+            model=ModelConfig(placement),
+            # The paper's own runs, where this is what they are.
+            train=PAPER if (p, fraction) == (113, 0.3) else UNTIL_GENERALISED,
         )
         for placement in PLACEMENTS
-        for p in MODULI
-        for fraction in TRAIN_FRACTIONS
-        for seed in seeds
-    ]
+        for p, fraction in CELLS
+    }
+    return each_seed(configs, seeds)
 
 
 def results(done: Done) -> Results:
-    epochs = generalising_epochs(done)
-    series: dict[str, dict[str, list[Number]]] = {}
-    for placement in PLACEMENTS:
-        for p in MODULI:
-            for fraction in TRAIN_FRACTIONS:
-                seeds = epochs.get(label(placement, p, fraction))
-                if seeds:
-                    row = f"p = {p}, {fraction:.0%} trained on"
-                    series.setdefault(placement, {})[row] = seeds
-    figure = strip(
-        series,
-        "generalisation epoch",
-        log=True,
-        title="The edge of generalising: modulus and share of pairs trained on",
-    )
-    return Results({"overview": figure}, {"seeds": seeds_table(done), "runs": runs_table(done)})
+    groups = {
+        placement: {
+            f"p = {p}, {fraction:.0%} trained on": label(placement, p, fraction)
+            for p, fraction in CELLS
+        }
+        for placement in PLACEMENTS
+    }
+    return grouped_outcomes(done, groups, "Modulus and share of pairs trained on")
 
 
 EDGE = Experiment(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,17 @@ class Planned:
     def __post_init__(self) -> None:
         if self.fork is not None:
             object.__setattr__(self, "config", replace(self.config, start=self.fork.name))
+
+
+def each_seed(
+    configs: Mapping[str, RunConfig], seeds: Sequence[int], afterwards: Afterwards | None = None
+) -> list[Planned]:
+    """Each of these configs, by its label, under each seed."""
+    return [
+        Planned(label, replace(config, seed=seed), afterwards=afterwards)
+        for label, config in configs.items()
+        for seed in seeds
+    ]
 
 
 Done = list[tuple[Planned, Run]]

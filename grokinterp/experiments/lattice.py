@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.experiments.curves import generalising_epochs
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.experiments.outcomes import grouped_outcomes
 from grokinterp.experiments.positions import PATHWAYS, placements
 from grokinterp.experiments.recipe import SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import runs_table, seeds_table
-from grokinterp.figures.strip import strip
 from grokinterp.placement import pre_norm_lattice
 
 
@@ -21,22 +19,11 @@ def plan(seeds: Sequence[int]) -> list[Planned]:
 
 
 def results(done: Done) -> Results:
-    epochs = generalising_epochs(done)
-    halves = {
-        "MLP input as it is": {k: v for k, v in epochs.items() if not _mlp(k)},
-        "MLP input normalised": {k: v for k, v in epochs.items() if _mlp(k)},
-    }
-    figure = strip(
-        {name: half for name, half in halves.items() if half},
-        "generalisation epoch",
-        log=True,
-        title="Every pre-norm placement: when each seed generalised",
-    )
-    return Results({"overview": figure}, {"seeds": seeds_table(done), "runs": runs_table(done)})
-
-
-def _mlp(name: str) -> bool:
-    return any(one.name == name and one.mlp for one in pre_norm_lattice())
+    groups: dict[str, dict[str, str]] = {"MLP input as it is": {}, "MLP input normalised": {}}
+    for placement in pre_norm_lattice():
+        group = "MLP input normalised" if placement.mlp else "MLP input as it is"
+        groups[group][placement.name] = placement.name
+    return grouped_outcomes(done, groups, "Every pre-norm placement")
 
 
 LATTICE = Experiment(

@@ -7,22 +7,18 @@ from dataclasses import replace
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.claim import Claim, Finding, below
-from grokinterp.experiments.curves import accuracy_figure, overview_figure
 from grokinterp.experiments.epochs import by_seed, trends
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.experiments.outcomes import outcomes
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import runs_table, seeds_table
 
 RATES = {f"lr {rate:g}": rate for rate in (1e-3, 3e-3, 5e-3, 1e-2)}
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
     model = ModelConfig("off")
-    return [
-        Planned(label, RunConfig(model=model, train=_recipe(rate), seed=seed))
-        for label, rate in RATES.items()
-        for seed in seeds
-    ]
+    configs = {label: RunConfig(model=model, train=_recipe(rate)) for label, rate in RATES.items()}
+    return each_seed(configs, seeds)
 
 
 def _recipe(rate: float) -> TrainConfig:
@@ -37,12 +33,7 @@ def faster(done: Done) -> list[Finding]:
 
 
 def results(done: Done) -> Results:
-    title = "Learning rate, lr · decay constant, No LN"
-    figures = {
-        "accuracy": accuracy_figure(done, f"{title}: test accuracy"),
-        "overview": overview_figure(done, title),
-    }
-    return Results(figures, {"seeds": seeds_table(done), "runs": runs_table(done)})
+    return outcomes(done, "Learning rate, lr · decay constant, No LN")
 
 
 LEARNING_RATE = Experiment(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.claim import Finding, above, not_below
 from grokinterp.experiments.epochs import by_seed, ratios
-from grokinterp.experiments.experiment import Afterwards, Done, Planned
+from grokinterp.experiments.experiment import Afterwards, Done, Planned, each_seed
 from grokinterp.experiments.recipe import PAPER
 
 LN_POSITIONS = ("off", "attn-pre", "pre", "mlp-pre")
@@ -21,15 +21,8 @@ def placements(
     afterwards: Afterwards | None = None,
 ) -> list[Planned]:
     """Runs of these placements, labelled by them."""
-    return [
-        Planned(
-            name,
-            RunConfig(model=ModelConfig(name), train=train, seed=seed),
-            afterwards=afterwards,
-        )
-        for name in names
-        for seed in seeds
-    ]
+    configs = {name: RunConfig(model=ModelConfig(name), train=train) for name in names}
+    return each_seed(configs, seeds, afterwards)
 
 
 def position_order(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.claim import Claim, Finding, above, below
-from grokinterp.experiments.curves import generalising_epochs
 from grokinterp.experiments.epochs import by_seed, trends
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.experiments.outcomes import grouped_outcomes
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import runs_table, seeds_table
-from grokinterp.figures.strip import Number, strip
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 RATES = {"lr fixed": False, "lr/α²": True}
@@ -39,25 +37,27 @@ def label(scale: float, form: str) -> str:
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
-    return [planned for seed in seeds for planned in _of_seed(seed)]
+    configs = {
+        label(scale, f"{rate}{name}"): _config(scale, coupled, variant)
+        for name, variant in VARIANTS.items()
+        for rate, coupled in RATES.items()
+        for scale in SCALES
+    }
+    return each_seed(configs, seeds)
 
 
-def _of_seed(seed: int) -> Iterator[Planned]:
-    for name, variant in VARIANTS.items():
-        for rate, coupled in RATES.items():
-            for scale in SCALES:
-                model = ModelConfig("off", readout_scale=scale, init=variant.init)
-                train = replace(
-                    UNTIL_GENERALISED,
-                    # At a scale of 1 both rates are the same run.
-                    couple_lr_to_readout=coupled and scale != 1.0,
-                    adam_eps=variant.adam_eps,
-                    subtract_initial_prediction=variant.subtract_initial_prediction,
-                )
-                if model == ModelConfig("off") and train == UNTIL_GENERALISED:
-                    train = PAPER
-                config = RunConfig(model=model, train=train, seed=seed)
-                yield Planned(label(scale, f"{rate}{name}"), config)
+def _config(scale: float, coupled: bool, variant: Variant) -> RunConfig:
+    model = ModelConfig("off", readout_scale=scale, init=variant.init)
+    train = replace(
+        UNTIL_GENERALISED,
+        # At a scale of 1 both rates are the same run.
+        couple_lr_to_readout=coupled and scale != 1.0,
+        adam_eps=variant.adam_eps,
+        subtract_initial_prediction=variant.subtract_initial_prediction,
+    )
+    if model == ModelConfig("off") and train == UNTIL_GENERALISED:
+        train = PAPER
+    return RunConfig(model=model, train=train)
 
 
 def confound(done: Done) -> list[Finding]:
@@ -71,19 +71,8 @@ def confound(done: Done) -> list[Finding]:
 
 
 def results(done: Done) -> Results:
-    epochs = generalising_epochs(done)
-    series: dict[str, dict[str, list[Number]]] = {}
-    for form in FORMS:
-        of_form = {f"α {s:g}": epochs[label(s, form)] for s in SCALES if label(s, form) in epochs}
-        if of_form:
-            series[form] = of_form
-    figure = strip(
-        series,
-        "generalisation epoch",
-        log=True,
-        title="Readout scale, No LN: when each seed generalised",
-    )
-    return Results({"overview": figure}, {"seeds": seeds_table(done), "runs": runs_table(done)})
+    groups = {form: {f"α {scale:g}": label(scale, form) for scale in SCALES} for form in FORMS}
+    return grouped_outcomes(done, groups, "Readout scale, No LN")
 
 
 READOUT_SCALE = Experiment(

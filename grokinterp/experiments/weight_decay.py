@@ -7,22 +7,18 @@ from dataclasses import replace
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.claim import Claim, Finding, below, every
-from grokinterp.experiments.curves import accuracy_figure, overview_figure
 from grokinterp.experiments.epochs import by_seed, not_within, trends
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.experiments.outcomes import outcomes
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
-from grokinterp.experiments.tables import runs_table, seeds_table
 
 DECAYS = {f"decay {decay:g}": decay for decay in (0.1, 0.2, 0.5, 0.75, 1.0, 1.5)}
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
     model = ModelConfig("off")
-    return [
-        Planned(label, RunConfig(model=model, train=_recipe(decay), seed=seed))
-        for label, decay in DECAYS.items()
-        for seed in seeds
-    ]
+    configs = {label: RunConfig(model=model, train=_recipe(d)) for label, d in DECAYS.items()}
+    return each_seed(configs, seeds)
 
 
 def _recipe(decay: float) -> TrainConfig:
@@ -44,12 +40,7 @@ def earlier(done: Done) -> list[Finding]:
 
 
 def results(done: Done) -> Results:
-    title = "Weight decay, No LN"
-    figures = {
-        "accuracy": accuracy_figure(done, f"{title}: test accuracy"),
-        "overview": overview_figure(done, title),
-    }
-    return Results(figures, {"seeds": seeds_table(done), "runs": runs_table(done)})
+    return outcomes(done, "Weight decay, No LN")
 
 
 WEIGHT_DECAY = Experiment(

@@ -61,6 +61,16 @@ RULES: dict[tuple[str, str], Rule] = {
 """Where the literature states a threshold or a direction; other values are looked up both ways."""
 
 
+def first_met(values: pd.Series, rule: Rule) -> Crossing:
+    """When values, by ascending epoch, first meet a rule.
+
+    What the first record meets already was not crossed, before it is left and met again.
+    """
+    met = rule.met(values)
+    met &= (~met).cummax()
+    return first_crossing(values.index.tolist(), met.tolist())
+
+
 def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | None = None) -> pd.DataFrame:
     """When each scalar that was recorded for a run meets its rule, and how long before it
     generalised.
@@ -81,17 +91,13 @@ def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | None = None) -> pd
     rows = []
     for key, table in run.probes.groupby(["probe", "name"]):
         probe, name = map(str, cast(tuple, key))
-        table = table.dropna(subset="value").sort_values("epoch")
-        if table.empty:
+        values = table.dropna(subset="value").set_index("epoch")["value"].sort_index()
+        if values.empty:
             continue
         base = probe.partition(":")[0]
         rule = stated.get((probe, name)) or stated.get((base, name))
         for one in both if rule is None else (rule,):
-            met = one.met(table["value"])
-            # What the first record meets already was not crossed, before it is left and met again.
-            met &= (~met).cummax()
-            found = first_crossing(table["epoch"].tolist(), met.tolist())
-            rows.append((probe, name, str(one), *_epochs(found, generalised)))
+            rows.append((probe, name, str(one), *_epochs(first_met(values, one), generalised)))
     columns = ["probe", "name", "rule", "after", "by", "lead"]
     return pd.DataFrame(rows, columns=columns).astype({"by": "Int64", "lead": "Int64"})
 

@@ -10,8 +10,8 @@ from scipy.stats import kendalltau
 
 from grokinterp.experiments.claim import AtLeast, AtMost
 from grokinterp.experiments.experiment import Done
-from grokinterp.grokking import Crossing, first_crossing
-from grokinterp.leads import RULES
+from grokinterp.grokking import Crossing
+from grokinterp.leads import RULES, first_met
 from grokinterp.runs import Run
 
 When = Callable[[Run], Crossing]
@@ -43,11 +43,7 @@ def rule_met(probe: str, name: str) -> When:
 
     def when(run: Run) -> Crossing:
         values = probed(run, probe, name)
-        if values.empty:
-            return Crossing(0, None)
-        met = rule.met(values)
-        met &= (~met).cummax()
-        return first_crossing(values.index.tolist(), met.tolist())
+        return Crossing(0, None) if values.empty else first_met(values, rule)
 
     return when
 

@@ -96,8 +96,10 @@ def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | None = None) -> pd
             continue
         base = probe.partition(":")[0]
         rule = stated.get((probe, name)) or stated.get((base, name))
-        for one in both if rule is None else (rule,):
-            rows.append((probe, name, str(one), *_epochs(first_met(values, one), generalised)))
+        rows += [
+            (probe, name, str(one), *_epochs(first_met(values, one), generalised))
+            for one in (both if rule is None else (rule,))
+        ]
     columns = ["probe", "name", "rule", "after", "by", "lead"]
     return pd.DataFrame(rows, columns=columns).astype({"by": "Int64", "lead": "Int64"})
 

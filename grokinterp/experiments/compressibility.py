@@ -7,9 +7,17 @@ from collections.abc import Sequence
 from grokinterp.experiments.claim import Claim, Finding, above
 from grokinterp.experiments.crossings import crossing_figure, crossing_table
 from grokinterp.experiments.curves import probe_figure
-from grokinterp.experiments.epochs import agreements, by_seed, generalised, memorised, rule_met
+from grokinterp.experiments.epochs import (
+    agreements,
+    by_seed,
+    generalised,
+    kendall,
+    memorised,
+    rule_met,
+)
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import LN_POSITIONS, placements
+from grokinterp.experiments.published import epochs_near_minimum, generalisation_epochs
 
 EFFECTIVE_RANK = rule_met("compressibility", "effective_rank")
 ALPHA = rule_met("compressibility", "alpha")
@@ -26,9 +34,19 @@ def compressible(done: Done) -> list[Finding]:
             f"Kendall's τ over placements, epoch near the least {name} and generalisation epoch",
             agreements(runs, LN_POSITIONS, when),
             0.5,
+            published=f"{_published(value):.2g}",
         )
-        for name, when in (("effective rank", EFFECTIVE_RANK), ("power-law α", ALPHA))
+        for name, value, when in (
+            ("effective rank", "effective_rank", EFFECTIVE_RANK),
+            ("power-law α", "alpha", ALPHA),
+        )
     ]
+
+
+def _published(value: str) -> float:
+    """The same of the epochs that the paper reports."""
+    near, general = epochs_near_minimum(value), generalisation_epochs()
+    return kendall([near[one] for one in LN_POSITIONS], [general[one] for one in LN_POSITIONS])
 
 
 def results(done: Done) -> Results:

@@ -96,7 +96,7 @@ def trends(runs: Runs, settings: Mapping[str, float], when: When = generalised) 
             if not math.isnan(epoch)
         ]
         if len(known) >= 3:
-            found.append(_tau(*zip(*known, strict=True)))
+            found.append(kendall(*zip(*known, strict=True)))
     return found
 
 
@@ -110,7 +110,7 @@ def agreements(
             orders = [
                 places([when(of_label[label]) for label in labels]) for when in (first, second)
             ]
-            found.append(_tau(*orders))
+            found.append(kendall(*orders))
     return found
 
 
@@ -148,7 +148,8 @@ def places(crossings: Sequence[Crossing]) -> list[float]:
     ]
 
 
-def _tau(first: Sequence[float], second: Sequence[float]) -> float:
+def kendall(first: Sequence[float], second: Sequence[float]) -> float:
+    """Kendall's τ between two orders of the same things; NaN where a place is not known."""
     if any(map(math.isnan, (*first, *second))):
         return math.nan
     return float(kendalltau(pd.Series(first).rank(), pd.Series(second).rank()).statistic)

@@ -18,3 +18,8 @@ def published() -> dict[str, Any]:
 def generalisation_epochs() -> dict[str, int]:
     """The first epoch at which the mean over five seeds of the test accuracy is 0.995."""
     return published()["generalisation_epoch_of_mean_test_accuracy_0.995"]
+
+
+def epochs_near_minimum(name: str) -> dict[str, int]:
+    """When effective_rank or alpha is first within 10 % of its minimum, in the paper's curves."""
+    return published()["epoch_within_10_percent_of_minimum"][name]

@@ -1,5 +1,6 @@
 """Verdicts follow their rules: known numbers, bounds of what was not seen, and too few seeds."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 from grokinterp.config import RunConfig
 from grokinterp.experiments import EXPERIMENTS, epochs
-from grokinterp.experiments.claim import AtLeast, AtMost, above, below, every, not_below, verdict_of
+from grokinterp.experiments.audit import numbers
+from grokinterp.experiments.claim import INTERVALS, Bounds, above, below, every, verdict_of
 from grokinterp.experiments.experiment import Planned
 from grokinterp.grokking import Crossing
 from grokinterp.runs import Run
@@ -66,33 +68,38 @@ def done(**labels):
     ],
 )
 def test_a_verdict_needs_the_whole_interval_and_two_seeds(values, verdict):
-    assert above("ratio", values, 1.0).verdict == verdict
+    found = above("ratio", values, 1.0)
+    assert found.verdict == verdict
     mirrored = below("ratio", [-v for v in values], -1.0)
     assert mirrored.verdict == verdict
-    found = above("ratio", values, 1.0)
     if found.values:
-        assert (mirrored.low, mirrored.high) == (-found.high, -found.low)
-        assert mirrored.estimate == -found.estimate
+        low, high = found.interval
+        assert mirrored.interval == (-high, -low)
+        assert mirrored.estimate[0] == -found.estimate[0]
 
 
 def test_the_interval_is_the_bootstrap_s_of_the_median():
     found = above("nine seeds", np.arange(9.0))
-    assert (found.low, found.estimate, found.high) == (1.0, 4.0, 7.0)
+    assert (found.estimate, found.interval) == ((4.0, 4.0), (1.0, 7.0))
     assert found.verdict == "supported"
 
 
-def test_not_below_is_contradicted_by_a_whole_interval_alone():
-    assert not_below("ratio", [0.9, 1.1], 1.0).verdict == "supported"
-    assert not_below("ratio", [1.2, 1.1], 1.0).verdict == "supported"
-    assert not_below("ratio", [0.9, 0.8], 1.0).verdict == "contradicted"
-    assert not_below("ratio", [1.2], 1.0).verdict == "undecided"
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5])
+def test_the_range_of_few_seeds_holds_the_median_as_often_as_is_said(seeds):
+    made = np.random.default_rng(0).normal(size=(4000, seeds))
+    assert above("one", made[0]).interval == (made[0].min(), made[0].max())
+    holds = np.mean((made.min(axis=1) < 0) & (made.max(axis=1) > 0))
+    said = re.search(rf"(\d+)% \({seeds}\)", INTERVALS)
+    assert holds == pytest.approx(int(said[1]) / 100, abs=0.03)
 
 
 def test_every_seed_must_agree():
     assert every("seen", [True, True]).verdict == "supported"
     assert every("seen", [False, False, False]).verdict == "contradicted"
-    assert every("seen", [True, False]).verdict == "undecided"
+    assert every("seen", [True] * 8 + [False]).verdict == "undecided"
     assert every("seen", [True, None]).verdict == "undecided"
+    assert every("seen", [True]).verdict == "undecided"
+    assert numbers(every("seen", [True, True, False])) == "in 2 of 3"
 
 
 def test_a_claim_falls_with_one_finding_and_stands_with_all():
@@ -106,20 +113,26 @@ def test_a_claim_falls_with_one_finding_and_stands_with_all():
 def test_ratios_are_paired_by_seed_and_bounded_where_nothing_was_seen():
     runs = epochs.by_seed(done(off=[800, None, None, 400], pre=[200, 250, None, None]))
     found = epochs.ratios(runs, "off", "pre")
-    assert found[:2] == [4.0, 4.0]
-    assert (type(found[1]), type(found[3])) == (AtLeast, AtMost)
-    assert np.isnan(found[2])
-    assert found[3] == 0.4
+    assert found == [4.0, Bounds(4.0, np.inf), Bounds(0.0, np.inf), Bounds(0.0, 0.4)]
     assert epochs.ratios(epochs.by_seed(done(off=[800])), "off", "pre") == []
 
 
-def test_a_bound_counts_where_it_tells_the_side_of_the_threshold():
-    assert above("ratio", [AtLeast(3.0), 4.0], 2.0).verdict == "supported"
-    assert above("ratio", [AtLeast(1.5), AtLeast(1.6)], 2.0).verdict == "undecided"
-    assert above("ratio", [AtMost(10.0), AtMost(9.0)], 2.0).verdict == "undecided"
-    assert above("ratio", [AtMost(0.5), AtMost(0.6)], 2.0).verdict == "contradicted"
-    assert below("ratio", [AtLeast(3.0), AtLeast(4.0)], 2.0).verdict == "contradicted"
-    assert below("ratio", [AtMost(3.0), AtMost(4.0)], 2.0).verdict == "undecided"
+def test_a_bound_is_judged_by_its_farther_end():
+    inf = np.inf
+    assert above("ratio", [Bounds(3.0, inf), 4.0], 2.0).verdict == "supported"
+    assert above("ratio", [Bounds(1.5, inf), Bounds(1.6, inf)], 2.0).verdict == "undecided"
+    assert above("ratio", [Bounds(0, 10.0), Bounds(0, 9.0)], 2.0).verdict == "undecided"
+    assert above("ratio", [Bounds(0, 0.5), Bounds(0, 0.6)], 2.0).verdict == "contradicted"
+    assert below("ratio", [Bounds(3.0, inf), Bounds(4.0, inf)], 2.0).verdict == "contradicted"
+    assert below("ratio", [Bounds(0, 3.0), Bounds(0, 4.0)], 2.0).verdict == "undecided"
+    # A seed that may lie on either side stays, and keeps the others from deciding.
+    assert above("ratio", [Bounds(10 / 6, inf), 1.5, 1.6], 2.0).verdict == "undecided"
+
+
+def test_a_bound_is_not_printed_as_a_number():
+    assert numbers(above("ratio", [Bounds(1.5, np.inf)])) == "≥ 1.5"
+    assert numbers(above("ratio", [2.0, Bounds(4.0, np.inf)])) == "≥ 3 [2, inf]"
+    assert numbers(above("ratio", [Bounds(-1.0, 1.0)])) == "-1 to 1"
 
 
 def test_places_of_what_was_not_looked_for_so_long_are_unknown():
@@ -131,10 +144,16 @@ def test_places_of_what_was_not_looked_for_so_long_are_unknown():
 def test_trends_order_what_was_not_seen_last():
     settings = {"a": 0.1, "b": 0.5, "c": 1.0}
     runs = epochs.by_seed(done(a=[None, 300, None], b=[900, 500, None], c=[400, 700, None]))
-    falling, rising, unknown = epochs.trends(runs, settings)
-    assert (falling, rising) == (-1.0, 1.0)
-    assert np.isnan(unknown)
+    assert epochs.trends(runs, settings) == [-1.0, 1.0, Bounds(-1.0, 1.0)]
+    assert epochs.over(runs, settings) == ""
     assert epochs.trends(epochs.by_seed(done(a=[1], b=[2])), settings) == []
+
+
+def test_trends_are_over_what_every_seed_has():
+    settings = {"a": 0.1, "b": 0.5, "c": 1.0, "d": 2.0}
+    runs = epochs.by_seed(done(a=[100, 300], b=[200, 500], c=[400, 700], d=[50]))
+    assert epochs.trends(runs, settings) == [1.0, 1.0]
+    assert epochs.over(runs, settings) == " (a, b, c so far)"
 
 
 def test_agreements_compare_two_orders():
@@ -165,6 +184,13 @@ def test_a_mean_between_events_takes_their_epochs():
     ) == pytest.approx(1.5)
     assert epochs.mean_while(run, "made", "value", Crossing(980, 990)) == pytest.approx(9.95)
     assert np.isnan(epochs.mean_while(run, "made", "value", Crossing(1000, None)))
+
+
+def test_while_memorising_none_is_general_and_all_know_the_pairs():
+    first, second, third = MadeRun(0, 200), MadeRun(0, None), MadeRun(0, 500)
+    assert epochs.while_memorising([first, second, third]) == (100, 200)
+    third.table["train_accuracy"] = 0.0
+    assert epochs.while_memorising([first, third]) is None
 
 
 CLAIMS = {

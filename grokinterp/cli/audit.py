@@ -14,7 +14,7 @@ def audit(
 ) -> None:
     """Judge every claim of the paper by the runs that are there; train nothing.
 
-    The rules stand in grokinterp/experiments; they were written when one seed's runs were known.
+    The rules stand in grokinterp/experiments; the audit says what was known when they were written.
 
     Args:
         store: The folder that holds the runs, beside those that ship with the package.

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from scipy.stats import spearmanr
 
-from grokinterp.experiments.claim import Claim, Convention, Finding, above, below, every
+from grokinterp.experiments.claim import CLEAR, Claim, Convention, Finding, above, below, every
 from grokinterp.experiments.curves import accuracy_figure, overview_figure, probe_figure
 from grokinterp.experiments.epochs import (
-    Runs,
     by_seed,
     generalised,
-    mean_while,
-    memorised,
+    mean_between,
     not_within,
     places,
     ratios,
+    while_memorising,
 )
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import PATHWAYS, placements
@@ -29,10 +29,10 @@ from grokinterp.runs import Run
 FAR = 2.0
 ENTROPIES: dict[Convention, str] = {
     "paper": "attention_entropy:convention=paper",
-    "isolated": "attention_entropy",
+    "per head": "attention_entropy",
 }
 # The claimed order, and the one that must be lower than all of them.
-BY_ENTROPY = ("mlp-pre", "attn-pre-v", "attn-pre", "off")
+ORDER = ("mlp-pre", "attn-pre-v", "attn-pre", "off")
 LOWEST = "attn-pre-qk"
 
 
@@ -52,48 +52,52 @@ def pathways(done: Done) -> list[Finding]:
 
 
 def entropy(done: Done) -> list[Finding]:
-    """While memorising: recorded from knowing the train pairs to generalising, or to the end."""
-    runs, findings = by_seed(done), []
+    """Of each seed that has all that are compared, while none of these has generalised."""
+    runs = [of for of in by_seed(done).values() if all(name in of for name in (*ORDER, LOWEST))]
+    findings = []
     for convention, probe in ENTROPIES.items():
-        pairs = [*itertools.pairwise(BY_ENTROPY), (BY_ENTROPY[-1], LOWEST)]
+        entropies = [_entropies(of_label, probe) for of_label in runs]
         findings += [
             above(
                 f"entropy while memorising, {higher} - {lower} (nats)",
-                _differences(runs, probe, higher, lower),
+                [one[higher] - one[lower] for one in entropies],
                 convention=convention,
             )
-            for higher, lower in pairs
+            for higher, lower in itertools.pairwise(ORDER)
         ]
-        findings.append(
+        findings += [
+            above(
+                f"entropy while memorising, least of these - {LOWEST} (nats)",
+                [min(one[name] for name in ORDER) - one[LOWEST] for one in entropies],
+                convention=convention,
+            ),
             below(
                 "Spearman's ρ over placements, entropy and generalisation epoch",
-                _correlations(runs, probe),
+                [_correlation(*pair) for pair in zip(runs, entropies, strict=True)],
+                -CLEAR,
                 convention=convention,
-            )
-        )
+            ),
+        ]
     return findings
 
 
-def _entropy(run: Run, probe: str) -> float:
-    return mean_while(run, probe, "mean", memorised(run), generalised(run))
+def _entropies(of_label: Mapping[str, Run], probe: str) -> dict[str, float]:
+    """By placement, over the same epochs: from when all know the train pairs until one is general.
+
+    NaN where there are no such epochs.
+    """
+    epochs = while_memorising(of_label[name] for name in (*ORDER, LOWEST))
+    return {
+        name: math.nan if epochs is None else mean_between(run, probe, "mean", *epochs)
+        for name, run in of_label.items()
+    }
 
 
-def _differences(runs: Runs, probe: str, higher: str, lower: str) -> list[float]:
-    return [
-        _entropy(labels[higher], probe) - _entropy(labels[lower], probe)
-        for labels in runs.values()
-        if higher in labels and lower in labels
-    ]
-
-
-def _correlations(runs: Runs, probe: str) -> list[float]:
-    found = []
-    for labels in runs.values():
-        if all(name in labels for name in PATHWAYS):
-            entropies = [_entropy(labels[name], probe) for name in PATHWAYS]
-            epochs = places([generalised(labels[name]) for name in PATHWAYS])
-            found.append(float(spearmanr(entropies, epochs).statistic))
-    return found
+def _correlation(of_label: Mapping[str, Run], entropies: Mapping[str, float]) -> float:
+    if not all(name in of_label for name in PATHWAYS):
+        return math.nan
+    epochs = places([generalised(of_label[name]) for name in PATHWAYS])
+    return float(spearmanr([entropies[name] for name in PATHWAYS], epochs).statistic)
 
 
 def results(done: Done) -> Results:
@@ -101,7 +105,7 @@ def results(done: Done) -> Results:
         "accuracy": accuracy_figure(done, "Attention pathways: test accuracy"),
         "entropy": probe_figure(
             done,
-            ENTROPIES["isolated"],
+            ENTROPIES["per head"],
             "mean",
             "attention entropy",
             "nats",

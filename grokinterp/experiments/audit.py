@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.claim import Claim, Finding, Verdict, verdict_of
+from grokinterp.experiments.claim import INTERVALS, WRITTEN, Claim, Finding, Verdict, verdict_of
 from grokinterp.experiments.plan import make_plan
 from grokinterp.runs import Run
 
@@ -87,7 +87,7 @@ def text(audited: Sequence[Audited]) -> str:
         if one.command:
             lines.append(f"{'':<14}not all runs are there: {one.command}")
         lines.append("")
-    return "\n".join([*lines, summary(audited)])
+    return "\n".join([*lines, INTERVALS, WRITTEN, "", summary(audited)])
 
 
 def summary(audited: Sequence[Audited]) -> str:
@@ -100,7 +100,7 @@ def summary(audited: Sequence[Audited]) -> str:
 def markdown(audited: Sequence[Audited]) -> str:
     """A table, a row for each finding."""
     lines = [
-        "| claim | verdict | statistic | here: median [95 % interval] | seeds | rule | paper |",
+        "| claim | verdict | statistic | here: median [interval] | seeds | rule | paper |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in audited:
@@ -109,7 +109,7 @@ def markdown(audited: Sequence[Audited]) -> str:
             first = f"{head} | **{one.verdict}**" if i == 0 else " | "
             cells = (finding.what, numbers(finding), str(len(finding.values)), finding.rule)
             lines.append(f"| {first} | {' | '.join(cells)} | {finding.published or '–'} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", INTERVALS, WRITTEN])
 
 
 def data(audited: Sequence[Audited]) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ def data(audited: Sequence[Audited]) -> list[dict[str, Any]]:
             "experiments": list(one.experiments),
             "findings": [
                 {key: _plain(value) for key, value in asdict(finding).items()}
-                | {"estimate": _plain(finding.estimate)}
+                | {"estimate": _plain(finding.estimate), "interval": _plain(finding.interval)}
                 for finding in one.findings
             ],
             "command": one.command,
@@ -139,20 +139,30 @@ def _plain(value: Any) -> Any:
 
 
 def numbers(finding: Finding) -> str:
-    """Median and interval, or in how many seeds it happened."""
+    """Median and interval, or in how many seeds it happened; a bound where no more is known."""
     if not finding.values:
         return "–"
-    if finding.rule == "all":
-        return f"in {sum(v > 0.5 for v in finding.values)} of {len(finding.values)}"
-    interval = f"[{finding.low:.3g}, {finding.high:.3g}]"
-    return f"{finding.estimate:.3g} {interval}" if len(finding.values) > 1 else f"{finding.low:.3g}"
+    if finding.rule == "in all":
+        return f"in {sum(low for low, _ in finding.values):g} of {len(finding.values)}"
+    median = _number(*finding.estimate)
+    if len(finding.values) == 1:
+        return median
+    low, high = finding.interval
+    return f"{median} [{low:.3g}, {high:.3g}]"
+
+
+def _number(low: float, high: float) -> str:
+    if low == high:
+        return f"{low:.3g}"
+    if math.isinf(high):
+        return f"≥ {low:.3g}"
+    return f"≤ {high:.3g}" if math.isinf(low) else f"{low:.3g} to {high:.3g}"
 
 
 def _sentence(finding: Finding) -> str:
     seeds = f"{len(finding.values)} seed{'s' if len(finding.values) != 1 else ''}"
     paper = f"; paper {finding.published}" if finding.published else ""
-    rule = "in all" if finding.rule == "all" else finding.rule
     return (
-        f"{finding.what}: {numbers(finding)}, {seeds} (supported if {rule}{paper}): "
+        f"{finding.what}: {numbers(finding)}, {seeds} (supported if {finding.rule}{paper}): "
         f"{finding.verdict}"
     )

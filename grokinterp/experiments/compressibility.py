@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.experiments.claim import Claim, Finding, above
+from grokinterp.experiments.claim import CLEAR, Claim, Finding, above
 from grokinterp.experiments.crossings import crossing_figure, crossing_table
 from grokinterp.experiments.curves import probe_figure
 from grokinterp.experiments.epochs import (
@@ -33,7 +33,7 @@ def compressible(done: Done) -> list[Finding]:
         above(
             f"Kendall's τ over placements, epoch near the least {name} and generalisation epoch",
             agreements(runs, LN_POSITIONS, when),
-            0.5,
+            CLEAR,
             published=f"{_published(value):.2g}",
         )
         for name, value, when in (
@@ -46,7 +46,7 @@ def compressible(done: Done) -> list[Finding]:
 def _published(value: str) -> float:
     """The same of the epochs that the paper reports."""
     near, general = epochs_near_minimum(value), generalisation_epochs()
-    return kendall([near[one] for one in LN_POSITIONS], [general[one] for one in LN_POSITIONS])
+    return kendall(*([float(epochs[one]) for one in LN_POSITIONS] for epochs in (near, general)))
 
 
 def results(done: Done) -> Results:

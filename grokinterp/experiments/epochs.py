@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 from scipy.stats import kendalltau
 
-from grokinterp.experiments.claim import AtLeast, AtMost
+from grokinterp.experiments.claim import Bounds, Value
 from grokinterp.experiments.experiment import Done
 from grokinterp.grokking import Crossing
 from grokinterp.leads import RULES, first_met
@@ -60,58 +60,67 @@ def probed(run: Run, probe: str, name: str) -> pd.Series:
     return chosen.set_index("epoch")["value"].sort_index()
 
 
-def ratios(runs: Runs, later: str, earlier: str, when: When = generalised) -> list[float]:
+def ratios(runs: Runs, later: str, earlier: str, when: When = generalised) -> list[Value]:
     """Epoch of `later` over epoch of `earlier`, for each seed that has both.
 
-    Where one event was not seen within N epochs the ratio is a bound, AtLeast or AtMost. NaN where
-    neither was seen.
+    Where an event was not seen within N epochs, the ratio has bounds.
     """
-    found = []
+    found: list[Value] = []
     for of_label in runs.values():
         if later in of_label and earlier in of_label:
             a, b = when(of_label[later]), when(of_label[earlier])
             if a.by is not None and b.by is not None:
                 found.append(a.by / b.by)
-            elif b.by is not None:
-                found.append(AtLeast(a.after / b.by))
-            elif a.by is not None and b.after:
-                found.append(AtMost(a.by / b.after))
             else:
-                found.append(math.nan)
+                low = a.after / b.by if b.by is not None else 0.0
+                high = a.by / b.after if a.by is not None and b.after else math.inf
+                found.append(Bounds(low, high))
     return found
 
 
-def trends(runs: Runs, settings: Mapping[str, float], when: When = generalised) -> list[float]:
-    """Kendall's τ between a setting and an epoch, over the labels of each seed that has three.
+def trends(runs: Runs, settings: Mapping[str, float], when: When = generalised) -> list[Value]:
+    """Kendall's τ between a setting and an epoch, for each seed, over the labels that all have.
 
     -1: a larger setting is always earlier. What was not seen comes after everything that was.
+    None for any seed where there are fewer than three labels.
     """
-    found = []
-    for of_label in runs.values():
-        labels = [label for label in settings if label in of_label]
-        epochs = places([when(of_label[label]) for label in labels])
-        known = [
-            (settings[label], epoch)
-            for label, epoch in zip(labels, epochs, strict=True)
-            if not math.isnan(epoch)
-        ]
-        if len(known) >= 3:
-            found.append(kendall(*zip(*known, strict=True)))
-    return found
+    labels = there(runs, settings)
+    if len(labels) < 3:
+        return []
+    values = [settings[label] for label in labels]
+    return [
+        _known(kendall(values, places([when(of_label[label]) for label in labels])))
+        for of_label in runs.values()
+    ]
+
+
+def there(runs: Runs, labels: Iterable[str]) -> list[str]:
+    """The labels that every seed has."""
+    return [label for label in labels if all(label in of_label for of_label in runs.values())]
+
+
+def over(runs: Runs, labels: Collection[str]) -> str:
+    """Which labels are compared, to be said where it is not all of them."""
+    found = there(runs, labels) if runs else list(labels)
+    return "" if len(found) == len(labels) else f" ({', '.join(found) or 'of none'} so far)"
 
 
 def agreements(
     runs: Runs, labels: Sequence[str], first: When, second: When = generalised
-) -> list[float]:
+) -> list[Value]:
     """Kendall's τ between the orders of two events over the labels, for each seed that has all."""
-    found = []
+    found: list[Value] = []
     for of_label in runs.values():
         if all(label in of_label for label in labels):
             orders = [
                 places([when(of_label[label]) for label in labels]) for when in (first, second)
             ]
-            found.append(kendall(*orders))
+            found.append(_known(kendall(*orders)))
     return found
+
+
+def _known(tau: float) -> Value:
+    return Bounds(-1.0, 1.0) if math.isnan(tau) else tau
 
 
 def not_within(runs: Runs, label: str, epochs: int) -> list[bool | None]:
@@ -127,15 +136,31 @@ def not_within(runs: Runs, label: str, epochs: int) -> list[bool | None]:
     return found
 
 
+def mean_between(run: Run, probe: str, name: str, first: int, last: int | None) -> float:
+    """The mean of a probe's values recorded in these epochs, or to the end; NaN of none."""
+    return float(probed(run, probe, name).loc[first:last].mean())
+
+
 def mean_while(
     run: Run, probe: str, name: str, begin: Crossing, end: Crossing | None = None
 ) -> float:
     """The mean of a probe's values recorded from one event to another, or to the run's end."""
     if begin.by is None:
         return math.nan
-    values = probed(run, probe, name)
-    last = values.index.max() if end is None or end.by is None else end.by
-    return float(values[(values.index >= begin.by) & (values.index <= last)].mean())
+    return mean_between(run, probe, name, begin.by, None if end is None else end.by)
+
+
+def while_memorising(runs: Iterable[Run]) -> tuple[int, int] | None:
+    """The epochs from when all of them know the train pairs until the first generalises.
+
+    None where one never knows them.
+    """
+    runs = list(runs)
+    known = [memorised(run).by for run in runs]
+    general = [one.after if one.by is None else one.by for one in map(generalised, runs)]
+    if None in known:
+        return None
+    return max(by for by in known if by is not None), min(general)
 
 
 def places(crossings: Sequence[Crossing]) -> list[float]:

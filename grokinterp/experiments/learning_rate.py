@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.claim import Claim, Finding, below
-from grokinterp.experiments.epochs import by_seed, trends
+from grokinterp.experiments.claim import CLEAR, Claim, Finding, below
+from grokinterp.experiments.epochs import by_seed, over, trends
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import outcomes
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
@@ -28,8 +28,9 @@ def _recipe(rate: float) -> TrainConfig:
 
 
 def faster(done: Done) -> list[Finding]:
-    values = trends(by_seed(done), RATES)
-    return [below("Kendall's τ of lr and generalisation epoch", values)]
+    runs = by_seed(done)
+    what = f"Kendall's τ of lr and generalisation epoch{over(runs, RATES)}"
+    return [below(what, trends(runs, RATES), -CLEAR)]
 
 
 def results(done: Done) -> Results:

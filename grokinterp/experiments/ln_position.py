@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.experiments.claim import Claim, Finding, above
+from grokinterp.experiments.claim import CLEAR, Claim, Finding, above
 from grokinterp.experiments.curves import accuracy_figure, column_figure, overview_figure
 from grokinterp.experiments.epochs import agreements, by_seed, rule_met
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
@@ -28,7 +28,7 @@ def fourier(done: Done) -> list[Finding]:
         above(
             "Kendall's τ over placements, epoch of concentration 1 and generalisation epoch",
             agreements(by_seed(done), LN_POSITIONS, CONCENTRATED),
-            0.5,
+            CLEAR,
         )
     ]
 

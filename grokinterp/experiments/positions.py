@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.claim import Finding, above, not_below
+from grokinterp.experiments.claim import Finding, above
 from grokinterp.experiments.epochs import by_seed, ratios
 from grokinterp.experiments.experiment import Afterwards, Done, Planned, each_seed
 from grokinterp.experiments.recipe import PAPER
@@ -29,15 +29,13 @@ def position_order(
     done: Done, of: str = "", paper: Mapping[str, int] | None = None
 ) -> list[Finding]:
     """M < M+A* < A* <= No LN, in generalisation epochs; `of` begins what each finding is called."""
-    runs, findings = by_seed(done), []
-    for later, earlier in (("pre", "mlp-pre"), ("attn-pre", "pre"), ("off", "attn-pre")):
-        judge: Callable[..., Finding] = not_below if later == "off" else above
-        findings.append(
-            judge(
-                f"{of}generalisation epoch, {later} / {earlier}",
-                ratios(runs, later, earlier),
-                1.0,
-                published=f"{paper[later] / paper[earlier]:.2g}" if paper else "",
-            )
+    runs = by_seed(done)
+    return [
+        above(
+            f"{of}generalisation epoch, {later} / {earlier}",
+            ratios(runs, later, earlier),
+            1.0,
+            published=f"{paper[later] / paper[earlier]:.2g}" if paper else "",
         )
-    return findings
+        for later, earlier in (("pre", "mlp-pre"), ("attn-pre", "pre"), ("off", "attn-pre"))
+    ]

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.claim import Claim, Finding, above, below
-from grokinterp.experiments.epochs import by_seed, trends
+from grokinterp.experiments.claim import CLEAR, Claim, Finding, above, below
+from grokinterp.experiments.epochs import by_seed, over, trends
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import grouped_outcomes
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
@@ -61,13 +61,12 @@ def _config(scale: float, coupled: bool, variant: Variant) -> RunConfig:
 
 
 def confound(done: Done) -> list[Finding]:
-    runs, found = by_seed(done), {}
-    for form in RATES:
-        found[form] = trends(runs, {label(scale, form): scale for scale in SCALES})
-    return [
-        below("Kendall's τ of α and generalisation epoch, lr fixed", found["lr fixed"]),
-        above("Kendall's τ of α and generalisation epoch, lr/α²", found["lr/α²"]),
-    ]
+    runs, findings = by_seed(done), []
+    for form, judge, threshold in (("lr fixed", below, -CLEAR), ("lr/α²", above, CLEAR)):
+        settings = {label(scale, form): scale for scale in SCALES}
+        what = f"Kendall's τ of α and generalisation epoch, {form}{over(runs, settings)}"
+        findings.append(judge(what, trends(runs, settings), threshold))
+    return findings
 
 
 def results(done: Done) -> Results:

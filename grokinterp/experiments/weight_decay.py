@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.claim import Claim, Finding, below, every
-from grokinterp.experiments.epochs import by_seed, not_within, trends
+from grokinterp.experiments.claim import CLEAR, Claim, Finding, below, every
+from grokinterp.experiments.epochs import by_seed, not_within, over, trends
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import outcomes
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
@@ -31,7 +31,11 @@ def earlier(done: Done) -> list[Finding]:
     runs = by_seed(done)
     weak = [label for label, decay in DECAYS.items() if decay <= 0.5]
     return [
-        below("Kendall's τ of weight decay and generalisation epoch", trends(runs, DECAYS)),
+        below(
+            f"Kendall's τ of weight decay and generalisation epoch{over(runs, DECAYS)}",
+            trends(runs, DECAYS),
+            -CLEAR,
+        ),
         *(
             every(f"{label}: not within 10,000 epochs", not_within(runs, label, 10_000))
             for label in weak

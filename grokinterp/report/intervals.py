@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from grokinterp.experiments.claim import Finding
 
 WIDTH, HEIGHT, MARGIN = 120, 22, 6
@@ -9,22 +11,30 @@ WIDTH, HEIGHT, MARGIN = 120, 22, 6
 
 def interval(finding: Finding) -> str:
     """An SVG; nothing where there is no number to place, or only yes and no."""
-    if not finding.values or finding.rule == "all":
+    if not finding.values or finding.rule == "in all":
         return ""
-    # A rule ends with its threshold: `> 1`, `not below 1`.
+    # A rule ends with its threshold: `> 1`.
     threshold = float(finding.rule.split()[-1])
-    low, high = min(*finding.values, threshold), max(*finding.values, threshold)
+    known = [end for value in finding.values for end in value if math.isfinite(end)]
+    low, high = min(*known, threshold), max(*known, threshold)
     span = high - low or 1.0
 
     def x(value: float) -> str:
+        value = min(max(value, low), high)
         return f"{MARGIN + (value - low) / span * (WIDTH - 2 * MARGIN):.1f}"
 
     middle = HEIGHT / 2
-    dots = "".join(f'<circle cx="{x(v)}" cy="{middle}" r="3"/>' for v in finding.values)
+    first, last = finding.interval
+    dots = "".join(
+        f'<circle class="{"" if v.low == v.high else "bound"}" cx="{x(end)}" cy="{middle}" r="3"/>'
+        for v in finding.values
+        for end in {*v}
+        if math.isfinite(end)
+    )
     return (
         f'<svg class="interval" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="{len(finding.values)} seeds and the threshold {threshold:g}">'
         f'<line class="threshold" x1="{x(threshold)}" x2="{x(threshold)}" y1="1" '
-        f'y2="{HEIGHT - 1}"/><line class="median" x1="{x(finding.low)}" '
-        f'x2="{x(finding.high)}" y1="{middle}" y2="{middle}"/>{dots}</svg>'
+        f'y2="{HEIGHT - 1}"/><line class="median" x1="{x(first)}" '
+        f'x2="{x(last)}" y1="{middle}" y2="{middle}"/>{dots}</svg>'
     )

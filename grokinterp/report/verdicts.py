@@ -7,16 +7,15 @@ from html import escape
 
 from grokinterp.circuits.document import element
 from grokinterp.experiments.audit import Audited, numbers, summary
+from grokinterp.experiments.claim import INTERVALS, WRITTEN
 from grokinterp.report.intervals import interval
 from grokinterp.report.tables import html_table
 
 ABOUT = (
-    "Each claim of the paper, judged by rules that stand in the code and were written when the "
-    "runs of one seed were known: supported "
-    "where the whole interval of the seeds' median lies on the claimed side of a threshold, "
-    "contradicted where all of it lies on the other, undecided otherwise, or with fewer than two "
-    "seeds. (A claim that something is not below a threshold is supported unless all of it lies "
-    "below.) A verdict leads to its numbers."
+    "Each claim of the paper, judged by rules that stand in the code: supported where the whole "
+    "interval of the seeds' median lies on the claimed side of a threshold, contradicted where "
+    "all of it lies on the other, undecided otherwise, or with fewer than two seeds. A verdict "
+    f"leads to its numbers. {INTERVALS} {WRITTEN}"
 )
 
 
@@ -35,7 +34,15 @@ def badge(verdict: str) -> str:
 
 def claim(one: Audited, experiment: str) -> str:
     """A claim with its findings, in the section of an experiment that tests it."""
-    head = ("statistic", "verdict", "median [95 %]", "each seed", "seeds", "supported if", "paper")
+    head = (
+        "statistic",
+        "verdict",
+        "median [interval]",
+        "each seed",
+        "seeds",
+        "supported if",
+        "paper",
+    )
     rows = [
         [
             escape(finding.what),
@@ -43,7 +50,7 @@ def claim(one: Audited, experiment: str) -> str:
             numbers(finding),
             interval(finding),
             str(len(finding.values)),
-            escape("in all" if finding.rule == "all" else finding.rule),
+            escape(finding.rule),
             escape(finding.published or "–"),
         ]
         for finding in one.findings

@@ -27,6 +27,10 @@ class StoreError(RuntimeError):
     """A store that cannot be read or written; the message says which file, and what to do."""
 
 
+class NoStoreError(StoreError):
+    """There is nothing yet where a store was looked for."""
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_whole(path, lambda target: target.write_text(json.dumps(data, indent=1) + "\n"))
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from grokinterp.config import METRICS, RunConfig
 from grokinterp.files import (
+    NoStoreError,
     StoreError,
     fingerprint,
     read_json,
@@ -346,7 +347,7 @@ def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> S
         if foreign and not marker.exists():
             raise StoreError(f"{root} is not a run store (it has no store.json); choose another")
         if not create:
-            raise StoreError(f"there is no run store at {root}; train something, or name another")
+            raise NoStoreError(f"there is no run store at {root}; train something, or name another")
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:

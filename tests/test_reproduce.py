@@ -57,6 +57,14 @@ def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
     assert len(plan.done) + len(plan.missing) == len(plan.planned)
 
 
+def test_a_folder_that_is_no_store_is_not_taken_for_an_empty_one(tmp_path):
+    experiment = EXPERIMENTS["ln-position"]
+    assert make_plan(experiment, str(tmp_path)).found  # Empty: what ships is there.
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(StoreError, match="is not a run store"):
+        make_plan(experiment, str(tmp_path))
+
+
 def test_a_run_in_the_store_is_preferred_and_one_that_is_not_over_is_missing(tmp_path):
     experiment = EXPERIMENTS["ln-position"]
     store = gi.open_store(tmp_path, create=True)

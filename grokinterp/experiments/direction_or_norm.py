@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+from grokinterp.config import TrainConfig
 from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
+from grokinterp.experiments.positions import placements
 from grokinterp.experiments.recipe import SEEDS
 from grokinterp.figures.strip import strip
 from grokinterp.grokking import MEMORISED_ACCURACY
@@ -27,15 +28,8 @@ READOUT = "norm_readout"
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
-    return [
-        Planned(
-            placement,
-            RunConfig(model=ModelConfig(placement), train=UNTIL_MEMORISED, seed=seed),
-            afterwards=Afterwards((UNIT_NORM, SHUFFLED, READOUT)),
-        )
-        for placement in PLACEMENTS
-        for seed in seeds
-    ]
+    afterwards = Afterwards((UNIT_NORM, SHUFFLED, READOUT))
+    return placements(PLACEMENTS, seeds, UNTIL_MEMORISED, afterwards)
 
 
 def results(done: Done) -> Results:

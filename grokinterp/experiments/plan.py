@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.kept import Kept
-from grokinterp.files import StoreError
+from grokinterp.files import NoStoreError
 from grokinterp.results import shipped
 from grokinterp.runs import Run, open_store
 
@@ -82,7 +82,8 @@ def results_of(experiment: Experiment, store: str = "runs") -> Results:
     plan = make_plan(experiment, store)
     if not plan.done:
         raise ValueError(
-            f"no run of {experiment.title} is there; train them with grokinterp reproduce"
+            f"no run of {experiment.title} is in {store}, and none ships; grokinterp reproduce, "
+            "with the experiment's name, trains them"
         )
     return experiment.results(plan.done)
 
@@ -91,7 +92,7 @@ def in_store(id: str, store: str) -> Run | None:
     """The run of this id that a store holds, however far it is."""
     try:
         found = open_store(store).select(id=id)
-    except StoreError:
+    except NoStoreError:
         return None
     return found[0] if found else None
 

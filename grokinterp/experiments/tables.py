@@ -9,7 +9,7 @@ import pandas as pd
 
 from grokinterp.experiments.curves import by_label
 from grokinterp.experiments.experiment import Done
-from grokinterp.grokking import GENERALISED_ACCURACY, first_crossing
+from grokinterp.grokking import GENERALISED_ACCURACY, HOLD_EPOCHS, first_crossing
 
 
 def runs_table(done: Done) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def runs_table(done: Done) -> pd.DataFrame:
                 "status": run.status,
                 "memorised": str(times.memorised),
                 "generalised": str(times.generalised),
-                "for good": str(times.generalised_for_good),
+                f"held {HOLD_EPOCHS} epochs": str(times.generalised_for_good),
                 "test loss 0.01": str(times.generalised_by_loss),
                 "epochs": int(last["epoch"]),
                 "test accuracy": last["test_accuracy"],

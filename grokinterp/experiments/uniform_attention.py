@@ -12,24 +12,22 @@ import pandas as pd
 
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.curves import accuracy_figure
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
+from grokinterp.grokking import HOLD_EPOCHS
 from grokinterp.hooks import UniformAttention
 
 UNIFORM = replace(UNTIL_GENERALISED, probes={}, interventions=(UniformAttention(),))
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
-    cases = [
-        ("A^qk", "attn-pre-qk", PAPER),
-        ("A^qk, attention uniform", "attn-pre-qk", UNIFORM),
-        ("No LN", "off", PAPER),
-    ]
-    return [
-        Planned(label, RunConfig(model=ModelConfig(placement), train=train, seed=seed))
-        for label, placement, train in cases
-        for seed in seeds
-    ]
+    normed, plain = ModelConfig("attn-pre-qk"), ModelConfig("off")
+    configs = {
+        "A^qk": RunConfig(model=normed, train=PAPER),
+        "A^qk, attention uniform": RunConfig(model=normed, train=UNIFORM),
+        "No LN": RunConfig(model=plain, train=PAPER),
+    }
+    return each_seed(configs, seeds)
 
 
 def results(done: Done) -> Results:
@@ -42,7 +40,7 @@ def results(done: Done) -> Results:
                 "seed": run.config.seed,
                 "memorised": str(times.memorised),
                 "generalised": str(times.generalised),
-                "for good": str(times.generalised_for_good),
+                f"held {HOLD_EPOCHS} epochs": str(times.generalised_for_good),
                 "epochs": int(last["epoch"]),
                 "test accuracy at the end": last["test_accuracy"],
             }

@@ -167,7 +167,8 @@ class TrainConfig:
     """Stop early, for example 'test_accuracy >= 0.995 for 200' (epochs that it must hold)."""
     dtype: Literal["float32", "float64"] = "float32"
     loss_dtype: Literal["float32", "float64"] | None = None
-    """Compute the loss in this precision; that of the model when not given."""
+    """Compute the loss in this precision; that of the model when not given. The paper's authors
+    take float64, on CUDA."""
     device: str = "cpu"
     """cpu, cuda, cuda:N or mps."""
     probes: dict[str, int] = field(default_factory=dict, hash=False)

@@ -11,6 +11,7 @@ from grokinterp.experiments.feature_evolution import FEATURE_EVOLUTION
 from grokinterp.experiments.lattice import LATTICE
 from grokinterp.experiments.learning_rate import LEARNING_RATE
 from grokinterp.experiments.ln_position import LN_POSITION
+from grokinterp.experiments.precision import PRECISION
 from grokinterp.experiments.readout_scale import READOUT_SCALE
 from grokinterp.experiments.robustness import DEPTH, RMSNORM
 from grokinterp.experiments.shortcut import SHORTCUT
@@ -29,6 +30,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "weight-decay": WEIGHT_DECAY,
     "depth": DEPTH,
     "rmsnorm": RMSNORM,
+    "precision": PRECISION,
     "lattice": LATTICE,
     "edge": EDGE,
     "direction-or-norm": DIRECTION_OR_NORM,

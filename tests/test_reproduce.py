@@ -52,7 +52,6 @@ def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
     plan = make_plan(EXPERIMENTS[name], NOWHERE)
     found = plan.experiment.results(plan.done)
     assert found.figures
-    assert found.tables
     for table in found.tables.values():
         assert len(table)
     assert len(plan.done) + len(plan.missing) == len(plan.planned)

@@ -99,7 +99,8 @@ def results(done: Done) -> Results:
             strict=True,
         )
     }
-    return Results(figures, {"phases": pd.DataFrame([_phases(p.label, r) for p, r in curves])})
+    phases = pd.DataFrame([_phases(planned.label, run) for planned, run in curves])
+    return Results(figures, {"phases": phases} if curves else {})
 
 
 def _phases(label: str, run: Run) -> dict[str, object]:

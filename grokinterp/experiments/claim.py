@@ -63,14 +63,19 @@ class Finding:
 
     @property
     def estimate(self) -> Bounds:
-        """The median over seeds."""
-        return Bounds(*(float(np.median(ends)) for ends in zip(*self.values, strict=True)))
+        """The median over seeds; NaN where there are none."""
+        lows, highs = self._ends()
+        return Bounds(float(np.median(lows)), float(np.median(highs)))
 
     @property
     def interval(self) -> Bounds:
         """Of the median: from that of the lower ends to that of the upper ones."""
-        lows, highs = (np.array(ends)[:, None] for ends in zip(*self.values, strict=True))
+        lows, highs = (ends[:, None] for ends in self._ends())
         return Bounds(median_interval(lows)[0].item(), median_interval(highs)[1].item())
+
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        lows, highs = np.array(self.values or [(np.nan, np.nan)], dtype=float).T
+        return lows, highs
 
 
 @dataclass(frozen=True)

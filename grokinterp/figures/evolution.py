@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from grokinterp.figures.arrays import ascending, shaped
 from grokinterp.figures.epochs import epoch_axis, marker_places
-from grokinterp.figures.interval import median_interval
+from grokinterp.figures.interval import interval_name, median_interval
 from grokinterp.figures.style import (
     GREY,
     Look,
@@ -40,8 +40,8 @@ def over_epochs(
 ) -> Figure:
     """Every seed as a thin line, and per label the median over seeds and its interval.
 
-    The interval is the 95 % bootstrap interval of the median, or the range where a label has
-    fewer than three seeds; the figure says which. Medians and intervals exist only at epochs
+    The interval is the 95 % bootstrap interval of the median, which is the range of up to five
+    seeds; the figure says which. Medians and intervals exist only at epochs
     that all seeds of a label share. Values are drawn as they are: nothing is smoothed, nor
     clipped, and NaN leaves a gap.
 
@@ -132,11 +132,7 @@ def _draw(axes: Axes, name: str, seeds: list[Curve], look: Look, turn: tuple[int
     )
     line.set_gid("median")
     if len(seeds) > 1 and len(shared):
-        bounds = (
-            median_interval(values)
-            if len(seeds) > 2
-            else (np.min(values, axis=0), np.max(values, axis=0))
-        )
+        bounds = median_interval(values)
         band = axes.fill_between(shared, *bounds, color=look.color, alpha=0.18, linewidth=0)
         band.set_gid("interval")
 
@@ -154,12 +150,8 @@ def _caption(runs: dict[str, list[Curve]], marks: dict[str, list[float]]) -> str
     parts = ["thin: each seed", "bold: median over seeds"]
     if single:
         parts = ["one seed of each"] if len(runs) > 1 else ["one seed"]
-    few = [label for label, seeds in runs.items() if len(seeds) == 2]
-    if any(len(seeds) > 2 for seeds in runs.values()):
-        band = "band: 95 % bootstrap interval of the median"
-        parts.append(band + (" (two seeds: their range)" if few else ""))
-    elif few:
-        parts.append("band: range over the two seeds")
+    if not single:
+        parts.append(f"band: {interval_name([len(seeds) for seeds in runs.values()])}")
     shared = {label: _combined(seeds)[0] for label, seeds in runs.items()}
     if any(
         len(epochs) != len(shared[label]) for label, seeds in runs.items() for epochs, _ in seeds

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from jaxtyping import Float
+
+RANGE_UP_TO = 5
+"""Of so few seeds the interval of their median, at 95 %, is the range of the seeds."""
+
+
+def interval_name(seeds: Collection[int]) -> str:
+    """What `median_interval` is, for labels of so many seeds each; those of one have none.
+
+    >>> interval_name([3, 1]), interval_name([6])
+    ('range of the seeds', '95 % bootstrap interval of the median')
+    """
+    if max(seeds) <= RANGE_UP_TO:
+        return "range of the seeds"
+    name = "95 % bootstrap interval of the median"
+    few = any(1 < count <= RANGE_UP_TO for count in seeds)
+    return f"{name} (up to {RANGE_UP_TO} seeds: their range)" if few else name
 
 
 def median_interval(

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from grokinterp.figures.interval import median_interval
+from grokinterp.figures.interval import interval_name, median_interval
 from grokinterp.figures.style import GREY, Look, add_title, legend_beside, looks, panels, styled
 
 ROW = 0.3
@@ -39,8 +39,8 @@ def strip(
 ) -> Figure:
     """A row for each label; a mark for each seed, an upright bar at the median over seeds.
 
-    The thin line is the 95 % bootstrap interval of the median, or the range where a label has
-    fewer than three seeds. A value that is only known to be beyond a bound is an open arrow at
+    The thin line is the 95 % bootstrap interval of the median, which is the range of up to five
+    seeds. A value that is only known to be beyond a bound is an open arrow at
     the bound; where the median or an end of the interval is one, it is not drawn.
 
     Args:
@@ -105,9 +105,7 @@ def _draw(axes: Axes, y: float, seeds: Sequence[Number], look: Look) -> None:
     median = np.median(values)
     if np.isfinite(median):
         axes.plot(median, y, "|", color=look.color, ms=14, mew=2.2)
-    low, high = values.min(), values.max()
-    if len(values) >= 3:
-        low, high = (bound.item() for bound in median_interval(values[:, None]))
+    low, high = (bound.item() for bound in median_interval(values[:, None]))
     if np.isfinite([low, high]).all() and low < high:
         axes.plot([low, high], [y, y], color=look.color, linewidth=1)
 
@@ -117,10 +115,8 @@ def _caption(series: Mapping[str, Mapping[str, Sequence[Number]]]) -> str:
     counts = sorted({len(seeds) for seeds in groups})
     many = " to ".join(map(str, sorted({counts[0], counts[-1]})))
     parts = [f"{many} seed{'s' if counts[-1] > 1 else ''} for each label; bar: median"]
-    if counts[-1] >= 3:
-        parts.append("line: 95 % bootstrap interval of the median (range of fewer than 3 seeds)")
-    elif counts[-1] == 2:
-        parts.append("line: range")
+    if counts[-1] > 1:
+        parts.append(f"line: {interval_name(counts)}")
     if any(isinstance(one, Beyond) for seeds in groups for one in seeds):
         parts.append("open arrow: not within so many epochs")
     return "; ".join(parts)

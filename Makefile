@@ -42,6 +42,7 @@ notebooks: $(STAMP) ## Open the notebooks in JupyterLab
 
 reproduce: $(STAMP) ## Redraw the paper's figures from the runs that ship, and train what is missing
 	$(VENV)/bin/grokinterp reproduce all --results docs/results
+	$(VENV)/bin/python docs/tables.py
 
 pretrained: $(STAMP) ## Train the models that ship with the package anew (about an hour)
 	$(VENV)/bin/python -m grokinterp.pretrained runs

@@ -16,9 +16,13 @@ RATES = {f"lr {rate:g}": rate for rate in (1e-3, 3e-3, 5e-3, 1e-2)}
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
+    return each_seed(configs(), seeds)
+
+
+def configs() -> dict[str, RunConfig]:
+    """By label."""
     model = ModelConfig("off")
-    configs = {label: RunConfig(model=model, train=_recipe(rate)) for label, rate in RATES.items()}
-    return each_seed(configs, seeds)
+    return {label: RunConfig(model=model, train=_recipe(rate)) for label, rate in RATES.items()}
 
 
 def _recipe(rate: float) -> TrainConfig:

@@ -7,35 +7,40 @@ down to that while it memorises, and then leaves its path (softmax collapse, arX
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.curves import column_figure, probe_figure
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.experiments.learning_rate import configs as learning_rates
 from grokinterp.experiments.outcomes import grouped_outcomes
 from grokinterp.experiments.positions import LN_POSITIONS
-from grokinterp.experiments.recipe import PAPER, SEEDS, SINGLE_PRECISION
+from grokinterp.experiments.recipe import PAPER, SEEDS
 
-PRECISIONS = {"float64": PAPER, "float32": SINGLE_PRECISION}
+Precision = Literal["float32", "float64"] | None
+
+PRECISIONS: dict[str, Precision] = {"float64": "float64", "float32": None}
 
 
-def label(placement: str, precision: str) -> str:
-    return f"{placement}, {precision}"
+def label(case: str, precision: str) -> str:
+    return f"{case}, {precision}"
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
+    cases = {one: RunConfig(model=ModelConfig(one), train=PAPER) for one in LN_POSITIONS}
+    cases |= {one: config for one, config in learning_rates().items() if config.train != PAPER}
     configs = {
-        label(placement, precision): RunConfig(model=ModelConfig(placement), train=train)
-        for placement in LN_POSITIONS
-        for precision, train in PRECISIONS.items()
+        label(case, name): replace(config, train=replace(config.train, loss_dtype=precision))
+        for case, config in cases.items()
+        for name, precision in PRECISIONS.items()
     }
     return each_seed(configs, seeds)
 
 
 def results(done: Done) -> Results:
-    groups = {
-        placement: {precision: label(placement, precision) for precision in PRECISIONS}
-        for placement in LN_POSITIONS
-    }
+    cases = dict.fromkeys(planned.label.rpartition(", ")[0] for planned, _ in done)
+    groups = {case: {name: label(case, name) for name in PRECISIONS} for case in cases}
     plain = [one for one in done if one[0].label.startswith("off")]
     figures = {
         "train_loss": column_figure(
@@ -47,6 +52,15 @@ def results(done: Done) -> Results:
             "effective_rank",
             "effective rank",
             title="No LN: effective rank of the last residual, train inputs",
+        ),
+        "ntk_distance": probe_figure(
+            plain,
+            "ntk",
+            "relative_distance",
+            "‖K_t - K_0‖ / ‖K_0‖",
+            title="No LN: the NTK's distance from its start (sum of logits)",
+            log_epochs=True,
+            log_values=True,
         ),
     }
     found = grouped_outcomes(done, groups, "Precision of the loss")

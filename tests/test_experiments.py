@@ -72,12 +72,18 @@ def test_a_norm_put_in_gives_back_an_input_of_mean_scale():
 SMALL = gi.RunConfig(task=ModularTask(p=5), model=gi.ModelConfig(d_model=8, n_heads=2), seed=1)
 
 
+def made_small(model, train, seed=0):
+    """In place of RunConfig."""
+    placement = model.placement
+    return replace(SMALL, model=replace(SMALL.model, placement=placement), train=train, seed=seed)
+
+
 @pytest.fixture
 def small(monkeypatch):
     """Every experiment at the size of a test."""
     short = replace(recipe.PAPER, epochs=30, checkpoint_every=5, checkpoint_ratio=None, probes={})
-    recipes = ("PAPER", "UNIFORM", "UNTIL_GENERALISED", "UNTIL_MEMORISED")
-    for name in ("transplant", "uniform_attention", "direction_or_norm"):
+    recipes = ("SINGLE_PRECISION", "UNIFORM", "UNTIL_MEMORISED")
+    for name in ("transplant", "uniform_attention", "direction_or_norm", "positions"):
         module = import_module(f"grokinterp.experiments.{name}")
         for constant in recipes:
             if hasattr(module, constant):
@@ -85,13 +91,8 @@ def small(monkeypatch):
                 monkeypatch.setattr(
                     module, constant, replace(short, interventions=given.interventions)
                 )
-        monkeypatch.setattr(
-            module,
-            "RunConfig",
-            lambda model, train, seed: replace(
-                SMALL, model=replace(SMALL.model, placement=model.placement), train=train, seed=seed
-            ),
-        )
+        if hasattr(module, "RunConfig"):
+            monkeypatch.setattr(module, "RunConfig", made_small)
     monkeypatch.setattr(transplant, "REMOVED_AT", (5, 20))
     monkeypatch.setattr(transplant, "KEPT_AT", (10,))
     monkeypatch.setattr(transplant, "INSERTED_AT", 10)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
+from grokinterp.experiments.epochs import probed
 from grokinterp.experiments.experiment import Done
 from grokinterp.figures.evolution import over_epochs
 from grokinterp.figures.strip import Beyond, Number, strip
@@ -21,7 +22,7 @@ def by_label(done: Done) -> dict[str, list[Run]]:
     return found
 
 
-def generalised(done: Done) -> dict[str, list[int | None]]:
+def _generalised_by(done: Done) -> dict[str, list[int | None]]:
     """When each run generalised, by label; None where it did not within its epochs."""
     return {
         label: [run.grokking.generalised.by for run in runs]
@@ -55,7 +56,13 @@ def column_figure(
         for label, runs in by_label(done).items()
     }
     return over_epochs(
-        tables, quantity, unit, column=column, generalised=generalised(done), title=title, **options
+        tables,
+        quantity,
+        unit,
+        column=column,
+        generalised=_generalised_by(done),
+        title=title,
+        **options,
     )
 
 
@@ -89,25 +96,20 @@ def probe_figure(
 
     None where no run has a value.
     """
-    values = [(planned, run, _probed(run, probe, name)) for planned, run in done]
+    values = [(planned, run, probed(run, probe, name).dropna()) for planned, run in done]
     values = [one for one in values if len(one[2])]
     if not values:
         return None
     tables: dict[str, list[pd.DataFrame]] = {}
-    for planned, _, table in values:
+    for planned, _, series in values:
+        table = series.rename("value").rename_axis("epoch").reset_index()
         tables.setdefault(planned.label, []).append(table)
     return over_epochs(
         tables,
         quantity,
         unit,
         column="value",
-        generalised=generalised([(planned, run) for planned, run, _ in values]),
+        generalised=_generalised_by([(planned, run) for planned, run, _ in values]),
         title=title,
         **options,
     )
-
-
-def _probed(run: Run, probe: str, name: str) -> pd.DataFrame:
-    found = run.probes
-    chosen = found[(found["probe"] == probe) & (found["name"] == name)]
-    return chosen[["epoch", "value"]].dropna().sort_values("epoch")

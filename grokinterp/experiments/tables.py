@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from grokinterp.experiments.curves import by_label
 from grokinterp.experiments.experiment import Done
-from grokinterp.grokking import GENERALISED_ACCURACY, HOLD_EPOCHS, first_crossing
+from grokinterp.grokking import GENERALISED_ACCURACY, HOLD_EPOCHS, Crossing, first_crossing
+from grokinterp.runs import Run
 
 
 def runs_table(done: Done) -> pd.DataFrame:
@@ -49,7 +50,7 @@ def seeds_table(done: Done, paper: Mapping[str, int] | None = None) -> pd.DataFr
             "seeds": len(runs),
             "generalised": ", ".join(map(str, epochs)),
             "median": f"{median:,.0f}" if np.isfinite(median) else "not within",
-            "of the mean curve": str(mean_curve_crossing(label, done)),
+            "of the mean curve": str(mean_curve_crossing(runs) or "–"),
         }
         if paper is not None:
             row["paper, mean of five"] = f"{paper[label]:,}" if label in paper else "–"
@@ -57,11 +58,10 @@ def seeds_table(done: Done, paper: Mapping[str, int] | None = None) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def mean_curve_crossing(label: str, done: Done) -> object:
-    """When the mean over seeds of the test accuracy reaches 0.995; – where a run ended early."""
-    runs = by_label(done)[label]
+def mean_curve_crossing(runs: Sequence[Run]) -> Crossing | None:
+    """When the mean test accuracy of a label's runs reaches 0.995; None where one ended early."""
     if len({run.epoch for run in runs}) > 1:
-        return "–"
+        return None
     curves = [run.metrics.set_index("epoch")["test_accuracy"] for run in runs]
     mean = pd.concat(curves, axis=1).dropna().mean(axis=1)
     return first_crossing(mean.index.tolist(), (mean >= GENERALISED_ACCURACY).tolist())

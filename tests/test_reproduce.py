@@ -160,16 +160,25 @@ def test_a_run_is_read_from_where_each_plan_finds_it(tmp_path, monkeypatch):
         assert {run.path.parent.name for _, run in found} == {folder}
 
 
-def test_a_run_that_diverged_at_once_is_left_out(tmp_path):
+def test_a_run_that_diverged_at_once_is_said_and_not_drawn(tmp_path, monkeypatch, capsys):
     experiment = EXPERIMENTS["readout-scale"]
-    plan = make_plan(experiment, NOWHERE, [456])
-    lost = plan.missing[0].config
-    store = gi.open_store(tmp_path, create=True)
+    lost = experiment.plan([456])[0].config
+    monkeypatch.setattr(
+        "grokinterp.experiments.plan.shipped",
+        lambda id: None if id == lost.id else shipping.shipped(id),
+    )
+    store = gi.open_store(tmp_path / "runs", create=True)
     store.create(lost).close([], "diverged", 1, "diverged at epoch 1: test_loss is nan")
-    plan = make_plan(experiment, str(tmp_path), [456])
+    plan = make_plan(experiment, str(store.path), [456])
     assert lost.id not in {one.config.id for one in plan.missing}
     assert lost.id not in {run.id for _, run in plan.done}
-    assert plan.experiment.results(plan.done).tables["runs"]["status"].eq("finished").all()
+
+    args = ["reproduce", "readout-scale", "--seeds", "1", "--no-train"]
+    folders = ["--store", str(store.path), "--results", str(tmp_path / "results")]
+    main([*args, *folders])
+    shown = capsys.readouterr().out
+    assert "not drawn: α 0.5, lr fixed, seed 456 diverged at epoch 1: test_loss is nan" in shown
+    assert lost.id not in (tmp_path / "results" / "readout-scale" / "runs.csv").read_text()
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

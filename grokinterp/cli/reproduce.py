@@ -59,6 +59,8 @@ def reproduce(
 
     def draw(name: str) -> list[Any]:
         plan = make_plan(EXPERIMENTS[name], str(store), chosen, epochs)
+        for one, run in plan.diverged_at_once:
+            print(f"\nnot drawn: {one.label}, seed {run.config.seed} {run.message}")
         if plan.done:
             found = plan.experiment.results(plan.done)
             save(found, results / name)

@@ -28,8 +28,16 @@ class Plan:
     @property
     def done(self) -> Done:
         """The runs that are there, in the plan's order; not those that diverged at once."""
+        return [(one, run) for one, run in self._there() if len(run.metrics)]
+
+    @property
+    def diverged_at_once(self) -> Done:
+        """The runs without a number to draw, in the plan's order: their messages say why."""
+        return [(one, run) for one, run in self._there() if not len(run.metrics)]
+
+    def _there(self) -> Done:
         ids = ((one, self.found.get(one.config.id)) for one in self.planned)
-        return [(one, run) for one, run in ids if run is not None and len(run.metrics)]
+        return [(one, run) for one, run in ids if run is not None]
 
 
 def make_plan(

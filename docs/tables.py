@@ -76,6 +76,12 @@ def precision() -> str:
     return by_seed(runs, "label", "generalised", "epoch of generalising, by the loss's precision")
 
 
+def recipe() -> str:
+    found = [table_of(name, "runs") for name in ("weight-decay", "learning-rate", "readout-scale")]
+    title = "epoch of generalising, No LN"
+    return by_seed(pd.concat(found, ignore_index=True), "label", "generalised", title)
+
+
 def claims() -> str:
     found = gi.audit(NOWHERE)
     rows = []
@@ -132,6 +138,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "direction-or-norm": direction_or_norm,
     "ln-position": positions,
     "precision": precision,
+    "recipe": recipe,
     "claims": claims,
 }
 

@@ -41,9 +41,7 @@ def measure(command: list[str]) -> tuple[float, float]:
     """Seconds on the clock, and of CPU."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "grokinterp.cli", *command], check=True, capture_output=True
-    )
+    subprocess.run([PROGRAM, *command], check=True, capture_output=True)
     clock = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

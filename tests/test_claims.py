@@ -153,7 +153,7 @@ def test_trends_are_over_what_every_seed_has():
     settings = {"a": 0.1, "b": 0.5, "c": 1.0, "d": 2.0}
     runs = epochs.by_seed(done(a=[100, 300], b=[200, 500], c=[400, 700], d=[50]))
     assert epochs.trends(runs, settings) == [1.0, 1.0]
-    assert epochs.over(runs, settings) == " (a, b, c so far)"
+    assert epochs.over(runs, settings) == " (a; b; c so far)"
 
 
 def test_agreements_compare_two_orders():

@@ -102,7 +102,7 @@ def there(runs: Runs, labels: Iterable[str]) -> list[str]:
 def over(runs: Runs, labels: Collection[str]) -> str:
     """Which labels are compared, to be said where it is not all of them."""
     found = there(runs, labels) if runs else list(labels)
-    return "" if len(found) == len(labels) else f" ({', '.join(found) or 'of none'} so far)"
+    return "" if len(found) == len(labels) else f" ({'; '.join(found) or 'of none'} so far)"
 
 
 def agreements(

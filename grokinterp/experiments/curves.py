@@ -96,13 +96,13 @@ def probe_figure(
 
     None where no run has a value.
     """
-    values = [(planned, run, probed(run, probe, name).dropna()) for planned, run in done]
+    values = [(planned, run, probed(run, probe, name)) for planned, run in done]
     values = [one for one in values if len(one[2])]
     if not values:
         return None
     tables: dict[str, list[pd.DataFrame]] = {}
     for planned, _, series in values:
-        table = series.rename("value").rename_axis("epoch").reset_index()
+        table = series.rename("value").reset_index()
         tables.setdefault(planned.label, []).append(table)
     return over_epochs(
         tables,

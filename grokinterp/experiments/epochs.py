@@ -49,15 +49,14 @@ def rule_met(probe: str, name: str) -> When:
 
 
 def probed(run: Run, probe: str, name: str) -> pd.Series:
-    """A probe's value by epoch, ascending."""
+    """A probe's value by epoch, ascending, where there is one."""
     column = f"{probe}.{name}"
-    metrics = run.metrics
-    if column in metrics:
-        table = metrics[["epoch", column]].dropna()
-        return table.set_index("epoch")[column]
-    found = run.probes
-    chosen = found[(found["probe"] == probe) & (found["name"] == name)]
-    return chosen.set_index("epoch")["value"].sort_index()
+    table = run.metrics
+    if column not in table:
+        found = run.probes
+        chosen = found[(found["probe"] == probe) & (found["name"] == name)]
+        table = chosen.rename(columns={"value": column})
+    return table.set_index("epoch")[column].dropna().sort_index()
 
 
 def ratios(runs: Runs, later: str, earlier: str, when: When = generalised) -> list[Value]:

@@ -27,21 +27,24 @@ def label(case: str, precision: str) -> str:
     return f"{case}, {precision}"
 
 
+def _cases() -> dict[str, RunConfig]:
+    positions = {one: RunConfig(model=ModelConfig(one), train=PAPER) for one in LN_POSITIONS}
+    rates = {one: config for one, config in learning_rates().items() if config.train != PAPER}
+    return positions | rates
+
+
 def plan(seeds: Sequence[int]) -> list[Planned]:
-    cases = {one: RunConfig(model=ModelConfig(one), train=PAPER) for one in LN_POSITIONS}
-    cases |= {one: config for one, config in learning_rates().items() if config.train != PAPER}
     configs = {
         label(case, name): replace(config, train=replace(config.train, loss_dtype=precision))
-        for case, config in cases.items()
+        for case, config in _cases().items()
         for name, precision in PRECISIONS.items()
     }
     return each_seed(configs, seeds)
 
 
 def results(done: Done) -> Results:
-    cases = dict.fromkeys(planned.label.rpartition(", ")[0] for planned, _ in done)
-    groups = {case: {name: label(case, name) for name in PRECISIONS} for case in cases}
-    plain = [one for one in done if one[0].label.startswith("off")]
+    groups = {case: {name: label(case, name) for name in PRECISIONS} for case in _cases()}
+    plain = [one for one in done if one[0].label in groups["off"].values()]
     figures = {
         "train_loss": column_figure(
             plain, "train_loss", "train loss", "nats", "No LN: train loss", log_values=True

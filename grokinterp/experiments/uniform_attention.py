@@ -13,21 +13,19 @@ import pandas as pd
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.curves import accuracy_figure
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
-from grokinterp.experiments.recipe import SEEDS, SINGLE_PRECISION, UNTIL_GENERALISED
+from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
 from grokinterp.grokking import HOLD_EPOCHS
 from grokinterp.hooks import UniformAttention
 
-UNIFORM = replace(
-    UNTIL_GENERALISED, loss_dtype=None, probes={}, interventions=(UniformAttention(),)
-)
+UNIFORM = replace(UNTIL_GENERALISED, probes={}, interventions=(UniformAttention(),))
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
     normed, plain = ModelConfig("attn-pre-qk"), ModelConfig("off")
     configs = {
-        "A^qk": RunConfig(model=normed, train=SINGLE_PRECISION),
+        "A^qk": RunConfig(model=normed, train=PAPER),
         "A^qk, attention uniform": RunConfig(model=normed, train=UNIFORM),
-        "No LN": RunConfig(model=plain, train=SINGLE_PRECISION),
+        "No LN": RunConfig(model=plain, train=PAPER),
     }
     return each_seed(configs, seeds)
 

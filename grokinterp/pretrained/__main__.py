@@ -9,7 +9,7 @@ from typing import Any
 import grokinterp
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.publish import publish
-from grokinterp.experiments.recipe import SINGLE_PRECISION
+from grokinterp.experiments.recipe import PAPER
 from grokinterp.files import fingerprint, write_json, write_tensors
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import FOLDER
@@ -23,9 +23,7 @@ SEED = 456
 
 def rebuild(store: str, folder: Path = FOLDER) -> None:
     """Train what the store misses of the nine placements, and write their weights and card."""
-    configs = [
-        RunConfig(model=ModelConfig(name), train=SINGLE_PRECISION, seed=SEED) for name in PLACEMENTS
-    ]
+    configs = [RunConfig(model=ModelConfig(name), train=PAPER, seed=SEED) for name in PLACEMENTS]
     runs = train(configs, store=store, observer=Bar())
     publish(runs)
     write(runs, folder)

@@ -1,11 +1,12 @@
-"""Write the README's tables of results from the runs that ship: python docs/tables.py.
+"""Write the tables of the README and the findings from the runs that ship: python docs/tables.py.
 
 Each stands between `<!-- table NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,9 +17,12 @@ from grokinterp.experiments.experiment import Done
 from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.published import best_seed_epochs
 
-README = Path(__file__).parents[1] / "README.md"
+DOCS = Path(__file__).parent
+PAGES = (DOCS.parent / "README.md", DOCS / "findings.md")
+BLOCK = re.compile(r"(<!-- table (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 # Only what ships, whatever this folder's own store holds.
 NOWHERE = "no-store"
+SHORTCUT_EPOCHS = (100, 200, 500, 1000, 1500, 2000, 2500, 5000, 10_000)
 
 
 def markdown(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
@@ -132,6 +136,23 @@ def spread(values: pd.Series, digits: int) -> str:
     return " to ".join(dict.fromkeys(ends))
 
 
+def shortcut() -> str:
+    """Of `attn-pre-v`, first seed."""
+    run = next(run for one, run in done("attention-pathways") if one.label == "attn-pre-v")
+    rises = {
+        "the paper's convention": "shortcut:convention=paper,split=train",
+        "isolated": "shortcut:split=train",
+    }
+    found = run.metrics.set_index("epoch")
+    return markdown(
+        ["epoch", *(f"{epoch:,}" for epoch in SHORTCUT_EPOCHS)],
+        [
+            [name, *(f"{found[f'{probe}.train_loss_rise'][e]:.2f}" for e in SHORTCUT_EPOCHS)]
+            for name, probe in rises.items()
+        ],
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "transplant": transplant,
     "uniform-attention": uniform_attention,
@@ -140,19 +161,25 @@ TABLES: dict[str, Callable[[], str]] = {
     "precision": precision,
     "recipe": recipe,
     "claims": claims,
+    "shortcut": shortcut,
 }
 
 
-def filled(readme: str) -> str:
-    """The README with its tables made anew."""
-    for name, make in TABLES.items():
-        begin, end = f"<!-- table {name} -->\n", "<!-- end -->"
-        if readme.count(begin) != 1:
-            raise ValueError(f"README.md must hold {begin.strip()} once")
-        before, after = readme.split(begin)
-        readme = before + begin + make() + "\n" + after[after.index(end) :]
-    return readme
+def filled(page: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
+    """The page with those of these tables that it holds made anew."""
+
+    def made(block: re.Match[str]) -> str:
+        begin, name, before, end = block.groups()
+        return begin + (f"{tables[name]()}\n" if name in tables else before) + end
+
+    return BLOCK.sub(made, page)
+
+
+def fill(tables: Mapping[str, Callable[[], str]] = TABLES) -> None:
+    """Write these tables into the pages that hold them."""
+    for path in PAGES:
+        path.write_text(filled(path.read_text(), tables))
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    fill()

@@ -1,14 +1,68 @@
-"""The README's tables are those of the runs that ship."""
+"""The tables of the README and the findings are those of the runs and models that ship."""
 
-import importlib.util
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+# These take from seconds to minutes for each model.
+SLOW = {"cka", "hessian", "linear_probe", "llc", "ntk", "weight_spectra"}
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """What fills the pages can be imported."""
+    monkeypatch.syspath_prepend(DOCS)
 
 
 def test_tables_are_those_of_the_runs_that_ship():
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
-    readme = (ROOT / "README.md").read_text()
-    assert tables.filled(readme) == readme, "run python docs/tables.py"
+    from tables import PAGES, TABLES, filled
+
+    pages = [path.read_text() for path in PAGES]
+    assert [filled(page) for page in pages] == pages, "run python docs/tables.py"
+    assert sorted(blocks()) == sorted([*TABLES, "probes"])
+
+
+def test_probe_values_are_those_of_the_models_that_ship():
+    from probes import ROWS, table
+
+    quick = [row for row in ROWS if not is_slow(row[0])]
+    head, lines = parsed(blocks()["probes"])
+    made_head, made = parsed(table(quick))
+    assert made_head == head
+    assert [line[0] for line in lines] == [f"`{probe}`" for probe, _, _ in ROWS]
+    kept = [line for line in lines if not is_slow(line[0].strip("`"))]
+    for (*row, found), (*made_row, expected) in zip(
+        map(named, kept), map(named, made), strict=True
+    ):
+        assert row == made_row
+        for one, other in zip(found, expected, strict=True):
+            # Rounding on another machine may end on the other side of a digit.
+            assert one == other or number(one) == pytest.approx(number(other), rel=0.02, abs=0.01)
+
+
+def blocks():
+    """What stands in each table of the pages, by name."""
+    from tables import BLOCK, PAGES
+
+    found = [match for path in PAGES for match in BLOCK.findall(path.read_text())]
+    assert len({name for _, name, _, _ in found}) == len(found)
+    return {name: content for _, name, content, _ in found}
+
+
+def parsed(table):
+    """The cells of its head, and those of its lines."""
+    head, _, *lines = (line[1:-1].split("|") for line in table.strip().split("\n"))
+    return strip(head), list(map(strip, lines))
+
+
+def strip(cells):
+    return [cell.strip() for cell in cells]
+
+
+def is_slow(probe):
+    return probe.partition(":")[0] in SLOW
+
+
+def number(written):
+    return float(written.replace(",", ""))

@@ -32,11 +32,9 @@ def test_probe_values_are_those_of_the_models_that_ship():
     assert made_head == head
     assert [line[0] for line in lines] == [f"`{probe}`" for probe, _, _ in ROWS]
     kept = [line for line in lines if not is_slow(line[0].strip("`"))]
-    for (*row, found), (*made_row, expected) in zip(
-        map(named, kept), map(named, made), strict=True
-    ):
-        assert row == made_row
-        for one, other in zip(found, expected, strict=True):
+    for line, made_line in zip(kept, made, strict=True):
+        assert line[:2] == made_line[:2]
+        for one, other in zip(line[2:], made_line[2:], strict=True):
             # Rounding on another machine may end on the other side of a digit.
             assert one == other or number(one) == pytest.approx(number(other), rel=0.02, abs=0.01)
 

@@ -77,11 +77,11 @@ def written(value: float) -> str:
 
 
 def values(snapshot: Snapshot, probes: Iterable[str]) -> dict[tuple[str, str], float]:
-    """The scalars of these probes; a probe that needs another stage than there is has none."""
+    """The scalars of these probes."""
     found = measure(snapshot, probes)
-    broken = {name: why for name, why in found.failures.items() if name not in found.inapplicable}
-    if broken and snapshot.epoch:
-        raise ValueError(f"at epoch {snapshot.epoch}: {broken}")
+    # Before training, what compares with an earlier stage has none; later every probe has a value.
+    if found.failures and snapshot.epoch:
+        raise ValueError(f"at epoch {snapshot.epoch:,}: {found.failures}")
     return found.scalars
 
 

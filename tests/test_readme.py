@@ -1,5 +1,6 @@
 """The tables of the README and the findings are those of the runs and models that ship."""
 
+import doctest
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ def test_probe_values_are_those_of_the_models_that_ship():
         for one, other in zip(line[2:], made_line[2:], strict=True):
             # Rounding on another machine may end on the other side of a digit.
             assert one == other or number(one) == pytest.approx(number(other), rel=0.02, abs=0.01)
+
+
+def test_numbers_are_written_to_three_digits():
+    import probes
+
+    assert doctest.testmod(probes).attempted
+    assert not doctest.testmod(probes).failed
 
 
 def blocks():

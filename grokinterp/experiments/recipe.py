@@ -23,6 +23,7 @@ def first_seeds(count: int) -> tuple[int, ...]:
 # The authors compute the loss in float64 where they train, on CUDA. It matters: in float32 no loss
 # lies between 0 and 1e-7, and without LN before the MLP a memorised model comes down to that.
 BARE = TrainConfig(loss_dtype="float64")
+"""The recipe, with nothing recorded on the way."""
 
 PAPER = replace(
     BARE,

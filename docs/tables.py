@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 import grokinterp as gi
-from grokinterp.experiments.audit import summary
 from grokinterp.experiments.experiment import Done
 from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.published import best_seed_epochs
+from grokinterp.experiments.verdicts import summary
 
 DOCS = Path(__file__).parent
 PAGES = (DOCS.parent / "README.md", DOCS / "findings.md")
@@ -87,7 +87,7 @@ def recipe() -> str:
 
 
 def claims() -> str:
-    found = gi.audit(NOWHERE)
+    found = gi.verdicts(NOWHERE)
     rows = []
     for one in found:
         counts = sorted({len(finding.values) for finding in one.findings})

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from grokinterp.config import ModelConfig, RunConfig, TrainConfig
     from grokinterp.distributed import train_over
     from grokinterp.experiments import EXPERIMENTS
-    from grokinterp.experiments.audit import audit
     from grokinterp.experiments.plan import results_of
+    from grokinterp.experiments.verdicts import verdicts
     from grokinterp.files import StoreError
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
     from grokinterp.leads import lead_times
@@ -44,8 +44,8 @@ _ROOMS = {
     "config": ("ModelConfig", "RunConfig", "TrainConfig"),
     "distributed": ("train_over",),
     "experiments": ("EXPERIMENTS",),
-    "experiments.audit": ("audit",),
     "experiments.plan": ("results_of",),
+    "experiments.verdicts": ("verdicts",),
     "files": ("StoreError",),
     "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
     "model": ("build_model",),
@@ -86,7 +86,6 @@ __all__ = [
     "Store",
     "StoreError",
     "TrainConfig",
-    "audit",
     "build_model",
     "grokking_times",
     "hooks",
@@ -103,6 +102,7 @@ __all__ = [
     "results_of",
     "train",
     "train_over",
+    "verdicts",
 ]
 
 

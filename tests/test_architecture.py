@@ -98,7 +98,7 @@ def test_describing_a_run_loads_nothing_heavy(module: str) -> None:
     assert heavy.isdisjoint(loaded)
 
 
-@pytest.mark.parametrize("module", ["grokinterp.listing", "grokinterp.experiments.audit"])
+@pytest.mark.parametrize("module", ["grokinterp.listing", "grokinterp.experiments.verdicts"])
 def test_reading_a_store_loads_no_transformer_lens(module: str) -> None:
     code = (
         f"import sys, {module}; print({module!r} in sys.modules, 'transformer_lens' in sys.modules)"

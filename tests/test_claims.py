@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from grokinterp.audit import statistics as epochs
+from grokinterp.audit.claim import INTERVALS, Bounds, above, below, every, verdict_of
 from grokinterp.config import RunConfig
-from grokinterp.experiments import EXPERIMENTS, epochs
-from grokinterp.experiments.audit import numbers
-from grokinterp.experiments.claim import INTERVALS, Bounds, above, below, every, verdict_of
+from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.experiment import Planned
+from grokinterp.experiments.verdicts import numbers
 from grokinterp.grokking import Crossing
 from grokinterp.runs import Run
 

@@ -7,10 +7,10 @@ import pytest
 
 MODULES = (
     "config",
-    "experiments.claim",
+    "audit.claim",
     "experiments.cost",
     "experiments.recipe",
-    "figures.interval",
+    "audit.interval",
     "figures.style",
     "grokking",
     "hooks.axes",

@@ -11,11 +11,11 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from grokinterp.audit.interval import median_interval
 from grokinterp.figures.attention import attention_entropy, mean_pattern
 from grokinterp.figures.epochs import epoch_axis
 from grokinterp.figures.evolution import over_epochs
 from grokinterp.figures.fourier import embedding_spectrum, spectrum_evolution
-from grokinterp.figures.interval import median_interval
 from grokinterp.figures.learning import learning_curves
 from grokinterp.figures.neurons import neuron_clusters
 from grokinterp.figures.ntk import ntk_distance

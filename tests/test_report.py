@@ -13,11 +13,11 @@ from runs_cases import SMALL_RUN, with_model
 from test_circuits_browser import CHROMIUM, Browser, move_slider
 
 import grokinterp as gi
+from grokinterp.audit.claim import above, every
 from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.audit import audit
-from grokinterp.experiments.claim import above, every
 from grokinterp.experiments.plan import make_plan
+from grokinterp.experiments.verdicts import verdicts
 from grokinterp.files import StoreError
 from grokinterp.report import build, build_report, rows, save_report
 from grokinterp.report.charts import chart, in_words
@@ -56,7 +56,7 @@ def test_the_page_holds_every_experiment_run_and_verdict(page: Path, store: Path
         assert whole or f"grokinterp reproduce {name}" in html
     for run in (*open_store(store), *shipped_runs()):
         assert html.count(f'id="run-{run.id}"') == 1
-    judged = audit(str(store))
+    judged = verdicts(str(store))
     assert judged
     for one in judged:
         anchors = re.findall(r'id="(claim-[^"]+)"', html)

@@ -12,7 +12,7 @@ from grokinterp import results as shipping
 from grokinterp.cli import main
 from grokinterp.config import METRICS
 from grokinterp.experiments import EXPERIMENTS, cost, publish
-from grokinterp.experiments import audit as auditing
+from grokinterp.experiments import verdicts as auditing
 from grokinterp.experiments.carry_out import carry_out
 from grokinterp.experiments.experiment import Afterwards, Experiment, Planned, Results, nearest
 from grokinterp.experiments.plan import make_plan
@@ -261,7 +261,7 @@ def test_the_paper_s_numbers_are_of_the_paper_s_placements():
 
 
 def test_the_audit_judges_all_claims_and_says_what_is_missing():
-    found = auditing.audit(NOWHERE)
+    found = auditing.verdicts(NOWHERE)
     assert len({one.claim.name for one in found}) == 11
     assert {one.convention for one in found if one.claim.name == "norm_shortcut"} == {
         "paper",

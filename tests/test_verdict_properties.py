@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokinterp.experiments.claim import Bounds, above, below
-from grokinterp.experiments.epochs import kendall
+from grokinterp.audit.claim import Bounds, above, below
+from grokinterp.audit.statistics import kendall
 
 SIDES = {"above": 1.0, "below": -1.0}
 

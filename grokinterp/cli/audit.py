@@ -22,9 +22,9 @@ def audit(
     """
     import json
 
-    from grokinterp.experiments import audit as auditing
+    from grokinterp.experiments import verdicts as auditing
 
-    found = auditing.audit(str(store))
+    found = auditing.verdicts(str(store))
     if format == "json":
         print(json.dumps(auditing.data(found), indent=1, ensure_ascii=False))
     else:

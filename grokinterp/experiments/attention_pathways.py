@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from scipy.stats import spearmanr
 
-from grokinterp.experiments.claim import CLEAR, Claim, Convention, Finding, above, below, every
-from grokinterp.experiments.curves import accuracy_figure, overview_figure, probe_figure
-from grokinterp.experiments.epochs import (
+from grokinterp.audit.claim import CLEAR, Claim, Convention, Finding, above, below, every
+from grokinterp.audit.statistics import (
     by_seed,
     generalised,
     mean_between,
@@ -19,6 +18,7 @@ from grokinterp.experiments.epochs import (
     ratios,
     while_memorising,
 )
+from grokinterp.experiments.curves import accuracy_figure, overview_figure, probe_figure
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import PATHWAYS, placements
 from grokinterp.experiments.published import generalisation_epochs

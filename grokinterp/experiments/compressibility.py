@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.experiments.claim import CLEAR, Claim, Finding, above
-from grokinterp.experiments.crossings import crossing_figure, crossing_table
-from grokinterp.experiments.curves import probe_figure
-from grokinterp.experiments.epochs import (
+from grokinterp.audit.claim import CLEAR, Claim, Finding, above
+from grokinterp.audit.statistics import (
     agreements,
     by_seed,
     generalised,
@@ -15,6 +13,8 @@ from grokinterp.experiments.epochs import (
     memorised,
     rule_met,
 )
+from grokinterp.experiments.crossings import crossing_figure, crossing_table
+from grokinterp.experiments.curves import probe_figure
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import LN_POSITIONS, placements
 from grokinterp.experiments.published import epochs_near_minimum, generalisation_epochs

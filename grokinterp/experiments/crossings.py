@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from grokinterp.experiments.epochs import When, generalised
+from grokinterp.audit.statistics import When, generalised
 from grokinterp.experiments.experiment import Done
 from grokinterp.figures.scatter import Point, scatter
 

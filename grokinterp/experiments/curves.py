@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from grokinterp.experiments.epochs import probed
+from grokinterp.audit.statistics import probed
 from grokinterp.experiments.experiment import Done
 from grokinterp.figures.evolution import over_epochs
 from grokinterp.figures.strip import Beyond, Number, strip

@@ -15,7 +15,7 @@ from grokinterp.experiments.recipe import SEEDS
 from grokinterp.runs import Run
 
 if TYPE_CHECKING:
-    from grokinterp.experiments.claim import Claim
+    from grokinterp.audit.claim import Claim
     from grokinterp.snapshot import Snapshot
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from grokinterp.experiments.claim import Claim, Finding, above
-from grokinterp.experiments.curves import probe_figure
-from grokinterp.experiments.epochs import (
+from grokinterp.audit.claim import Claim, Finding, above
+from grokinterp.audit.statistics import (
     by_seed,
     probed,
 )
+from grokinterp.experiments.curves import probe_figure
 from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import LN_POSITIONS, placements
 from grokinterp.experiments.recipe import SEEDS

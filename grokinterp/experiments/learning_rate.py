@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from grokinterp.audit.claim import CLEAR, Claim, Finding, below
+from grokinterp.audit.statistics import by_seed, over, trends
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.claim import CLEAR, Claim, Finding, below
-from grokinterp.experiments.epochs import by_seed, over, trends
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import outcomes
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.experiments.claim import CLEAR, Claim, Finding, above
+from grokinterp.audit.claim import CLEAR, Claim, Finding, above
+from grokinterp.audit.statistics import agreements, by_seed, rule_met
 from grokinterp.experiments.curves import accuracy_figure, column_figure, overview_figure
-from grokinterp.experiments.epochs import agreements, by_seed, rule_met
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import LN_POSITIONS, placements, position_order
 from grokinterp.experiments.published import generalisation_epochs

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from grokinterp.audit.claim import Finding, above
+from grokinterp.audit.statistics import by_seed, ratios
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.claim import Finding, above
-from grokinterp.experiments.epochs import by_seed, ratios
 from grokinterp.experiments.experiment import Afterwards, Done, Planned, each_seed
 from grokinterp.experiments.recipe import PAPER
 

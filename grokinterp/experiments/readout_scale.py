@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from grokinterp.audit.claim import CLEAR, Claim, Finding, above, below
+from grokinterp.audit.statistics import by_seed, over, trends
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.claim import CLEAR, Claim, Finding, above, below
-from grokinterp.experiments.epochs import by_seed, over, trends
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import grouped_outcomes
 from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED

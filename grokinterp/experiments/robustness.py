@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from grokinterp.audit.claim import Claim
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.claim import Claim
 from grokinterp.experiments.experiment import Experiment, Planned, each_seed
 from grokinterp.experiments.outcomes import outcomes
 from grokinterp.experiments.positions import LN_POSITIONS, placements, position_order

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from grokinterp.experiments.claim import Claim, Convention, Finding, above
+from grokinterp.audit.claim import Claim, Convention, Finding, above
+from grokinterp.audit.statistics import by_seed, generalised, mean_while, memorised, probed
 from grokinterp.experiments.curves import probe_figure
 from grokinterp.experiments.direction_or_norm import SHUFFLED, UNIT_NORM
 from grokinterp.experiments.direction_or_norm import plan as memorised_plan
-from grokinterp.experiments.epochs import by_seed, generalised, mean_while, memorised, probed
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import placements
 from grokinterp.experiments.recipe import SEEDS

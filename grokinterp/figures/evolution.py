@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from grokinterp.audit.interval import interval_name, median_interval
 from grokinterp.figures.arrays import ascending, shaped
 from grokinterp.figures.epochs import epoch_axis, marker_places
-from grokinterp.figures.interval import interval_name, median_interval
 from grokinterp.figures.style import (
     GREY,
     Look,

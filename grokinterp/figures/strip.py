@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from grokinterp.figures.interval import interval_name, median_interval
+from grokinterp.audit.interval import interval_name, median_interval
 from grokinterp.figures.style import GREY, Look, add_title, legend_beside, looks, panels, styled
 
 ROW = 0.3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from grokinterp.circuits.document import document, element
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.audit import Audited, audit
+from grokinterp.experiments.verdicts import Audited, verdicts
 from grokinterp.files import StoreError, write_whole
 from grokinterp.report.circuits import choose_subjects, circuits_section
 from grokinterp.report.experiments import (
@@ -72,7 +72,7 @@ def save_report(
 
 def _judged(store: str, read: dict[str, Run]) -> list[Audited] | str:
     try:
-        return audit(store, read)
+        return verdicts(store, read)
     except StoreError as error:
         return str(error)
 

@@ -8,9 +8,9 @@ from html import escape
 
 from grokinterp.circuits.document import element
 from grokinterp.experiments import EXPERIMENTS, Experiment
-from grokinterp.experiments.audit import Audited
 from grokinterp.experiments.experiment import Done, Results
 from grokinterp.experiments.plan import make_plan
+from grokinterp.experiments.verdicts import Audited
 from grokinterp.files import StoreError
 from grokinterp.report.charts import chart
 from grokinterp.report.tables import folded, html_table, table

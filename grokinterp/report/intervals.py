@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from grokinterp.experiments.claim import Finding
+from grokinterp.audit.claim import Finding
 
 WIDTH, HEIGHT, MARGIN = 120, 22, 6
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from grokinterp.audit.claim import INTERVALS, WRITTEN
 from grokinterp.circuits.document import element
-from grokinterp.experiments.audit import Audited, numbers, summary
-from grokinterp.experiments.claim import INTERVALS, WRITTEN
+from grokinterp.experiments.verdicts import Audited, numbers, summary
 from grokinterp.report.intervals import interval
 from grokinterp.report.tables import html_table
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from grokinterp.audit.claim import INTERVALS, WRITTEN, Claim, Finding, Verdict, verdict_of
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.claim import INTERVALS, WRITTEN, Claim, Finding, Verdict, verdict_of
 from grokinterp.experiments.plan import make_plan
 from grokinterp.runs import Run
 
@@ -31,7 +31,7 @@ class Audited:
         return f"{self.claim.name} ({self.convention})" if self.convention else self.claim.name
 
 
-def audit(store: str = "runs", read: dict[str, Run] | None = None) -> list[Audited]:
+def verdicts(store: str = "runs", read: dict[str, Run] | None = None) -> list[Audited]:
     """Judge each claim by the runs that a store, or the package, holds; nothing is trained.
 
     A claim whose runs are not all there is judged by those that are, and says what is missing.

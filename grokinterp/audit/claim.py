@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from grokinterp.experiments.experiment import Done
-from grokinterp.figures.interval import median_interval
+from grokinterp.audit.interval import median_interval
 
+Done = list[Any]
+"""An experiment's planned runs, each with its run."""
 Verdict = Literal["supported", "contradicted", "undecided"]
 Convention = Literal["", "paper", "isolated", "shuffled", "per head"]
 

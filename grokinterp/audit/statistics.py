@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import pandas as pd
 from scipy.stats import kendalltau
 
-from grokinterp.experiments.claim import Bounds, Value
-from grokinterp.experiments.experiment import Done
+from grokinterp.audit.claim import Bounds, Done, Value
 from grokinterp.grokking import Crossing
 from grokinterp.leads import RULES, first_met
 from grokinterp.runs import Run

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 # A module imports from lower rows only. A package is one place: its files may import each other.
 ROWS = [
-    {"hooks", "placement", "task", "figures", "state", "sweep"},
+    {"definition"},
+    {"hooks", "placement", "task", "state", "sweep"},
     {"config"},
     {"device", "grid", "linear", "model", "loss", "optimizer"},
     {"forward"},
@@ -21,8 +22,8 @@ ROWS = [
     {"probes", "records"},
     {"ablation", "circuits", "measurement", "runs"},
     {"leads", "lock", "parcel", "progress", "listing", "results"},
-    {"probing", "tracking", "training", "watch"},
-    {"distributed"},
+    {"audit", "probing", "tracking", "training", "watch"},
+    {"distributed", "figures"},
     {"experiments"},
     {"pretrained"},
     {"report"},

@@ -8,22 +8,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import pandas as pd
 from scipy.stats import kendalltau
 
-from grokinterp.audit.claim import Bounds, Done, Value
+from grokinterp.audit.finding import Bounds, Value
 from grokinterp.grokking import Crossing
 from grokinterp.leads import RULES, first_met
 from grokinterp.runs import Run
 
 When = Callable[[Run], Crossing]
-Runs = dict[int, dict[str, Run]]
+Runs = Mapping[int, Mapping[str, Run]]
 """By seed and label."""
-
-
-def by_seed(done: Done) -> Runs:
-    """The runs of each seed, by label."""
-    found: Runs = {}
-    for planned, run in done:
-        found.setdefault(run.config.seed, {})[planned.label] = run
-    return found
 
 
 def generalised(run: Run) -> Crossing:
@@ -58,104 +50,92 @@ def probed(run: Run, probe: str, name: str) -> pd.Series:
     return table.set_index("epoch")[column].dropna().sort_index()
 
 
-def ratios(runs: Runs, later: str, earlier: str, when: When = generalised) -> list[Value]:
+def ratios(runs: Runs, later: str, earlier: str, when: When = generalised) -> dict[int, Value]:
     """Epoch of `later` over epoch of `earlier`, for each seed that has both.
 
     Where an event was not seen within N epochs, the ratio has bounds.
     """
-    found: list[Value] = []
-    for of_label in runs.values():
-        if later in of_label and earlier in of_label:
-            a, b = when(of_label[later]), when(of_label[earlier])
-            if a.by is not None and b.by is not None:
-                found.append(a.by / b.by)
-            else:
-                low = a.after / b.by if b.by is not None else 0.0
-                high = a.by / b.after if a.by is not None and b.after else math.inf
-                found.append(Bounds(low, high))
+    found: dict[int, Value] = {}
+    for seed, of_label in with_all(runs, (later, earlier)).items():
+        a, b = when(of_label[later]), when(of_label[earlier])
+        if a.by is not None and b.by is not None:
+            found[seed] = a.by / b.by
+        else:
+            low = a.after / b.by if b.by is not None else 0.0
+            high = a.by / b.after if a.by is not None and b.after else math.inf
+            found[seed] = Bounds(low, high)
     return found
 
 
-def trends(runs: Runs, settings: Mapping[str, float], when: When = generalised) -> list[Value]:
-    """Kendall's τ between a setting and an epoch, for each seed, over the labels that all have.
+def trends(runs: Runs, settings: Mapping[str, float], when: When = generalised) -> dict[int, Value]:
+    """Kendall's τ between a setting and an epoch, for each seed that has every label.
 
     -1: a larger setting is always earlier. What was not seen comes after everything that was.
-    None for any seed where there are fewer than three labels.
     """
-    labels = there(runs, settings)
-    if len(labels) < 3:
-        return []
-    values = [settings[label] for label in labels]
-    return [
-        _known(kendall(values, places([when(of_label[label]) for label in labels])))
-        for of_label in runs.values()
-    ]
-
-
-def there(runs: Runs, labels: Iterable[str]) -> list[str]:
-    """The labels that every seed has."""
-    return [label for label in labels if all(label in of_label for of_label in runs.values())]
-
-
-def over(runs: Runs, labels: Collection[str]) -> str:
-    """Which labels are compared, to be said where it is not all of them."""
-    found = there(runs, labels) if runs else list(labels)
-    return "" if len(found) == len(labels) else f" ({'; '.join(found) or 'of none'} so far)"
+    return {
+        seed: _known(kendall([*settings.values()], places([when(of[one]) for one in settings])))
+        for seed, of in with_all(runs, settings).items()
+    }
 
 
 def agreements(
     runs: Runs, labels: Sequence[str], first: When, second: When = generalised
-) -> list[Value]:
+) -> dict[int, Value]:
     """Kendall's τ between the orders of two events over the labels, for each seed that has all."""
-    found: list[Value] = []
-    for of_label in runs.values():
-        if all(label in of_label for label in labels):
-            orders = [
-                places([when(of_label[label]) for label in labels]) for when in (first, second)
-            ]
-            found.append(_known(kendall(*orders)))
-    return found
+    return {
+        seed: _known(
+            kendall(*(places([when(of[label]) for label in labels]) for when in (first, second)))
+        )
+        for seed, of in with_all(runs, labels).items()
+    }
+
+
+def with_all(runs: Runs, labels: Collection[str]) -> dict[int, Mapping[str, Run]]:
+    """The seeds that have all of these runs."""
+    return {seed: of for seed, of in runs.items() if all(label in of for label in labels)}
 
 
 def _known(tau: float) -> Value:
     return Bounds(-1.0, 1.0) if math.isnan(tau) else tau
 
 
-def not_within(runs: Runs, label: str, epochs: int) -> list[bool | None]:
-    """Whether each seed's run of a label has not generalised within so many epochs."""
-    found: list[bool | None] = []
-    for of_label in runs.values():
-        if label in of_label:
-            crossing = generalised(of_label[label])
-            if crossing.by is not None:
-                found.append(crossing.by > epochs)
-            else:
-                found.append(True if crossing.after >= epochs else None)
+def not_within(runs: Runs, label: str, epochs: int) -> dict[int, Value]:
+    """1 where a seed's run of a label has not generalised within so many epochs, 0 where it has,
+    and bounds where it has not run for so long."""
+    found: dict[int, Value] = {}
+    for seed, of_label in with_all(runs, (label,)).items():
+        crossing = generalised(of_label[label])
+        if crossing.by is not None:
+            found[seed] = float(crossing.by > epochs)
+        else:
+            found[seed] = 1.0 if crossing.after >= epochs else Bounds(0.0, 1.0)
     return found
 
 
-def mean_between(run: Run, probe: str, name: str, first: int, last: int | None) -> float:
-    """The mean of a probe's values recorded in these epochs, or to the end; NaN of none."""
-    return float(probed(run, probe, name).loc[first:last].mean())
+def mean_between(run: Run, probe: str, name: str, begin: int, end: int | None = None) -> float:
+    """The mean of a probe's values recorded from an epoch until before another, or to the end;
+    NaN of none."""
+    values = probed(run, probe, name)
+    values = values[values.index >= begin]
+    return float((values if end is None else values[values.index < end]).mean())
 
 
 def mean_while(
     run: Run, probe: str, name: str, begin: Crossing, end: Crossing | None = None
 ) -> float:
-    """The mean of a probe's values recorded from one event to another, or to the run's end."""
+    """The mean of a probe's values recorded from one event until before another, or to the run's
+    end."""
     if begin.by is None:
         return math.nan
     return mean_between(run, probe, name, begin.by, None if end is None else end.by)
 
 
 def while_memorising(runs: Iterable[Run]) -> tuple[int, int] | None:
-    """The epochs from when all of them know the train pairs until the first generalises.
-
-    None where one never knows them.
-    """
+    """The epochs from when all of these runs know the train pairs until before one of them
+    generalises or ends; None where one never knows them."""
     runs = list(runs)
     known = [memorised(run).by for run in runs]
-    general = [one.after if one.by is None else one.by for one in map(generalised, runs)]
+    general = [one.after + 1 if one.by is None else one.by for one in map(generalised, runs)]
     if None in known:
         return None
     return max(by for by in known if by is not None), min(general)

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.audit.claim import CLEAR, Claim, Finding, above
-from grokinterp.audit.statistics import (
-    agreements,
-    by_seed,
-    generalised,
-    kendall,
-    memorised,
-    rule_met,
-)
+from grokinterp.audit.statistics import generalised, kendall, memorised, probed, rule_met
+from grokinterp.experiments.against_paper import Comparison, near_minimum, of_mean
+from grokinterp.experiments.against_paper import compare as compare_with
 from grokinterp.experiments.crossings import crossing_figure, crossing_table
-from grokinterp.experiments.curves import probe_figure
+from grokinterp.experiments.curves import by_label, probe_figure
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import LN_POSITIONS, placements
 from grokinterp.experiments.published import epochs_near_minimum, generalisation_epochs
@@ -27,26 +21,31 @@ def plan(seeds: Sequence[int]) -> list[Planned]:
     return placements(LN_POSITIONS, seeds)
 
 
-def compressible(done: Done) -> list[Finding]:
-    runs = by_seed(done)
-    return [
-        above(
-            f"Kendall's τ over placements, epoch near the least {name} and generalisation epoch",
-            agreements(runs, LN_POSITIONS, when),
-            CLEAR,
-            published=f"{_published(value):.2g}",
-        )
-        for name, value, when in (
-            ("effective rank", "effective_rank", EFFECTIVE_RANK),
-            ("power-law α", "alpha", ALPHA),
-        )
-    ]
+VALUES = {"effective_rank": "effective rank", "alpha": "power-law α"}
 
 
-def _published(value: str) -> float:
-    """The same of the epochs that the paper reports."""
-    near, general = epochs_near_minimum(value), generalisation_epochs()
-    return kendall(*([float(epochs[one]) for one in LN_POSITIONS] for epochs in (near, general)))
+def published() -> dict[str, float]:
+    """Kendall's τ of the epochs that the paper reports, by value."""
+    reported = {value: (epochs_near_minimum(value), generalisation_epochs()) for value in VALUES}
+    return {
+        value: kendall(*([float(of[one]) for one in LN_POSITIONS] for of in both))
+        for value, both in reported.items()
+    }
+
+
+def compare(done: Done) -> list[Comparison]:
+    """When the mean curves come within 10 % of their minimum, as the paper reports it."""
+    found = []
+    for name, runs in by_label(done).items():
+        for value, said in VALUES.items():
+            what = f"{name}: epoch of mean {said} within 10 % of its minimum"
+            curves = [probed(run, "compressibility", value) for run in runs]
+            near = epochs_near_minimum(value)[name]
+            found.append(compare_with(CLAIM, what, near, curves, of_mean(near_minimum)))
+    return found
+
+
+CLAIM = "compressibility_predicts_generalisation"
 
 
 def results(done: Done) -> Results:
@@ -89,12 +88,5 @@ COMPRESSIBILITY = Experiment(
     question="Does the epoch at which features become compressible tell when it generalises?",
     plan=plan,
     results=results,
-    claims=(
-        Claim(
-            "compressibility_predicts_generalisation",
-            "the epoch at which effective rank and power-law alpha come within 10 percent of "
-            "their minimum orders like the generalisation epoch",
-            compressible,
-        ),
-    ),
+    compare=compare,
 )

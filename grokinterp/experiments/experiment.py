@@ -16,6 +16,7 @@ from grokinterp.runs import Run
 
 if TYPE_CHECKING:
     from grokinterp.audit.claim import Claim
+    from grokinterp.experiments.against_paper import Comparison
     from grokinterp.snapshot import Snapshot
 
 
@@ -84,6 +85,14 @@ def each_seed(
 Done = list[tuple[Planned, Run]]
 
 
+def by_seed(done: Done) -> dict[int, dict[str, Run]]:
+    """The runs of each seed, by label."""
+    found: dict[int, dict[str, Run]] = {}
+    for planned, run in done:
+        found.setdefault(run.config.seed, {})[planned.label] = run
+    return found
+
+
 @dataclass(frozen=True)
 class Results:
     """What an experiment found: figures and tables, by name; a figure of nothing is left out."""
@@ -111,4 +120,6 @@ class Experiment:
     seeds: tuple[int, ...] = SEEDS
     """The seeds that it is carried out for, unless others are asked for."""
     claims: tuple[Claim, ...] = ()
-    """The claims of the paper that its runs test."""
+    """The claims of the paper that its runs test, with their rules."""
+    compare: Callable[[Done], list[Comparison]] = lambda done: []
+    """Its runs beside the numbers that the paper reports."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from grokinterp.audit.claim import CLEAR, Claim, Finding, below
-from grokinterp.audit.statistics import by_seed, over, trends
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import outcomes
@@ -31,12 +29,6 @@ def _recipe(rate: float) -> TrainConfig:
     return replace(UNTIL_GENERALISED, lr=rate, couple_decay_to_lr=True)
 
 
-def faster(done: Done) -> list[Finding]:
-    runs = by_seed(done)
-    what = f"Kendall's τ of lr and generalisation epoch{over(runs, RATES)}"
-    return [below(what, trends(runs, RATES), -CLEAR)]
-
-
 def results(done: Done) -> Results:
     return outcomes(done, "Learning rate, lr · decay constant, No LN")
 
@@ -47,11 +39,4 @@ LEARNING_RATE = Experiment(
     plan=plan,
     results=results,
     seeds=SEEDS[:2],
-    claims=(
-        Claim(
-            "learning_rate",
-            "with lr*wd fixed, a larger learning rate generalises earlier",
-            faster,
-        ),
-    ),
 )

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.audit.claim import CLEAR, Claim, Finding, above
-from grokinterp.audit.statistics import agreements, by_seed, rule_met
-from grokinterp.experiments.curves import accuracy_figure, column_figure, overview_figure
+from grokinterp.experiments.against_paper import Comparison, accurate, of_best, of_mean
+from grokinterp.experiments.against_paper import compare as compare_with
+from grokinterp.experiments.curves import (
+    accuracy_figure,
+    by_label,
+    column_figure,
+    overview_figure,
+)
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.positions import LN_POSITIONS, placements, position_order
-from grokinterp.experiments.published import generalisation_epochs
+from grokinterp.experiments.positions import LN_POSITIONS, placements
+from grokinterp.experiments.published import best_seed_epochs, generalisation_epochs
 from grokinterp.experiments.tables import runs_table, seeds_table
 
-CONCENTRATED = rule_met("fourier_concentration", "value")
+ORDER = "ln_position_modulates_grokking"
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
     return placements(LN_POSITIONS, seeds)
 
 
-def order(done: Done) -> list[Finding]:
-    return position_order(done, paper=generalisation_epochs())
-
-
-def fourier(done: Done) -> list[Finding]:
-    return [
-        above(
-            "Kendall's τ over placements, epoch of concentration 1 and generalisation epoch",
-            agreements(by_seed(done), LN_POSITIONS, CONCENTRATED),
-            CLEAR,
-        )
-    ]
+def compare(done: Done) -> list[Comparison]:
+    """The epochs of the mean curve, and of the best seed, as the paper reports them."""
+    found = []
+    for name, runs in by_label(done).items():
+        curves = [run.metrics.set_index("epoch")["test_accuracy"] for run in runs]
+        for what, published, statistic in (
+            ("mean test accuracy 0.995", generalisation_epochs(), of_mean(accurate)),
+            ("test accuracy 1 of the best seed", best_seed_epochs(), of_best(1.0)),
+        ):
+            said = f"{name}: epoch of {what}"
+            found.append(compare_with(ORDER, said, published[name], curves, statistic))
+    return found
 
 
 def results(done: Done) -> Results:
@@ -71,17 +76,5 @@ LN_POSITION = Experiment(
     question="Does where LN sits decide when the model generalises?",
     plan=plan,
     results=results,
-    claims=(
-        Claim(
-            "ln_position_modulates_grokking",
-            "generalisation epoch: M < M+A* < A* <= No LN",
-            order,
-        ),
-        Claim(
-            "fourier",
-            "the epoch at which the Fourier concentration of the embedding reaches 1 orders like "
-            "the generalisation epoch",
-            fourier,
-        ),
-    ),
+    compare=compare,
 )

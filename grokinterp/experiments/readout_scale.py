@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from grokinterp.audit.claim import CLEAR, Claim, Finding, above, below
-from grokinterp.audit.statistics import by_seed, over, trends
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import grouped_outcomes
@@ -60,13 +58,9 @@ def _config(scale: float, coupled: bool, variant: Variant) -> RunConfig:
     return RunConfig(model=model, train=train)
 
 
-def confound(done: Done) -> list[Finding]:
-    runs, findings = by_seed(done), []
-    for form, judge, threshold in (("lr fixed", below, -CLEAR), ("lr/α²", above, CLEAR)):
-        settings = {label(scale, form): scale for scale in SCALES}
-        what = f"Kendall's τ of α and generalisation epoch, {form}{over(runs, settings)}"
-        findings.append(judge(what, trends(runs, settings), threshold))
-    return findings
+def settings(form: str) -> dict[str, float]:
+    """The scale of each of a form's runs, by label."""
+    return {label(scale, form): scale for scale in SCALES}
 
 
 def results(done: Done) -> Results:
@@ -80,12 +74,4 @@ READOUT_SCALE = Experiment(
     plan=plan,
     results=results,
     seeds=SEEDS[:2],
-    claims=(
-        Claim(
-            "readout_scale_confound",
-            "with a fixed learning rate a larger readout scale generalises earlier; with "
-            "lr/alpha^2 the order reverses",
-            confound,
-        ),
-    ),
 )

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from grokinterp.audit.claim import Claim
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.experiment import Experiment, Planned, each_seed
 from grokinterp.experiments.outcomes import outcomes
-from grokinterp.experiments.positions import LN_POSITIONS, placements, position_order
+from grokinterp.experiments.positions import LN_POSITIONS, placements
 from grokinterp.experiments.recipe import SEEDS, UNTIL_GENERALISED
-
-STATEMENT = "the LN-position order holds with RMSNorm and with 3 layers"
 
 
 def depth_plan(seeds: Sequence[int]) -> list[Planned]:
@@ -35,7 +32,6 @@ DEPTH = Experiment(
     plan=depth_plan,
     results=lambda done: outcomes(done, "LN position, 3 layers"),
     seeds=SEEDS[:2],
-    claims=(Claim("robustness", STATEMENT, lambda done: position_order(done, "3 layers: ")),),
 )
 RMSNORM = Experiment(
     title="RMSNorm",
@@ -43,5 +39,4 @@ RMSNORM = Experiment(
     plan=rmsnorm_plan,
     results=lambda done: outcomes(done, "LN position, RMSNorm"),
     seeds=SEEDS[:2],
-    claims=(Claim("robustness", STATEMENT, lambda done: position_order(done, "RMSNorm: ")),),
 )

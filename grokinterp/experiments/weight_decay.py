@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from grokinterp.audit.claim import CLEAR, Claim, Finding, below, every
-from grokinterp.audit.statistics import by_seed, not_within, over, trends
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import outcomes
@@ -27,22 +25,6 @@ def _recipe(decay: float) -> TrainConfig:
     return replace(UNTIL_GENERALISED, weight_decay=decay)
 
 
-def earlier(done: Done) -> list[Finding]:
-    runs = by_seed(done)
-    weak = [label for label, decay in DECAYS.items() if decay <= 0.5]
-    return [
-        below(
-            f"Kendall's τ of weight decay and generalisation epoch{over(runs, DECAYS)}",
-            trends(runs, DECAYS),
-            -CLEAR,
-        ),
-        *(
-            every(f"{label}: not within 10,000 epochs", not_within(runs, label, 10_000))
-            for label in weak
-        ),
-    ]
-
-
 def results(done: Done) -> Results:
     return outcomes(done, "Weight decay, No LN")
 
@@ -53,11 +35,4 @@ WEIGHT_DECAY = Experiment(
     plan=plan,
     results=results,
     seeds=SEEDS[:2],
-    claims=(
-        Claim(
-            "weight_decay",
-            "a larger weight decay generalises earlier; at or below 0.5 not within 10,000 epochs",
-            earlier,
-        ),
-    ),
 )

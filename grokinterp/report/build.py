@@ -9,7 +9,7 @@ from pathlib import Path
 
 from grokinterp.circuits.document import document, element
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.verdicts import Audited, verdicts
+from grokinterp.experiments.verdicts import Judged, verdicts
 from grokinterp.files import StoreError, write_whole
 from grokinterp.report.circuits import choose_subjects, circuits_section
 from grokinterp.report.experiments import (
@@ -70,7 +70,7 @@ def save_report(
     return path
 
 
-def _judged(store: str, read: dict[str, Run]) -> list[Audited] | str:
+def _judged(store: str, read: dict[str, Run]) -> list[Judged] | str:
     try:
         return verdicts(store, read)
     except StoreError as error:

@@ -10,7 +10,7 @@ from grokinterp.circuits.document import element
 from grokinterp.experiments import EXPERIMENTS, Experiment
 from grokinterp.experiments.experiment import Done, Results
 from grokinterp.experiments.plan import make_plan
-from grokinterp.experiments.verdicts import Audited
+from grokinterp.experiments.verdicts import Judged
 from grokinterp.files import StoreError
 from grokinterp.report.charts import chart
 from grokinterp.report.tables import folded, html_table, table
@@ -74,7 +74,7 @@ def overview(carried: Sequence[Carried]) -> str:
     return f'<section id="overview"><h2>Overview</h2>{question}{content}</section>'
 
 
-def experiments_section(carried: Sequence[Carried], judged: Sequence[Audited]) -> str:
+def experiments_section(carried: Sequence[Carried], judged: Sequence[Judged]) -> str:
     rows = [
         [
             f'<a href="#experiment-{one.name}">{escape(one.experiment.title)}</a>',
@@ -90,7 +90,7 @@ def experiments_section(carried: Sequence[Carried], judged: Sequence[Audited]) -
     )
 
 
-def _experiment(one: Carried, judged: Sequence[Audited]) -> str:
+def _experiment(one: Carried, judged: Sequence[Judged]) -> str:
     charts = "".join(
         chart(figure, f"{one.experiment.title}: {name.replace('_', ' ')}")
         for name, figure in one.results.drawn.items()

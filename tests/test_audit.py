@@ -15,6 +15,7 @@ from grokinterp.audit.claim import Claim, Measured, holm, verdict_of
 from grokinterp.audit.finding import Bounds, Finding, Group, above, below, in_every_seed
 from grokinterp.audit.interval import at_least, coverage, median_interval
 from grokinterp.config import RunConfig
+from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.experiment import Planned, by_seed
 from grokinterp.experiments.verdicts import numbers
 from grokinterp.grokking import Crossing
@@ -287,3 +288,86 @@ def test_while_memorising_all_know_the_pairs_and_none_is_general():
     assert statistics.while_memorising([second]) == (100, 1001)
     third.table["train_accuracy"] = 0.0
     assert statistics.while_memorising([first, third]) is None
+
+
+CLAIMS = {
+    "ln_position_modulates_grokking",
+    "attention_pathways",
+    "attention_entropy",
+    "norm_shortcut",
+    "fourier",
+    "readout_scale_confound",
+    "learning_rate",
+    "weight_decay",
+    "continuous_feature_evolution",
+    "compressibility_predicts_generalisation",
+    "robustness",
+}
+
+
+def test_every_claim_of_the_paper_is_tested_by_an_experiment():
+    assert {claim.name for one in EXPERIMENTS.values() for claim in one.claims} == CLAIMS
+
+
+CLAIMED = [claim for one in EXPERIMENTS.values() for claim in one.claims]
+
+
+@pytest.mark.parametrize("claim", CLAIMED, ids=lambda claim: claim.name)
+def test_without_runs_a_claim_is_undecided_and_names_them(claim):
+    findings = claim.findings({})
+    assert findings
+    assert verdict_of(findings) == "undecided"
+    assert all(finding.absent for finding in findings)
+    assert claim.known
+    assert claim.seen
+
+
+@pytest.mark.parametrize(
+    ("epochs_of", "verdict"),
+    [
+        ({"off": 900, "attn-pre": 800, "pre": 300, "mlp-pre": 100}, "supported"),
+        ({"off": 100, "attn-pre": 800, "pre": 300, "mlp-pre": 100}, "contradicted"),
+        ({"off": 900, "attn-pre": 800, "pre": 300, "mlp-pre": 500}, "contradicted"),
+    ],
+)
+def test_the_claimed_order_is_judged_by_made_runs(epochs_of, verdict):
+    [order, _] = EXPERIMENTS["ln-position"].claims
+    # Three findings: Holm asks for eight seeds of eight against one of them.
+    made = by_seed(done(**{label: [epoch] * 8 for label, epoch in epochs_of.items()}))
+    assert verdict_of(order.findings(made)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.0, "supported"), (-1.0, "contradicted"), (0.0, "undecided")]
+)
+def test_learning_rates_are_judged_by_made_runs(factor, verdict):
+    [claim] = EXPERIMENTS["learning-rate"].claims
+    labels = ("lr 0.001", "lr 0.003", "lr 0.005", "lr 0.01")
+    made = {label: [500 - round(100 * i * factor)] * 6 for i, label in enumerate(labels)}
+    assert verdict_of(claim.findings(by_seed(done(**made)))) == verdict
+
+
+def test_robustness_is_undecided_while_a_part_has_not_run():
+    parts = [EXPERIMENTS[name].claims[0] for name in ("depth", "rmsnorm")]
+    against = {"off": [100] * 9, "attn-pre": [800] * 9, "pre": [300] * 9, "mlp-pre": [200] * 9}
+    made = by_seed(done(**against))
+    assert verdict_of(parts[1].findings(made)) == "contradicted"
+    assert verdict_of([*parts[0].findings({}), *parts[1].findings(made)]) == "undecided"
+
+
+class Moved(MadeRun):
+    """A run whose kernel turns back: its distance from the start falls while it moves."""
+
+    @property
+    def probes(self):
+        at = [1000, 1500, 2000, 3000]
+        rows = [(t, "ntk", "relative_distance", 50.0 - t / 100) for t in at]
+        rows += [(t, "ntk:other=-500", "relative_distance", 3.0) for t in at]
+        return pd.DataFrame(rows, columns=["epoch", "probe", "name", "value"])
+
+
+def test_a_kernel_that_turns_back_keeps_moving():
+    [claim] = EXPERIMENTS["feature-evolution"].claims
+    labels = ("off", "attn-pre", "pre", "mlp-pre")
+    made = {seed: {label: Moved(seed, None) for label in labels} for seed in range(6)}
+    assert verdict_of(claim.findings(made)) == "supported"

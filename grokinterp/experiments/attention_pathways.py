@@ -54,4 +54,5 @@ ATTENTION_PATHWAYS = Experiment(
     question="Which of the attention's inputs must be normalised, and what does its entropy say?",
     plan=plan,
     results=results,
+    claims=(rules.attention_pathways(), rules.attention_entropy(ORDER, LOWEST, PATHWAYS)),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grokinterp.audit import rules
 from grokinterp.audit.statistics import generalised, kendall, memorised, probed, rule_met
 from grokinterp.experiments.against_paper import Comparison, near_minimum, of_mean
 from grokinterp.experiments.against_paper import compare as compare_with
@@ -41,11 +42,11 @@ def compare(done: Done) -> list[Comparison]:
             what = f"{name}: epoch of mean {said} within 10 % of its minimum"
             curves = [probed(run, "compressibility", value) for run in runs]
             near = epochs_near_minimum(value)[name]
-            found.append(compare_with(CLAIM, what, near, curves, of_mean(near_minimum)))
+            found.append(compare_with(CLAIM.name, what, near, curves, of_mean(near_minimum)))
     return found
 
 
-CLAIM = "compressibility_predicts_generalisation"
+CLAIM = rules.compressibility(LN_POSITIONS, published())
 
 
 def results(done: Done) -> Results:
@@ -88,5 +89,6 @@ COMPRESSIBILITY = Experiment(
     question="Does the epoch at which features become compressible tell when it generalises?",
     plan=plan,
     results=results,
+    claims=(CLAIM,),
     compare=compare,
 )

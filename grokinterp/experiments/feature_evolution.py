@@ -59,4 +59,5 @@ FEATURE_EVOLUTION = Experiment(
     plan=plan,
     results=results,
     seeds=SEEDS[:3],
+    claims=(rules.continuous_feature_evolution(LN_POSITIONS),),
 )

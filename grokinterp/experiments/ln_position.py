@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grokinterp.audit import rules
 from grokinterp.experiments.against_paper import Comparison, accurate, of_best, of_mean
 from grokinterp.experiments.against_paper import compare as compare_with
 from grokinterp.experiments.curves import (
@@ -17,7 +18,7 @@ from grokinterp.experiments.positions import LN_POSITIONS, placements
 from grokinterp.experiments.published import best_seed_epochs, generalisation_epochs
 from grokinterp.experiments.tables import runs_table, seeds_table
 
-ORDER = "ln_position_modulates_grokking"
+ORDER = rules.ln_position(generalisation_epochs())
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
@@ -34,7 +35,7 @@ def compare(done: Done) -> list[Comparison]:
             ("test accuracy 1 of the best seed", best_seed_epochs(), of_best(1.0)),
         ):
             said = f"{name}: epoch of {what}"
-            found.append(compare_with(ORDER, said, published[name], curves, statistic))
+            found.append(compare_with(ORDER.name, said, published[name], curves, statistic))
     return found
 
 
@@ -76,5 +77,6 @@ LN_POSITION = Experiment(
     question="Does where LN sits decide when the model generalises?",
     plan=plan,
     results=results,
+    claims=(ORDER, rules.fourier(LN_POSITIONS)),
     compare=compare,
 )

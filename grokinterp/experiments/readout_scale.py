@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import grouped_outcomes
@@ -74,4 +75,5 @@ READOUT_SCALE = Experiment(
     plan=plan,
     results=results,
     seeds=SEEDS[:2],
+    claims=(rules.readout_scale_confound(settings("lr fixed"), settings("lr/α²")),),
 )

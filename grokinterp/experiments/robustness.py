@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.experiment import Experiment, Planned, each_seed
 from grokinterp.experiments.outcomes import outcomes
@@ -32,6 +33,7 @@ DEPTH = Experiment(
     plan=depth_plan,
     results=lambda done: outcomes(done, "LN position, 3 layers"),
     seeds=SEEDS[:2],
+    claims=(rules.robustness("3 layers", "none with three layers, and two seeds with RMSNorm"),),
 )
 RMSNORM = Experiment(
     title="RMSNorm",
@@ -39,4 +41,5 @@ RMSNORM = Experiment(
     plan=rmsnorm_plan,
     results=lambda done: outcomes(done, "LN position, RMSNorm"),
     seeds=SEEDS[:2],
+    claims=(rules.robustness("RMSNorm", "two seeds with RMSNorm, and none with three layers"),),
 )

@@ -73,4 +73,5 @@ SHORTCUT = Experiment(
     plan=plan,
     results=results,
     seeds=SEEDS[:3],
+    claims=(rules.norm_shortcut("off", f"off{MEMORISED}"),),
 )

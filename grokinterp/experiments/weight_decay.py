@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import outcomes
@@ -35,4 +36,5 @@ WEIGHT_DECAY = Experiment(
     plan=plan,
     results=results,
     seeds=SEEDS[:2],
+    claims=(rules.weight_decay(DECAYS),),
 )

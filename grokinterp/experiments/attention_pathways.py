@@ -9,6 +9,7 @@ from grokinterp.experiments.curves import accuracy_figure, overview_figure, prob
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import PATHWAYS, placements
 from grokinterp.experiments.published import generalisation_epochs
+from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
 from grokinterp.experiments.tables import runs_table, seeds_table
 
 # The claimed order, and the one that must be lower than all of them.
@@ -54,5 +55,6 @@ ATTENTION_PATHWAYS = Experiment(
     question="Which of the attention's inputs must be normalised, and what does its entropy say?",
     plan=plan,
     results=results,
+    seeds=SEEDS + FRESH_SEEDS,
     claims=(rules.attention_pathways(), rules.attention_entropy(ORDER, LOWEST, PATHWAYS)),
 )

@@ -13,6 +13,7 @@ from grokinterp.experiments.curves import by_label, probe_figure
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import LN_POSITIONS, placements
 from grokinterp.experiments.published import epochs_near_minimum, generalisation_epochs
+from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
 
 EFFECTIVE_RANK = rule_met("compressibility", "effective_rank")
 ALPHA = rule_met("compressibility", "alpha")
@@ -89,6 +90,7 @@ COMPRESSIBILITY = Experiment(
     question="Does the epoch at which features become compressible tell when it generalises?",
     plan=plan,
     results=results,
+    seeds=SEEDS + FRESH_SEEDS,
     claims=(CLAIM,),
     compare=compare,
 )

@@ -11,7 +11,7 @@ from grokinterp.audit.statistics import probed
 from grokinterp.experiments.curves import probe_figure
 from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import LN_POSITIONS, placements
-from grokinterp.experiments.recipe import SEEDS
+from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
 
 SPECTRA = "weight_spectra"
 NEAR = (0, 10, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -58,6 +58,6 @@ FEATURE_EVOLUTION = Experiment(
     question="Do features move from the start, and all along?",
     plan=plan,
     results=results,
-    seeds=SEEDS[:3],
+    seeds=SEEDS[:3] + FRESH_SEEDS,
     claims=(rules.continuous_feature_evolution(LN_POSITIONS),),
 )

@@ -9,7 +9,7 @@ from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import outcomes
-from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
+from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER, SEEDS, UNTIL_GENERALISED
 
 RATES = {f"lr {rate:g}": rate for rate in (1e-3, 3e-3, 5e-3, 1e-2)}
 
@@ -39,6 +39,6 @@ LEARNING_RATE = Experiment(
     question="With lr · weight decay fixed, does a larger learning rate generalise earlier?",
     plan=plan,
     results=results,
-    seeds=SEEDS[:2],
+    seeds=SEEDS[:2] + FRESH_SEEDS,
     claims=(rules.learning_rate(RATES),),
 )

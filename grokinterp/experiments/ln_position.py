@@ -16,6 +16,7 @@ from grokinterp.experiments.curves import (
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import LN_POSITIONS, placements
 from grokinterp.experiments.published import best_seed_epochs, generalisation_epochs
+from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
 from grokinterp.experiments.tables import runs_table, seeds_table
 
 ORDER = rules.ln_position(generalisation_epochs())
@@ -77,6 +78,7 @@ LN_POSITION = Experiment(
     question="Does where LN sits decide when the model generalises?",
     plan=plan,
     results=results,
+    seeds=SEEDS + FRESH_SEEDS,
     claims=(ORDER, rules.fourier(LN_POSITIONS)),
     compare=compare,
 )

@@ -10,7 +10,7 @@ from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import grouped_outcomes
-from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
+from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER, SEEDS, UNTIL_GENERALISED
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 RATES = {"lr fixed": False, "lr/α²": True}
@@ -74,6 +74,6 @@ READOUT_SCALE = Experiment(
     question="Does a larger readout scale generalise earlier, or the learning rate behind it?",
     plan=plan,
     results=results,
-    seeds=SEEDS[:2],
+    seeds=SEEDS[:2] + FRESH_SEEDS,
     claims=(rules.readout_scale_confound(settings("lr fixed"), settings("lr/α²")),),
 )

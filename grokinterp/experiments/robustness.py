@@ -9,7 +9,7 @@ from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.experiment import Experiment, Planned, each_seed
 from grokinterp.experiments.outcomes import outcomes
 from grokinterp.experiments.positions import LN_POSITIONS, placements
-from grokinterp.experiments.recipe import SEEDS, UNTIL_GENERALISED
+from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS, UNTIL_GENERALISED
 
 
 def depth_plan(seeds: Sequence[int]) -> list[Planned]:
@@ -32,7 +32,7 @@ DEPTH = Experiment(
     question="Does the order of the LN positions hold with three layers of width 64?",
     plan=depth_plan,
     results=lambda done: outcomes(done, "LN position, 3 layers"),
-    seeds=SEEDS[:2],
+    seeds=SEEDS[:2] + FRESH_SEEDS,
     claims=(rules.robustness("3 layers", "none with three layers, and two seeds with RMSNorm"),),
 )
 RMSNORM = Experiment(
@@ -40,6 +40,6 @@ RMSNORM = Experiment(
     question="Does the order of the LN positions hold with RMSNorm in place of LayerNorm?",
     plan=rmsnorm_plan,
     results=lambda done: outcomes(done, "LN position, RMSNorm"),
-    seeds=SEEDS[:2],
+    seeds=SEEDS[:2] + FRESH_SEEDS,
     claims=(rules.robustness("RMSNorm", "two seeds with RMSNorm, and none with three layers"),),
 )

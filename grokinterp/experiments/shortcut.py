@@ -15,7 +15,7 @@ from grokinterp.experiments.curves import probe_figure
 from grokinterp.experiments.direction_or_norm import plan as memorised_plan
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import placements
-from grokinterp.experiments.recipe import SEEDS
+from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
 from grokinterp.runs import Run
 
 PLACEMENTS = ("off", "mlp-pre", "attn-pre-v", "attn-pre", "pre")
@@ -72,6 +72,6 @@ SHORTCUT = Experiment(
     question="Does the memorised solution depend on the norm of the MLP's input?",
     plan=plan,
     results=results,
-    seeds=SEEDS[:3],
+    seeds=SEEDS[:3] + FRESH_SEEDS,
     claims=(rules.norm_shortcut("off", f"off{MEMORISED}"),),
 )

@@ -9,7 +9,7 @@ from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import outcomes
-from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
+from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER, SEEDS, UNTIL_GENERALISED
 
 DECAYS = {f"decay {decay:g}": decay for decay in (0.1, 0.2, 0.5, 0.75, 1.0, 1.5)}
 
@@ -35,6 +35,6 @@ WEIGHT_DECAY = Experiment(
     question="Does a larger weight decay generalise earlier, and is there one too small?",
     plan=plan,
     results=results,
-    seeds=SEEDS[:2],
+    seeds=SEEDS[:2] + FRESH_SEEDS,
     claims=(rules.weight_decay(DECAYS),),
 )

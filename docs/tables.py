@@ -15,7 +15,7 @@ import grokinterp as gi
 from grokinterp.experiments.experiment import Done
 from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.published import best_seed_epochs
-from grokinterp.experiments.verdicts import summary
+from grokinterp.experiments.verdicts import overview
 
 DOCS = Path(__file__).parent
 PAGES = (DOCS.parent / "README.md", DOCS / "findings.md")
@@ -87,16 +87,7 @@ def recipe() -> str:
 
 
 def claims() -> str:
-    found = gi.verdicts(NOWHERE)
-    rows = []
-    for one in found:
-        counts = sorted({len(finding.values) for finding in one.findings})
-        said = one.claim.statement.replace("<=", "≤").replace("^2", "²").replace("alpha", "α")
-        if one.convention:
-            said += f" ({one.convention})"
-        seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-        rows.append([said[0].upper() + said[1:], f"**{one.verdict}**", seeds])
-    return f"{markdown(['claim', 'verdict', 'seeds'], rows)}\n\n{summary(found)}."
+    return overview(gi.verdicts(NOWHERE))
 
 
 def transplant() -> str:

@@ -13,7 +13,7 @@ from runs_cases import SMALL_RUN, with_model
 from test_circuits_browser import CHROMIUM, Browser, move_slider
 
 import grokinterp as gi
-from grokinterp.audit.claim import above, every
+from grokinterp.audit.finding import Finding, above, in_every_seed
 from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.plan import make_plan
@@ -259,9 +259,13 @@ def test_a_chart_says_in_words_what_it_shows() -> None:
 
 
 def test_an_interval_has_a_dot_for_each_seed() -> None:
-    assert interval(above("ratio", [2.0, 3.0, 2.5], 1.0)).count("<circle") == 3
-    assert interval(above("ratio", [], 1.0)) == ""
-    assert interval(every("happens", [True, False])) == ""
+    ratio = above("ratio", 1.0)
+    drawn = interval(Finding(ratio, {1: 2.0, 2: 3.0, 3: 2.5}))
+    assert (drawn.count("<circle"), drawn.count('class="median"')) == (3, 1)
+    # One seed has no interval.
+    assert 'class="median"' not in interval(Finding(ratio, {1: 2.0}))
+    assert interval(Finding(ratio, {})) == ""
+    assert interval(Finding(in_every_seed("happens"), {1: 1.0, 2: 0.0})) == ""
 
 
 def test_a_table_is_escaped_and_leads_to_its_runs() -> None:

@@ -269,12 +269,42 @@ def test_the_audit_judges_all_claims_and_says_what_is_missing():
         "shuffled",
     }
     for one in found:
-        if one.verdict == "undecided" and not all(f.values for f in one.findings):
+        if any(not finding.n for finding in one.of("all")):
             assert f"grokinterp reproduce {one.experiments[0]}" in one.command
-    table = auditing.markdown(found)
-    assert {line.count(" | ") for line in table.partition("\n\n")[0].splitlines()[2:]} == {6}
-    assert json.loads(json.dumps(auditing.data(found), allow_nan=False))[0]["verdict"]
+    written = auditing.markdown(found)
+    assert auditing.overview(found) in written
+    rows = [line for line in written.splitlines() if line.startswith("|")]
+    assert {line.count("|") - line.count("\\|") for line in rows} == {5, 9}
     assert auditing.summary(found) in auditing.text(found)
+
+
+FIELDS = {
+    *("what", "unit", "values", "seeds", "group", "estimate", "interval", "coverage", "null"),
+    *("direction", "size", "n", "verdict", "lean", "missing"),
+}
+
+
+def test_the_audit_s_json_says_no_more_than_its_numbers():
+    found = json.loads(json.dumps(auditing.data(auditing.verdicts(NOWHERE)), allow_nan=False))
+    for claim in found:
+        assert {"claim", "convention", "verdict", "findings"} <= claim.keys()
+        fresh = [f for f in claim["findings"] if f["group"] == "confirmatory"]
+        assert fresh
+        if claim["verdict"] != "undecided":
+            assert all(finding["n"] >= 6 for finding in fresh)
+        for finding in claim["findings"]:
+            assert finding.keys() >= FIELDS
+            assert len(finding["values"]) == len(finding["seeds"]) == finding["n"]
+            assert (finding["interval"] is None) == (finding["n"] < 2)
+            assert (finding["missing"] is None) == (finding["verdict"] != "undecided")
+            if finding["verdict"] == "contradicted":
+                low, high = finding["interval"]
+                beyond = low > finding["null"] if finding["direction"] == "below" else None
+                assert high < finding["null"] if beyond is None else beyond
+            if finding["group"] == "exploratory":
+                assert not {444, 555, 666, 777, 888, 999} & {*finding["seeds"]}
+            elif finding["group"] == "confirmatory":
+                assert {*finding["seeds"]} <= {444, 555, 666, 777, 888, 999}
 
 
 def test_commands(tmp_path, capsys):
@@ -285,7 +315,7 @@ def test_commands(tmp_path, capsys):
     assert {"overview.png", "overview.pdf", "seeds.csv", "runs.csv"} <= saved
     assert not (tmp_path / "runs").exists()
     main(["audit", "--store", str(tmp_path / "runs")])
-    assert "of 11 claims decided" in capsys.readouterr().out
+    assert "verdicts on 11 claims" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["reproduce", "ln-position", "--seeds", "9", *paths])
     assert "seeds must be a number from 1 to 5; got 9" in capsys.readouterr().err

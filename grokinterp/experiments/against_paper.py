@@ -37,7 +37,7 @@ class Comparison:
 
     claim: str
     what: str
-    published: float
+    published: int
     seeds: int
     """Ours."""
     estimate: float | None = None
@@ -65,7 +65,7 @@ class Comparison:
 
 
 def compare(
-    claim: str, what: str, published: float, curves: Sequence[pd.Series], statistic: Statistic
+    claim: str, what: str, published: int, curves: Sequence[pd.Series], statistic: Statistic
 ) -> Comparison:
     """The paper's number beside the distribution of the statistic.
 

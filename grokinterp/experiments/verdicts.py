@@ -159,9 +159,34 @@ def text(judged: Sequence[Judged]) -> str:
     return "\n".join([*lines, ABOUT, "", summary(judged)])
 
 
-def markdown(judged: Sequence[Judged]) -> str:
-    """A table, a row for each finding, and one for each comparison with the paper."""
+def overview(judged: Sequence[Judged]) -> str:
+    """A Markdown table, a row for each verdict."""
     lines = [
+        "| claim | verdict | fresh seeds | the paper's seeds, which explored it |",
+        "| --- | --- | --- | --- |",
+    ]
+    for one in judged:
+        said = one.claim.statement.replace("<=", "≤").replace("^2", "²").replace("alpha", "α")
+        said = said[0].upper() + said[1:] + (f" ({one.convention})" if one.convention else "")
+        lean = one.lean("exploratory")
+        explored = f"{_counted(one, 'exploratory')}{f': leans {lean}' if lean else ''}"
+        lines.append(
+            f"| {said} | **{one.verdict}** | {_counted(one, 'confirmatory')} | {explored} |"
+        )
+    return "\n".join([*lines, "", f"{summary(judged).capitalize()}."])
+
+
+def _counted(one: Judged, group: Group) -> str:
+    """How many seeds the findings have, from the one with the fewest to that with the most."""
+    counts = sorted(finding.n for finding in one.of(group))
+    return " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+
+
+def markdown(judged: Sequence[Judged]) -> str:
+    """The overview; a table, a row for each finding; and our numbers beside the paper's."""
+    lines = [
+        overview(judged),
+        "",
         f"| claim | verdict | finding | asks for | {' | '.join(NAMES.values())} | paper |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -176,7 +201,7 @@ def markdown(judged: Sequence[Judged]) -> str:
             head = " | "
     compared = [str(comparison) for one in judged for comparison in one.comparisons]
     compared = [f"- {one}" for one in dict.fromkeys(compared)]
-    return "\n".join([*lines, "", *compared, "", ABOUT, "", summary(judged)])
+    return "\n".join([*lines, "", *compared, "", ABOUT])
 
 
 def data(judged: Sequence[Judged]) -> list[dict[str, Any]]:

@@ -40,9 +40,9 @@ def over_epochs(
 ) -> Figure:
     """Every seed as a thin line, and per label the median over seeds and its interval.
 
-    The interval is the 95 % bootstrap interval of the median, which is the range of up to five
-    seeds; the figure says which. Medians and intervals exist only at epochs
-    that all seeds of a label share. Values are drawn as they are: nothing is smoothed, nor
+    The interval is that of the median from order statistics, 95 % or more of six seeds and more,
+    and the range of fewer; the figure says which. Medians and intervals exist only at epochs that
+    all seeds of a label share. Values are drawn as they are: nothing is smoothed, nor
     clipped, and NaN leaves a gap.
 
     Args:

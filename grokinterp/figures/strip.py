@@ -39,9 +39,9 @@ def strip(
 ) -> Figure:
     """A row for each label; a mark for each seed, an upright bar at the median over seeds.
 
-    The thin line is the 95 % bootstrap interval of the median, which is the range of up to five
-    seeds. A value that is only known to be beyond a bound is an open arrow at
-    the bound; where the median or an end of the interval is one, it is not drawn.
+    The thin line is the interval of the median from order statistics, 95 % or more of six seeds
+    and more, and the range of fewer. A value that is only known to be beyond a bound is an open
+    arrow at the bound; where the median or an end of the interval is one, it is not drawn.
 
     Args:
         series: Values of the seeds, by series and label; a series is drawn in one colour.

@@ -362,7 +362,10 @@ class Moved(MadeRun):
     def probes(self):
         at = [1000, 1500, 2000, 3000]
         rows = [(t, "ntk", "relative_distance", 50.0 - t / 100) for t in at]
-        rows += [(t, "ntk:other=-500", "relative_distance", 3.0) for t in at]
+        rows += [(t, f"ntk:other={t - 500}", "relative_distance", 3.0) for t in at]
+        # Over other epochs, and of another value: not what is asked.
+        rows += [(t, "ntk:other=0", "relative_distance", 0.0) for t in at]
+        rows += [(t, f"ntk:other={t - 500}", "kernel_distance", 0.0) for t in at]
         return pd.DataFrame(rows, columns=["epoch", "probe", "name", "value"])
 
 

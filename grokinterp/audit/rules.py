@@ -23,6 +23,7 @@ from grokinterp.audit.statistics import (
     mean_between,
     mean_while,
     memorised,
+    movement,
     not_within,
     places,
     probed,
@@ -55,7 +56,6 @@ STEP = 500
 """Epochs that a kernel's movement is measured over."""
 
 NTK = "ntk"
-MOVED = f"ntk:other=-{STEP}"
 ENTROPIES: Mapping[Convention, str] = {
     "paper": "attention_entropy:convention=paper",
     "per head": "attention_entropy",
@@ -383,7 +383,7 @@ def _largest(run: Run) -> float:
 
 
 def _least_movement(run: Run) -> float:
-    values = probed(run, MOVED, "relative_distance")
+    values = movement(run, STEP)
     values = values[values.index >= EARLY]
     by = generalised(run).by
     later = [] if by is None else [epoch for epoch in values.index if epoch >= by]

@@ -50,6 +50,15 @@ def probed(run: Run, probe: str, name: str) -> pd.Series:
     return table.set_index("epoch")[column].dropna().sort_index()
 
 
+def movement(run: Run, step: int) -> pd.Series:
+    """‖K_t - K_s‖/‖K_s‖ of the NTK over `step` epochs, s = t - step, by epoch t, ascending, where
+    it was measured: by the probe `ntk:other=s` at t."""
+    found = run.probes
+    since = found["probe"].str.extract(r"^ntk:other=(\d+)$", expand=False).astype(float)
+    chosen = found[(found["epoch"] - since == step) & (found["name"] == "relative_distance")]
+    return chosen.set_index("epoch")["value"].dropna().sort_index()
+
+
 def ratios(runs: Runs, later: str, earlier: str, when: When = generalised) -> dict[int, Value]:
     """Epoch of `later` over epoch of `earlier`, for each seed that has both.
 

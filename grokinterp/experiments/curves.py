@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -96,13 +96,27 @@ def probe_figure(
 
     None where no run has a value.
     """
-    values = [(planned, run, probed(run, probe, name)) for planned, run in done]
+    return series_figure(
+        done, lambda run: probed(run, probe, name), quantity, unit, title, **options
+    )
+
+
+def series_figure(
+    done: Done,
+    series: Callable[[Run], pd.Series],
+    quantity: str,
+    unit: str = "",
+    title: str = "",
+    **options: bool,
+) -> Figure | None:
+    """What a function gives of each run, by epoch, by label. None where no run has a value."""
+    values = [(planned, run, series(run)) for planned, run in done]
     values = [one for one in values if len(one[2])]
     if not values:
         return None
     tables: dict[str, list[pd.DataFrame]] = {}
-    for planned, _, series in values:
-        table = series.rename("value").reset_index()
+    for planned, _, of_run in values:
+        table = of_run.rename("value").reset_index()
         tables.setdefault(planned.label, []).append(table)
     return over_epochs(
         tables,

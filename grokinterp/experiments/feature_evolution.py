@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from grokinterp.audit import rules
-from grokinterp.audit.statistics import probed
-from grokinterp.experiments.curves import probe_figure
+from grokinterp.audit.statistics import movement, probed
+from grokinterp.experiments.curves import probe_figure, series_figure
 from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import LN_POSITIONS, placements
 from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
@@ -30,6 +30,13 @@ def results(done: Done) -> Results:
             "‖K_t - K_0‖ / ‖K_0‖",
             title="The NTK's distance from its start (sum of logits)",
             log_epochs=True,
+            log_values=True,
+        ),
+        "ntk_movement": series_figure(
+            done,
+            lambda run: movement(run, rules.STEP),
+            "‖K_t - K_s‖ / ‖K_s‖",
+            title=f"How far the NTK moved in the last {rules.STEP} epochs, s = t - {rules.STEP}",
             log_values=True,
         ),
         "weight_alpha": probe_figure(

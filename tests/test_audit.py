@@ -1,20 +1,21 @@
 """Verdicts follow their rules: known numbers, bounds of what was not seen, and too few seeds."""
 
+from itertools import combinations, product
 from pathlib import Path
-from typing import get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, kendalltau
 
 from grokinterp.audit import statistics
 from grokinterp.audit.claim import Claim, Measured, holm, verdict_of
-from grokinterp.audit.finding import Bounds, Finding, Group, above, below, in_every_seed
+from grokinterp.audit.finding import UNKNOWN, Bounds, Finding, Group, above, below, in_every_seed
 from grokinterp.audit.interval import at_least, coverage, median_interval
-from grokinterp.config import RunConfig
+from grokinterp.config import RunConfig, TrainConfig
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.experiment import Planned, by_seed
 from grokinterp.experiments.verdicts import numbers
@@ -45,6 +46,10 @@ class MadeRun(Run):
     @property
     def metrics(self):
         return self.table
+
+    @property
+    def epoch(self):
+        return int(self.table["epoch"].iloc[-1])
 
     @property
     def probes(self):
@@ -134,8 +139,9 @@ def test_the_sign_test_is_scipy_s(successes, more):
 def test_an_undecided_one_says_where_it_leans_and_what_would_decide_it():
     five = finding([2.0, 3.0, 2.5, 4.0, 2.2])
     assert five.lean == "supported, 5 of 5 seeds, P = 0.031 one-sided"
-    assert five.missing == "1 more seed that agrees"
-    assert finding([2.0, 3.0]).missing == "4 more seeds that agree"
+    assert five.missing == "1 more seed on that side"
+    assert finding([2.0, 3.0]).missing == "4 more seeds on that side"
+    assert finding([2.0, 0.5]).missing == "7 more seeds that agree"
     assert finding([0.5, 0.4, 0.3]).lean == "contradicted, 3 of 3 seeds, P = 0.12 one-sided"
     assert finding([2.0, 0.5]).lean is None
     assert finding([2.0] * 6).lean is finding([2.0] * 6).missing is None
@@ -151,7 +157,14 @@ def test_every_seed_must_agree():
     most = finding([1.0] * 8 + [0.0], seen)
     assert most.verdict == "undecided"
     assert most.missing == "nothing supports it any more: not so in 1 of 9 seeds"
-    assert finding([1.0] * 5 + [Bounds(0.0, 1.0)], seen).verdict == "undecided"
+    open_ = finding([1.0] * 5 + [Bounds(0.0, 1.0)], seen)
+    assert (open_.verdict, open_.missing) == ("undecided", "not known yet in seeds 5")
+    assert open_.estimate == Bounds(5 / 6, 1.0)
+    # A share that is known, and Clopper and Pearson's interval of it.
+    assert most.estimate == (8 / 9, 8 / 9)
+    expected = binomtest(8, 9).proportion_ci(0.95, "exact")
+    assert most.interval == pytest.approx((expected.low, expected.high))
+    assert most.lean is None
     assert finding([1.0] * 5, seen).verdict == "undecided"
     assert numbers(finding([1.0, 1.0, 0.0], seen)) == "in 2 of 3"
 
@@ -232,10 +245,60 @@ def test_a_bound_is_not_printed_as_a_number():
     assert numbers(finding([2.0, 3.0, 4.0])) == "3 [2, 4], 75 %"
 
 
-def test_places_of_what_was_not_looked_for_so_long_are_unknown():
-    seen, later, short = Crossing(90, 100), Crossing(1000, None), Crossing(50, None)
-    assert statistics.places([seen, later]) == [100.0, np.inf]
-    assert np.isnan(statistics.places([seen, short])[1])
+EVENTS = st.one_of(
+    st.integers(1, 9).map(lambda i: Crossing(10 * i - 10, 10 * i)),
+    st.sampled_from([40, 100]).map(lambda after: Crossing(after, None)),
+)
+
+
+def completions(event):
+    """What an event that was not seen may still be: at any epoch after it was last looked for."""
+    if event.by is not None:
+        return [event.by]
+    return [event.after + more for more in (1, 2, 3, 500, 501, 502)]
+
+
+@given(st.lists(EVENTS, min_size=3, max_size=4))
+def test_a_tau_s_bounds_are_those_of_all_that_may_have_happened(events):
+    settings = [float(i) for i in range(len(events))]
+    found = statistics.kendall(settings, events)
+    taus = []
+    for epochs in product(*map(completions, events)):
+        pairs = list(combinations(range(len(events)), 2))
+        signs = [np.sign(epochs[j] - epochs[i]) for i, j in pairs]
+        taus.append(np.mean(signs))
+    low, high = found if isinstance(found, Bounds) else (found, found)
+    assert low - 1e-9 <= min(taus) <= max(taus) <= high + 1e-9
+    # Pairs are taken one by one, which is exact where all were looked for as long as others took.
+    if all(event.by is not None or event.after == 100 for event in events):
+        assert (low, high) == pytest.approx((min(taus), max(taus)))
+
+
+def test_a_tau_without_ties_is_scipy_s():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        one, other = rng.normal(size=(2, 6)).tolist()
+        assert statistics.kendall(one, other) == pytest.approx(kendalltau(one, other).statistic)
+
+
+def test_one_event_among_three_that_were_not_seen_is_no_trend():
+    """Of four rates only the largest generalises: the others may be in any order."""
+    rates = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
+    runs = by_seed(done(a=[None] * 6, b=[None] * 6, c=[None] * 6, d=[500] * 6))
+    values = statistics.trends(runs, rates)
+    assert values[0] == Bounds(-1.0, 0.0)
+    assert finding(values.values(), below("τ", 0.0, -0.5)).verdict == "undecided"
+
+
+def test_a_rho_has_bounds_where_several_were_not_seen():
+    seen = [Crossing(0, 10 * i) for i in (1, 2, 3)]
+    late, short = Crossing(1000, None), Crossing(15, None)
+    entropies = [4.0, 3.0, 2.0, 1.0, 0.5]
+    assert statistics.spearman(entropies[:4], [*seen, late]) == -1.0
+    low, high = statistics.spearman(entropies, [*seen, late, late])
+    assert (low, high) == pytest.approx((-1.0, -0.9))
+    assert statistics.spearman(entropies[:4], [*seen, short]) == Bounds(-1.0, 1.0)
+    assert np.isnan(statistics.spearman([np.nan, 1.0, 2.0], seen))
 
 
 def test_trends_order_what_was_not_seen_last():
@@ -278,7 +341,28 @@ def test_a_mean_between_events_ends_before_the_second():
     assert mean == pytest.approx(1.45)
     to_end = statistics.mean_while(run, "made", "value", Crossing(980, 990))
     assert to_end == pytest.approx(9.95)
-    assert np.isnan(statistics.mean_while(run, "made", "value", Crossing(1000, None)))
+    # Recorded, and never while it lasted: the seed stays, as one of which nothing is known.
+    assert statistics.mean_while(run, "made", "value", Crossing(1000, None)) == UNKNOWN
+    assert statistics.mean_while(run, "made", "value", Crossing(0, 3), Crossing(3, 5)) == UNKNOWN
+    assert np.isnan(statistics.mean_while(run, "other", "value", Crossing(90, 100)))
+
+
+def test_seeds_without_an_event_do_not_vanish():
+    known = dict.fromkeys(range(6), 1.0)
+    dropped = Finding(above("d", 0.0), {**known, **{6 + i: UNKNOWN for i in range(6)}})
+    assert (dropped.n, dropped.verdict) == (12, "undecided")
+    assert statistics.difference(1.0, UNKNOWN) == statistics.least([1.0, UNKNOWN]) == UNKNOWN
+    assert statistics.difference(3.0, 1.0) == 2.0
+
+
+def test_the_extreme_of_a_run_that_ended_early_is_not_known(tmp_path):
+    run = MadeRun(0, None)
+    run.config = RunConfig(seed=0, train=TrainConfig(epochs=1000))
+    run.table["compressibility.effective_rank"] = np.linspace(50, 5, len(run.table))
+    when = statistics.rule_met("compressibility", "effective_rank")
+    assert when(run).by == 990
+    run.table = run.table[run.table["epoch"] <= 300]
+    assert when(run) == Crossing(0, None)
 
 
 def test_while_memorising_all_know_the_pairs_and_none_is_general():
@@ -332,9 +416,12 @@ def test_without_runs_a_claim_is_undecided_and_names_them(claim):
 )
 def test_the_claimed_order_is_judged_by_made_runs(epochs_of, verdict):
     [order, _] = EXPERIMENTS["ln-position"].claims
-    # Three findings: Holm asks for eight seeds of eight against one of them.
-    made = by_seed(done(**{label: [epoch] * 8 for label, epoch in epochs_of.items()}))
+    made = by_seed(done(**{label: [epoch] * 7 for label, epoch in epochs_of.items()}))
     assert verdict_of(order.findings(made)) == verdict
+    # Three findings: Holm asks for seven seeds of seven against one of them.
+    fewer = {seed: labels for seed, labels in made.items() if seed < 6}
+    expected = "supported" if verdict == "supported" else "undecided"
+    assert verdict_of(order.findings(fewer)) == expected
 
 
 @pytest.mark.parametrize(
@@ -358,14 +445,16 @@ def test_robustness_is_undecided_while_a_part_has_not_run():
 class Moved(MadeRun):
     """A run whose kernel turns back: its distance from the start falls while it moves."""
 
+    moved: ClassVar = {"relative_distance": 3.0, "kernel_distance": 0.5}
+
     @property
     def probes(self):
         at = [1000, 1500, 2000, 3000]
-        rows = [(t, "ntk", "relative_distance", 50.0 - t / 100) for t in at]
-        rows += [(t, f"ntk:other={t - 500}", "relative_distance", 3.0) for t in at]
-        # Over other epochs, and of another value: not what is asked.
-        rows += [(t, "ntk:other=0", "relative_distance", 0.0) for t in at]
-        rows += [(t, f"ntk:other={t - 500}", "kernel_distance", 0.0) for t in at]
+        rows = [(t, "ntk", "relative_distance", 500.0 - t / 100) for t in at]
+        for name, value in self.moved.items():
+            rows += [(t, f"ntk:other={t - 500}", name, value) for t in at]
+            # Over other epochs: not what is asked.
+            rows += [(t, "ntk:other=0", name, 0.0) for t in at]
         return pd.DataFrame(rows, columns=["epoch", "probe", "name", "value"])
 
 
@@ -374,3 +463,16 @@ def test_a_kernel_that_turns_back_keeps_moving():
     labels = ("off", "attn-pre", "pre", "mlp-pre")
     made = {seed: {label: Moved(seed, None) for label in labels} for seed in range(6)}
     assert verdict_of(claim.findings(made)) == "supported"
+
+
+class Grown(Moved):
+    """One whose kernel only grows, and turns nowhere."""
+
+    moved: ClassVar = {"relative_distance": 3.0, "kernel_distance": 0.0}
+
+
+def test_a_kernel_that_only_grows_does_not_keep_moving():
+    [claim] = EXPERIMENTS["feature-evolution"].claims
+    labels = ("off", "attn-pre", "pre", "mlp-pre")
+    made = {seed: {label: Grown(seed, None) for label in labels} for seed in range(10)}
+    assert verdict_of(claim.findings(made)) == "contradicted"

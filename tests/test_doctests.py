@@ -11,6 +11,7 @@ MODULES = (
     "experiments.cost",
     "experiments.recipe",
     "audit.interval",
+    "audit.statistics",
     "figures.style",
     "grokking",
     "hooks.axes",

@@ -1,11 +1,15 @@
 """What a verdict must be worth, whatever the numbers: properties that any rule must have."""
 
+from itertools import permutations, product
+from math import comb, factorial, prod
+
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from grokinterp.audit.claim import verdict_of
-from grokinterp.audit.finding import Bounds, Estimand, Finding
+from grokinterp.audit.finding import Bounds, Estimand, Finding, in_every_seed
 from grokinterp.audit.statistics import kendall
 
 SIDES = {"above": 1.0, "below": -1.0}
@@ -74,19 +78,31 @@ def test_what_supports_one_direction_contradicts_the_other(values, null):
     assert one == opposite[two]
 
 
-@settings(deadline=None, max_examples=12)
-@given(st.integers(2, 10), st.sampled_from([4, 5, 6]), st.sampled_from([None, 0.5]))
-def test_no_effect_is_decided_in_at_most_one_draw_of_twenty(seeds, labels, margin):
-    rng = np.random.default_rng(seeds * 100 + labels)
-    draws = 200
+def level(seeds, up, down, size=None):
+    """The exact probability that a finding without effect is decided, where a seed's value is above
+    the null (and the size) with a probability of `up`, below with `down`, and else at it."""
+    found = 0.0
+    for a, b in product(range(seeds + 1), repeat=2):
+        if a + b <= seeds:
+            values = [2.0] * a + [-2.0] * b + [0.0] * (seeds - a - b)
+            ways = factorial(seeds) // (factorial(a) * factorial(b) * factorial(seeds - a - b))
+            chance = ways * up**a * down**b * (1 - up - down) ** (seeds - a - b)
+            found += chance * (judged(values, 0.0, "above", size).verdict != "undecided")
+    return found
+
+
+@pytest.mark.parametrize("seeds", range(2, 25))
+def test_no_effect_is_decided_in_at_most_one_draw_of_twenty(seeds):
+    assert level(seeds, 0.5, 0.5) <= 0.05
+    assert level(seeds, 0.4, 0.4) <= 0.05
+
+
+@pytest.mark.parametrize("labels", [3, 4, 5, 6])
+@pytest.mark.parametrize("seeds", range(2, 11))
+def test_random_permutations_are_decided_in_at_most_one_draw_of_twenty(seeds, labels):
     places = [float(place) for place in range(labels)]
-    decided = 0
-    for _ in range(draws):
-        taus = [kendall(places, rng.permutation(places).tolist()) for _ in range(seeds)]
-        found = judged(taus, 0.0, "above", margin)
-        decided += found.verdict != "undecided"
-    # Three standard errors of a share of 5 %.
-    assert decided / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+    taus = np.array([kendall(places, [*order]) for order in permutations(places)])
+    assert level(seeds, np.mean(taus > 1e-9), np.mean(taus < -1e-9)) <= 0.05
 
 
 @given(VALUES, NUMBERS, DIRECTIONS, MARGINS)
@@ -95,28 +111,40 @@ def test_fewer_than_six_seeds_decide_nothing(values, null, direction, margin):
         assert len(values) >= 6
 
 
-@given(VALUES, NUMBERS, DIRECTIONS)
-def test_what_would_decide_it_decides_it(values, null, direction):
-    found = judged(values, null, direction)
+@given(VALUES, NUMBERS, DIRECTIONS, MARGINS)
+def test_what_would_decide_it_decides_it(values, null, direction, margin):
+    size = sized(null, direction, margin)
+    found = judged(values, null, direction, size)
     if found.missing is not None:
         count = int(found.missing.split()[0])
-        contradicting = (found.lean or "").startswith("contradicted")
-        side = SIDES[direction] * (-1 if contradicting else 1)
-        more = [null + side] * count
-        assert judged([*values, *more], null, direction).verdict != "undecided"
-        assert judged([*values, *more[1:]], null, direction).verdict == "undecided"
+        bar = null if size is None else size
+        agreeing, opposed = bar + SIDES[direction], null - SIDES[direction]
+        more = [opposed if found.leaning == "contradicted" else agreeing] * count
+        assert judged([*values, *more], null, direction, size).verdict != "undecided"
+        assert judged([*values, *more[1:]], null, direction, size).verdict == "undecided"
 
 
-@settings(deadline=None, max_examples=12)
-@given(st.integers(6, 10), st.integers(1, 6))
+@given(st.lists(st.sampled_from([0.0, 1.0, Bounds(0.0, 1.0)]), max_size=12))
+def test_what_is_in_every_seed_has_an_end(values):
+    found = Finding(in_every_seed("made"), dict(enumerate(values)))
+    assert (found.missing is None) == (found.verdict != "undecided")
+    if found.verdict == "contradicted":
+        assert found.interval.high < 0.5
+    if found.verdict == "supported":
+        assert found.interval.low > 0.5
+        assert set(values) == {1.0}
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+@pytest.mark.parametrize("seeds", range(6, 11))
 def test_a_claim_without_effect_is_decided_in_at_most_one_draw_of_twenty(seeds, parts):
-    rng = np.random.default_rng(seeds * 10 + parts)
-    draws = 200
-    decided = 0
-    for _ in range(draws):
-        findings = [judged(rng.normal(size=seeds), 0.0, "above") for _ in range(parts)]
-        decided += verdict_of(findings) != "undecided"
-    assert decided / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+    """Exactly, for parts that are independent: over how many seeds of each are above the null."""
+    found = 0.0
+    of = [judged([1.0] * k + [-1.0] * (seeds - k), 0.0, "above") for k in range(seeds + 1)]
+    for counts in product(range(seeds + 1), repeat=parts):
+        chance = prod(comb(seeds, k) for k in counts) / 2 ** (seeds * parts)
+        found += chance * (verdict_of([of[k] for k in counts]) != "undecided")
+    assert found <= 0.05
 
 
 @given(st.lists(st.lists(NUMBERS, max_size=9), min_size=1, max_size=4), DIRECTIONS)

@@ -10,13 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from grokinterp.audit.interval import FEWEST_SEEDS, at_least, coverage, median_interval, rank
+from grokinterp.audit.interval import (
+    FEWEST_SEEDS,
+    LEVEL,
+    at_least,
+    coverage,
+    median_interval,
+    rank,
+    share_interval,
+)
 
 Verdict = Literal["supported", "contradicted", "undecided"]
 Direction = Literal["above", "below", "all"]
@@ -83,7 +91,10 @@ def below(
 
 
 def in_every_seed(what: str, **more: str) -> Estimand:
-    """The claim that something happens in every seed: it does in half of them by chance."""
+    """The claim that something happens in every seed: 1 where it does, and 0 where not.
+
+    It is contradicted where it happens in fewer than half of them, by the interval of the share.
+    """
     return Estimand(what, "share of seeds", "all", 0.5, None, **more)  # type: ignore[arg-type]
 
 
@@ -110,24 +121,31 @@ class Finding:
 
     @property
     def estimate(self) -> Bounds | None:
-        """The median over seeds; None of none."""
+        """The median over seeds, or the share of them in which it happens; None of none."""
         if not self.n:
             return None
-        lows, highs = self._ends()
-        return Bounds(float(np.median(lows)), float(np.median(highs)))
+        average = np.mean if self.estimand.direction == "all" else np.median
+        low, high = (float(average(ends)) for ends in self._ends())
+        return Bounds(low, high)
 
     @property
     def interval(self) -> Bounds | None:
-        """Of the median, from order statistics; None of fewer than two seeds."""
-        if self.n < 2:
+        """Of the median, from order statistics, None of fewer than two seeds; of a share, Clopper
+        and Pearson's. Either lies beyond the null where the sign test rejects it."""
+        if not self.n or (self.n < 2 and self.estimand.direction != "all"):
             return None
+        if self.estimand.direction == "all":
+            return Bounds(*share_interval(self.agreeing, self.n - self.opposed, self.n))
         lows, highs = (ends[:, None] for ends in self._ends())
         return Bounds(median_interval(lows)[0].item(), median_interval(highs)[1].item())
 
     @property
     def coverage(self) -> float | None:
-        """The probability with which the interval holds the median; None where there is none."""
-        return None if self.interval is None else coverage(self.n)
+        """The probability with which the interval holds the median, or the share, at the least;
+        None where there is none."""
+        if self.interval is None:
+            return None
+        return LEVEL if self.estimand.direction == "all" else coverage(self.n)
 
     @property
     def agreeing(self) -> int:
@@ -159,54 +177,75 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        return _verdict(self.estimand.direction, self.n, self.agreeing, self.opposed)
+        """By counts, which say the same as the interval: it lies beyond a bar where fewer than
+        `rank` of the seeds do not."""
+        if self.n < FEWEST_SEEDS:
+            return "undecided"
+        others = self.n - self.agreeing
+        if others < (1 if self.estimand.direction == "all" else rank(self.n)):
+            return "supported"
+        return "contradicted" if self.n - self.opposed < rank(self.n) else "undecided"
+
+    @property
+    def leaning(self) -> Verdict:
+        """Supported or contradicted where most seeds are on that side; undecided otherwise."""
+        if self.estimand.direction == "all" and self.opposed and 2 * self.opposed <= self.n:
+            return "undecided"
+        if 2 * self.agreeing > self.n:
+            return "supported"
+        return "contradicted" if 2 * self.opposed > self.n else "undecided"
 
     @property
     def lean(self) -> str | None:
         """What an undecided one points to so far, with the one-sided P; None where to neither."""
-        if self.verdict != "undecided":
+        side = self.leaning
+        if self.verdict != "undecided" or side == "undecided":
             return None
-        for side, count in (("supported", self.agreeing), ("contradicted", self.opposed)):
-            if 2 * count > self.n:
-                p = at_least(count, self.n)
-                return f"{side}, {count} of {self.n} seeds, P = {p:.2g} one-sided"
-        return None
+        count = self.agreeing if side == "supported" else self.opposed
+        return f"{side}, {count} of {self.n} seeds, P = {at_least(count, self.n):.2g} one-sided"
+
+    @property
+    def unknown(self) -> tuple[int, ...]:
+        """Seeds that may lie on either side of what is asked, because an event was not seen."""
+        bar, direction = self.estimand.bar, self.estimand.direction
+        if direction == "all":
+            return tuple(seed for seed, ends in self.known.items() if ends.low != ends.high)
+        return tuple(seed for seed, (low, high) in self.known.items() if low <= bar <= high != low)
 
     @property
     def missing(self) -> str | None:
-        """What would decide an undecided one; None where it is decided."""
+        """What would decide an undecided one, alone; None where it is decided."""
         if self.verdict != "undecided":
             return None
-        contradicting = (self.lean or "").startswith("contradicted")
-        if self.estimand.direction == "all" and self.opposed and not contradicting:
-            return f"nothing supports it any more: not so in {self.opposed} of {self.n} seeds"
+        side = self.leaning
+        if self.estimand.direction == "all" and side != "contradicted":
+            if self.opposed:
+                return f"nothing supports it any more: not so in {self.opposed} of {self.n} seeds"
+            if self.unknown:
+                return f"not known yet in seeds {', '.join(map(str, self.unknown))}"
         count = 1
-        while self._with(count, contradicting) == "undecided":
+        while self.with_more(count, side).verdict == "undecided":
             count += 1
-        further = f"{count} more seed{'s that agree' if count > 1 else ' that agrees'}"
+        more = f"{count} more seed{'s' if count > 1 else ''} on that side"
+        if side == "undecided":
+            more = f"{count} more seed{'s' if count > 1 else ''} that agree{'s' * (count == 1)}"
         if not self.n:
-            further = f"{count} seeds"
-        return f"{further}; not run: {', '.join(self.absent)}" if self.absent else further
+            more = f"{count} seeds"
+        return f"{more}; not run: {', '.join(self.absent)}" if self.absent else more
 
-    def _with(self, more: int, contradicting: bool) -> Verdict:
-        """The verdict, were there so many more seeds on one side."""
-        agreeing = self.agreeing + more * (not contradicting)
-        opposed = self.opposed + more * contradicting
-        return _verdict(self.estimand.direction, self.n + more, agreeing, opposed)
+    def with_more(self, count: int, side: Verdict) -> Finding:
+        """The same, with so many more seeds beyond the null (contradicted), or else as claimed."""
+        estimand = self.estimand
+        sign = -1 if estimand.direction == "below" else 1
+        value = estimand.bar + sign if side != "contradicted" else estimand.null - sign
+        if estimand.direction == "all":
+            value = 0.0 if side == "contradicted" else 1.0
+        made = {-1 - i: value for i in range(count)}
+        return replace(self, by_seed={**self.by_seed, **made})
 
     def _ends(self) -> tuple[np.ndarray, np.ndarray]:
         lows, highs = np.array([*self.known.values()], dtype=float).T
         return lows, highs
-
-
-def _verdict(direction: Direction, n: int, agreeing: int, opposed: int) -> Verdict:
-    """By counts, which say the same as the interval: it lies beyond a bar where fewer than `rank`
-    of the seeds do not."""
-    if n < FEWEST_SEEDS:
-        return "undecided"
-    if (n - agreeing < rank(n)) if direction != "all" else agreeing == n:
-        return "supported"
-    return "contradicted" if n - opposed < rank(n) else "undecided"
 
 
 def _bounds(value: Value) -> Bounds:

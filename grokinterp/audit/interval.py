@@ -68,6 +68,21 @@ def median_interval(
     return np.where(gap, np.nan, ordered[k - 1]), np.where(gap, np.nan, ordered[-k])
 
 
+def share_interval(least: int, most: int, seeds: int) -> tuple[float, float]:
+    """Clopper and Pearson's 95 % interval of a share, of which between `least` and `most` of the
+    seeds are known to be.
+
+    >>> [round(end, 3) for end in share_interval(6, 6, 6)]
+    [0.541, 1.0]
+    """
+    from scipy.stats import beta
+
+    tail = (1 - LEVEL) / 2
+    low = beta.ppf(tail, least, seeds - least + 1) if least else 0.0
+    high = beta.ppf(1 - tail, most + 1, seeds - most) if most < seeds else 1.0
+    return float(low), float(high)
+
+
 def interval_name(seeds: Collection[int]) -> str:
     """What `median_interval` is, for labels of so many seeds each; those of one have none.
 

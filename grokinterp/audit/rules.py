@@ -12,23 +12,23 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from scipy.stats import spearmanr
-
 from grokinterp.audit.claim import Claim, Measured
 from grokinterp.audit.finding import Convention, above, below, in_every_seed
 from grokinterp.audit.statistics import (
     Runs,
     agreements,
+    difference,
     generalised,
+    least,
     mean_between,
     mean_while,
     memorised,
     movement,
     not_within,
-    places,
     probed,
     ratios,
     rule_met,
+    spearman,
     trends,
     while_memorising,
     with_all,
@@ -50,8 +50,11 @@ LONG = 10_000
 
 # Feature evolution: early on, orders of magnitude, and a kernel that stands still.
 EARLY = 1000
-ORDERS = 10.0
-STILL = 0.05
+ORDERS = 100.0
+"""Orders of magnitude: two."""
+STILL = {"relative_distance": 0.05, "kernel_distance": 0.05**2 / 2}
+"""A kernel that changes by less over STEP epochs stands still: by 5 %, the width of a plateau.
+1 - cos of a kernel that turns without growing is half the square of that."""
 STEP = 500
 """Epochs that a kernel's movement is measured over."""
 
@@ -159,37 +162,34 @@ def attention_entropy(order: Sequence[str], lowest: str, every: Sequence[str]) -
     def measure(runs: Runs) -> list[Measured]:
         found = []
         for convention, probe in ENTROPIES.items():
-            of_seed = {
+            entropies = {
                 seed: _entropies(of, compared, probe)
                 for seed, of in with_all(runs, compared).items()
+            }
+            differences = {
+                f"{higher} - {lower}": {
+                    seed: difference(of[higher], of[lower]) for seed, of in entropies.items()
+                }
+                for higher, lower in itertools.pairwise(order)
+            }
+            differences[f"least of these - {lowest}"] = {
+                seed: least([difference(of[one], of[lowest]) for one in order])
+                for seed, of in entropies.items()
             }
             found += [
                 Measured(
                     above(
-                        f"entropy while memorising, {higher} - {lower}",
+                        f"entropy while memorising, {what}",
                         0.0,
                         unit="nats",
                         convention=convention,
                     ),
-                    {seed: of[higher] - of[lower] for seed, of in of_seed.items()},
+                    values,
                     compared,
                 )
-                for higher, lower in itertools.pairwise(order)
+                for what, values in differences.items()
             ]
-            found += [
-                Measured(
-                    above(
-                        f"entropy while memorising, least of these - {lowest}",
-                        0.0,
-                        unit="nats",
-                        convention=convention,
-                    ),
-                    {
-                        seed: min(of[one] for one in order) - of[lowest]
-                        for seed, of in of_seed.items()
-                    },
-                    compared,
-                ),
+            found.append(
                 Measured(
                     below(
                         "Spearman's ρ over placements, entropy and generalisation epoch",
@@ -198,12 +198,12 @@ def attention_entropy(order: Sequence[str], lowest: str, every: Sequence[str]) -
                         convention=convention,
                     ),
                     {
-                        seed: _correlation(of, _entropies(of, compared, probe), every)
+                        seed: _correlation(of, every, probe)
                         for seed, of in with_all(runs, every).items()
                     },
                     every,
-                ),
-            ]
+                )
+            )
         return found
 
     return Claim(
@@ -217,20 +217,22 @@ def attention_entropy(order: Sequence[str], lowest: str, every: Sequence[str]) -
     )
 
 
-def _entropies(of: Mapping[str, Run], compared: Sequence[str], probe: str) -> dict[str, float]:
-    """By placement, over the same epochs; NaN where there are no such epochs."""
+def _entropies(of: Mapping[str, Run], compared: Sequence[str], probe: str) -> dict[str, Value]:
+    """By placement, over the same epochs; unknown where there are no such epochs, and NaN where
+    it was never recorded."""
     epochs = while_memorising(of[name] for name in compared)
-    return {
-        name: math.nan if epochs is None else mean_between(run, probe, "mean", *epochs)
-        for name, run in of.items()
-    }
+    found: dict[str, Value] = {}
+    for name in compared:
+        mean = math.nan if epochs is None else mean_between(of[name], probe, "mean", *epochs)
+        recorded = not probed(of[name], probe, "mean").empty
+        found[name] = UNKNOWN if recorded and math.isnan(mean) else mean
+    return found
 
 
-def _correlation(
-    of: Mapping[str, Run], entropies: Mapping[str, float], every: Sequence[str]
-) -> float:
-    epochs = places([generalised(of[name]) for name in every])
-    return float(spearmanr([entropies[name] for name in every], epochs).statistic)
+def _correlation(of: Mapping[str, Run], every: Sequence[str], probe: str) -> Value:
+    """Over the epochs that all of these memorise in and none has generalised in."""
+    entropies = [*_entropies(of, every, probe).values()]
+    return spearman(entropies, [generalised(of[name]) for name in every])
 
 
 def norm_shortcut(plain: str, short: str) -> Claim:
@@ -275,7 +277,7 @@ def norm_shortcut(plain: str, short: str) -> Claim:
                         unit="nats",
                         convention=convention,
                     ),
-                    {seed: before[seed] - after[seed] for seed in before},
+                    {seed: difference(before[seed], after[seed]) for seed in before},
                     (plain,),
                 ),
             ]
@@ -342,7 +344,9 @@ def compressibility(labels: Sequence[str], published: Mapping[str, float]) -> Cl
 def continuous_feature_evolution(labels: Sequence[str]) -> Claim:
     """How far the NTK is from its start does not say whether it moves: a kernel that turns back
     comes nearer. So its movement is measured over 500 epochs, from epoch 1,000 to the first
-    measurement at which the model has generalised, and the least of these must not stand still."""
+    measurement at which the model has generalised, in size and in direction: the least of these
+    must be more than that of a kernel that stands still, which is the null here, for no movement
+    is less than 0."""
 
     def measure(runs: Runs) -> list[Measured]:
         found = []
@@ -354,14 +358,20 @@ def continuous_feature_evolution(labels: Sequence[str]) -> Claim:
                     {seed: _largest(run) for seed, run in of_label.items()},
                     (label,),
                 ),
-                Measured(
-                    above(
-                        f"{label}: ‖K_t - K_s‖/‖K_s‖, s = t - {STEP}, least from epoch {EARLY:,} "
-                        "until general",
-                        STILL,
-                    ),
-                    {seed: _least_movement(run) for seed, run in of_label.items()},
-                    (label,),
+                *(
+                    Measured(
+                        above(
+                            f"{label}: {said} over {STEP} epochs, least from epoch {EARLY:,} until "
+                            "general",
+                            STILL[value],
+                        ),
+                        {seed: _least_movement(run, value) for seed, run in of_label.items()},
+                        (label,),
+                    )
+                    for value, said in (
+                        ("relative_distance", "‖K_t - K_s‖/‖K_s‖"),
+                        ("kernel_distance", "1 - cos(K_t, K_s)"),
+                    )
                 ),
             ]
         return found
@@ -382,8 +392,8 @@ def _largest(run: Run) -> float:
     return float(values[values.index <= EARLY].max())
 
 
-def _least_movement(run: Run) -> float:
-    values = movement(run, STEP)
+def _least_movement(run: Run, value: str) -> float:
+    values = movement(run, STEP, value)
     values = values[values.index >= EARLY]
     by = generalised(run).by
     later = [] if by is None else [epoch for epoch in values.index if epoch >= by]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import combinations, permutations
 
 import pandas as pd
-from scipy.stats import kendalltau
+from scipy.stats import spearmanr
 
-from grokinterp.audit.finding import Bounds, Value
+from grokinterp.audit.finding import UNKNOWN, Bounds, Value
 from grokinterp.grokking import Crossing
-from grokinterp.leads import RULES, first_met
+from grokinterp.leads import RULES, NearExtreme, first_met
 from grokinterp.runs import Run
 
 When = Callable[[Run], Crossing]
@@ -34,7 +35,9 @@ def rule_met(probe: str, name: str) -> When:
 
     def when(run: Run) -> Crossing:
         values = probed(run, probe, name)
-        return Crossing(0, None) if values.empty else first_met(values, rule)
+        # What a run's extreme would have been is not known of one that ended early.
+        early = isinstance(rule, NearExtreme) and run.epoch < run.config.train.epochs
+        return Crossing(0, None) if values.empty or early else first_met(values, rule)
 
     return when
 
@@ -50,12 +53,12 @@ def probed(run: Run, probe: str, name: str) -> pd.Series:
     return table.set_index("epoch")[column].dropna().sort_index()
 
 
-def movement(run: Run, step: int) -> pd.Series:
-    """‖K_t - K_s‖/‖K_s‖ of the NTK over `step` epochs, s = t - step, by epoch t, ascending, where
-    it was measured: by the probe `ntk:other=s` at t."""
+def movement(run: Run, step: int, value: str = "relative_distance") -> pd.Series:
+    """How far the NTK moved over `step` epochs, by epoch t, ascending, where it was measured: by
+    the probe `ntk:other=s` at t, s = t - step. By size, or by direction (`kernel_distance`)."""
     found = run.probes
     since = found["probe"].str.extract(r"^ntk:other=(\d+)$", expand=False).astype(float)
-    chosen = found[(found["epoch"] - since == step) & (found["name"] == "relative_distance")]
+    chosen = found[(found["epoch"] - since == step) & (found["name"] == value)]
     return chosen.set_index("epoch")["value"].dropna().sort_index()
 
 
@@ -79,10 +82,10 @@ def ratios(runs: Runs, later: str, earlier: str, when: When = generalised) -> di
 def trends(runs: Runs, settings: Mapping[str, float], when: When = generalised) -> dict[int, Value]:
     """Kendall's τ between a setting and an epoch, for each seed that has every label.
 
-    -1: a larger setting is always earlier. What was not seen comes after everything that was.
+    -1: a larger setting is always earlier. Bounds where an event was not seen in two of the runs.
     """
     return {
-        seed: _known(kendall([*settings.values()], places([when(of[one]) for one in settings])))
+        seed: kendall([*settings.values()], [when(of[label]) for label in settings])
         for seed, of in with_all(runs, settings).items()
     }
 
@@ -92,9 +95,7 @@ def agreements(
 ) -> dict[int, Value]:
     """Kendall's τ between the orders of two events over the labels, for each seed that has all."""
     return {
-        seed: _known(
-            kendall(*(places([when(of[label]) for label in labels]) for when in (first, second)))
-        )
+        seed: kendall(*([when(of[label]) for label in labels] for when in (first, second)))
         for seed, of in with_all(runs, labels).items()
     }
 
@@ -102,10 +103,6 @@ def agreements(
 def with_all(runs: Runs, labels: Collection[str]) -> dict[int, Mapping[str, Run]]:
     """The seeds that have all of these runs."""
     return {seed: of for seed, of in runs.items() if all(label in of for label in labels)}
-
-
-def _known(tau: float) -> Value:
-    return Bounds(-1.0, 1.0) if math.isnan(tau) else tau
 
 
 def not_within(runs: Runs, label: str, epochs: int) -> dict[int, Value]:
@@ -131,12 +128,26 @@ def mean_between(run: Run, probe: str, name: str, begin: int, end: int | None = 
 
 def mean_while(
     run: Run, probe: str, name: str, begin: Crossing, end: Crossing | None = None
-) -> float:
+) -> Value:
     """The mean of a probe's values recorded from one event until before another, or to the run's
-    end."""
-    if begin.by is None:
+    end. Unknown where it was recorded and not then; NaN where it was never."""
+    if probed(run, probe, name).empty:
         return math.nan
-    return mean_between(run, probe, name, begin.by, None if end is None else end.by)
+    if begin.by is None:
+        return UNKNOWN
+    mean = mean_between(run, probe, name, begin.by, None if end is None else end.by)
+    return UNKNOWN if math.isnan(mean) else mean
+
+
+def difference(first: Value, second: Value) -> Value:
+    """The one less the other; unknown where one is."""
+    both = (first, second)
+    return UNKNOWN if UNKNOWN in both else first - second  # type: ignore[operator]
+
+
+def least(values: Sequence[Value]) -> Value:
+    """The least of them; unknown where one is."""
+    return UNKNOWN if UNKNOWN in values else min(values)  # type: ignore[type-var]
 
 
 def while_memorising(runs: Iterable[Run]) -> tuple[int, int] | None:
@@ -150,18 +161,57 @@ def while_memorising(runs: Iterable[Run]) -> tuple[int, int] | None:
     return max(by for by in known if by is not None), min(general)
 
 
-def places(crossings: Sequence[Crossing]) -> list[float]:
-    """The epochs, to be put in order: infinite for what was not seen within the latest of the
-    others, NaN for what was not looked for so long."""
-    latest = max((one.by for one in crossings if one.by is not None), default=0)
-    return [
-        float(one.by) if one.by is not None else math.inf if one.after >= latest else math.nan
-        for one in crossings
-    ]
+def kendall(first: Sequence[Crossing | float], second: Sequence[Crossing | float]) -> Value:
+    """Kendall's τ between two orders of the same things: of all pairs, the share in the same order
+    less the share in opposite ones. A pair that is equal in one counts for neither, and one whose
+    order is not known for either: then τ has bounds.
+
+    >>> kendall([1.0, 2.0, 3.0], [10.0, 30.0, 20.0])
+    0.3333333333333333
+    >>> kendall([1.0, 2.0, 3.0], [Crossing(0, 10), Crossing(90, None), Crossing(90, None)])
+    Bounds(low=0.3333333333333333, high=1.0)
+    """
+    known, unknown, pairs = 0, 0, list(combinations(range(len(first)), 2))
+    for i, j in pairs:
+        one, other = _order(first[i], first[j]), _order(second[i], second[j])
+        if one is None or other is None:
+            unknown += 1
+        else:
+            known += one * other
+    low, high = ((known + sign * unknown) / len(pairs) for sign in (-1, 1))
+    return low if low == high else Bounds(low, high)
 
 
-def kendall(first: Sequence[float], second: Sequence[float]) -> float:
-    """Kendall's τ between two orders of the same things; NaN where a place is not known."""
-    if any(map(math.isnan, (*first, *second))):
+def _order(one: Crossing | float, other: Crossing | float) -> int | None:
+    """-1 where the first is less, 0 where they are equal, 1 where it is more; None if not known.
+
+    An event that was not seen within N epochs comes after one that was.
+    """
+    if isinstance(one, Crossing) and isinstance(other, Crossing):
+        if one.by is None and other.by is None:
+            return None
+        if other.by is None:
+            return -1 if one.by <= other.after else None  # type: ignore[operator]
+        if one.by is None:
+            return 1 if other.by <= one.after else None
+        one, other = one.by, other.by
+    return (one > other) - (one < other)  # type: ignore[operator]
+
+
+def spearman(values: Sequence[Value], events: Sequence[Crossing]) -> Value:
+    """Spearman's ρ between values and when events happened. Bounds where more than one was not
+    seen: over all orders of these; unknown where one was not looked for as long as others took."""
+    seen = [i for i, event in enumerate(events) if event.by is not None]
+    others = [i for i, event in enumerate(events) if event.by is None]
+    latest = max((events[i].by or 0 for i in seen), default=0)
+    if any(value != value for value in values):
         return math.nan
-    return float(kendalltau(pd.Series(first).rank(), pd.Series(second).rank()).statistic)
+    if UNKNOWN in values or any(events[i].after < latest for i in others):
+        return Bounds(-1.0, 1.0)
+    found = []
+    for order in permutations(others):
+        place = {i: float(events[i].by or 0) for i in seen}
+        place |= {i: latest + 1.0 + turn for turn, i in enumerate(order)}
+        found.append(float(spearmanr(values, [place[i] for i in range(len(events))]).statistic))
+    low, high = min(found), max(found)
+    return low if low == high else Bounds(low, high)

@@ -46,21 +46,26 @@ class Comparison:
     """That holds 95 % of the sets."""
 
     @property
-    def agrees(self) -> bool | None:
+    def inside(self) -> bool | None:
         """Whether the paper's number lies in the interval; None where there is none."""
         if self.interval is None:
             return None
         return self.interval[0] <= self.published <= self.interval[1]
+
+    @property
+    def seen(self) -> bool | None:
+        """Whether the event is seen in the median set; None where there is no estimate."""
+        return None if self.estimate is None else math.isfinite(self.estimate)
 
     def __str__(self) -> str:
         said = f"{self.what}: paper {self.published:,.0f}"
         if self.estimate is None or self.interval is None:
             return f"{said}; ours has {self.seeds} of the {SEEDS} seeds of such a set"
         low, high = map(_epoch, self.interval)
-        agrees = "agree" if self.agrees else "differ"
+        inside = "inside" if self.inside else "outside"
         return (
-            f"{said}; ours {_epoch(self.estimate)}, 95 % of the sets of {SEEDS} of {self.seeds} "
-            f"seeds {low} to {high}: {agrees}"
+            f"{said}, {inside} 95 % of our sets of {SEEDS}, {low} to {high} (median "
+            f"{_epoch(self.estimate)}, drawn with replacement from {self.seeds} seeds)"
         )
 
 

@@ -83,10 +83,11 @@ def _comparisons(one: Judged) -> str:
 
 
 def _missing(one: Judged) -> str:
+    decides = element("p", f"To decide: {one.missing}.") if one.missing else ""
     if not one.command:
-        return ""
+        return decides
     commands = "; ".join(f"<code>{escape(part)}</code>" for part in one.command.split("; "))
-    return f'<p class="note">Not all of its runs are here: {commands}</p>'
+    return f'{decides}<p class="note">Not all of its runs are here: {commands}</p>'
 
 
 def _anchor(one: Judged) -> str:

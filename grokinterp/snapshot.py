@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens import ActivationCache, HookedTransformer
 
+from grokinterp.model_state import Remembered, hooks_of
 from grokinterp.task import ModularTask
 
 P = ParamSpec("P")
@@ -28,7 +29,11 @@ class NotApplicable(ValueError):
 
 
 class Inputs:
-    """Tokens and labels, and one pass over them each way, run when first asked for."""
+    """Tokens and labels, and one pass over them each way, run when first asked for.
+
+    A pass is run anew once the model's weights, hooks or settings have changed, so that what is
+    read inside `hooks.applied(...)` is of the model with its hooks, and afterwards without.
+    """
 
     def __init__(
         self,
@@ -37,15 +42,19 @@ class Inputs:
         labels: Int[Tensor, " batch"],
     ) -> None:
         self._model = model
+        self._remembered = Remembered(model)
         device = model.W_E.device
         self.tokens = tokens.to(device)
         self.labels = labels.to(device)
 
-    @cached_property
+    @property
     def _forward(self) -> tuple[Tensor, ActivationCache]:
-        with torch.no_grad():
-            logits, cache = self._model.run_with_cache(self.tokens, return_type="logits")
-            return cast(Tensor, logits), cache
+        def run() -> tuple[Tensor, ActivationCache]:
+            with torch.no_grad():
+                logits, cache = self._model.run_with_cache(self.tokens, return_type="logits")
+                return cast(Tensor, logits), cache
+
+        return self._remembered.once("forward", run)
 
     @property
     def logits(self) -> Float[Tensor, "batch d_vocab"]:
@@ -87,28 +96,39 @@ class Inputs:
     def rerun_last_mlp(self) -> Float[Tensor, "batch d_vocab"]:
         """Logits at the last position, run anew from the last block's MLP on.
 
-        For hooks that are attached from there on: what comes before is as in the shared pass,
-        which must have been made without them. Where hooks act earlier too, or the block can run
-        as a whole only, all of the model is run.
+        For hooks that are attached from there on: what comes before is as in the shared pass.
+        Where there is no such pass of these weights, where hooks act or acted earlier too, or
+        where the block can run as a whole only, all of the model is run.
         """
         model: Any = self._model
         block = model.blocks[-1]
-        from_here = (f"blocks.{model.cfg.n_layers - 1}.mlp.", "ln_final.", "unembed.")
-        earlier = any(
-            hook.fwd_hooks and not name.startswith(from_here)
-            for name, hook in model.hook_dict.items()
-        )
         with torch.no_grad():
-            if earlier or not hasattr(block, "finish"):
+            made = self._forward_before_last_mlp()
+            if made is None or not hasattr(block, "finish"):
                 return model(self.tokens)[:, -1]
-            residual = block.finish(self.cache["resid_mid", -1][:, -1:])
+            residual = block.finish(made["resid_mid", -1][:, -1:])
             if model.cfg.normalization_type is not None:
                 residual = model.ln_final(residual)
             return model.unembed(residual)[:, -1]
 
-    @cached_property
+    def _forward_before_last_mlp(self) -> ActivationCache | None:
+        """The shared pass, if it is right up to there for the model as it is now."""
+        state = self._remembered.state
+        if state is None or not state.holds_without_hooks(self._model):
+            return None
+        from_here = (f"blocks.{self._model.cfg.n_layers - 1}.mlp.", "ln_final.", "unembed.")
+        attached = [*state.hooks, *hooks_of(self._model)]
+        if not all(name.startswith(from_here) for name, _ in attached):
+            return None
+        made = self._remembered.get("forward")
+        return None if made is None else made[1]
+
+    @property
     def gradients(self) -> dict[str, Tensor]:
         """Of the mean cross-entropy, by parameter name; zero where a parameter has no effect."""
+        return self._remembered.once("gradients", self._gradients)
+
+    def _gradients(self) -> dict[str, Tensor]:
         named = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         with torch.enable_grad():
             logits = self._model(self.tokens)[:, -1]
@@ -125,7 +145,8 @@ class Snapshot:
     """What a probe takes: a model, its task and split, and lazily its activations.
 
     Works on any HookedTransformer whose vocabulary is the task's, not only on our own runs.
-    However many probes read a snapshot, each set of inputs goes through the model once.
+    However many probes read a snapshot, each set of inputs goes through the model once, as long
+    as the model's weights, hooks and settings stay what they are.
 
     Args:
         model: The model; it is not changed.
@@ -154,7 +175,7 @@ class Snapshot:
         self.seed = seed
         self.epoch = epoch
         self._others = others
-        self._known: dict[Any, Any] = {}
+        self._remembered = Remembered(model)
 
     @cached_property
     def train(self) -> Inputs:
@@ -192,12 +213,11 @@ class Snapshot:
     ) -> T:
         """function(snapshot, …), remembered here, for what several probes or epochs need.
 
-        The arguments must be hashable.
+        The arguments must be hashable. Forgotten once the model's weights, hooks or settings have
+        changed; what it takes from another snapshot is not watched.
         """
         key = (function, args, tuple(sorted(options.items())))
-        if key not in self._known:
-            self._known[key] = function(self, *args, **options)
-        return self._known[key]
+        return self._remembered.once(key, lambda: function(self, *args, **options))
 
     def require(
         self, probe: str, one_layer: bool = False, addition: bool = False, mlp: bool = False

@@ -15,7 +15,7 @@ ROWS = [
     {"definition"},
     {"hooks", "placement", "task", "state", "sweep"},
     {"config"},
-    {"device", "grid", "linear", "model", "loss", "optimizer"},
+    {"device", "grid", "linear", "model", "model_state", "loss", "optimizer"},
     {"forward"},
     {"engine"},
     {"files", "grokking", "snapshot"},

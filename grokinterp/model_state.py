@@ -1,0 +1,101 @@
+"""What was computed of a model, for as long as the model stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from transformer_lens import HookedTransformer
+
+
+class ModelState:
+    """What a pass through a model depends on, as it is now: weights, hooks and settings.
+
+    Weights are held against a copy, value by value, because an edit through `.data` leaves no
+    other mark. Hooks are told apart by identity: the same intervention attached anew counts as
+    another.
+    """
+
+    def __init__(self, model: HookedTransformer) -> None:
+        self.hooks = hooks_of(model)
+        self._settings = _settings(model)
+        self._tensors = {name: tensor.clone() for name, tensor in _tensors(model).items()}
+
+    def holds(self, model: HookedTransformer) -> bool:
+        """Whether the model is still so."""
+        found = hooks_of(model)
+        same = len(found) == len(self.hooks) and all(
+            name == kept_name and hook is kept
+            for (name, hook), (kept_name, kept) in zip(found, self.hooks, strict=True)
+        )
+        return same and self.holds_without_hooks(model)
+
+    def holds_without_hooks(self, model: HookedTransformer) -> bool:
+        """Whether it is, whatever is attached to it."""
+        tensors = _tensors(model)
+        return (
+            self._settings == _settings(model)
+            and tensors.keys() == self._tensors.keys()
+            and all(
+                tensor.device == kept.device and torch.equal(tensor, kept)
+                for tensor, kept in zip(tensors.values(), self._tensors.values(), strict=True)
+            )
+        )
+
+
+class Remembered:
+    """Values of a model by key, each computed once, and all forgotten when the model changes."""
+
+    def __init__(self, model: HookedTransformer) -> None:
+        self._model = model
+        self._values: dict[Hashable, Any] = {}
+        self.state: ModelState | None = None
+        """The model as the values are of."""
+
+    def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """The value of this key, computed if the model as it is now has none."""
+        if self.state is None or not self.state.holds(self._model):
+            self._values.clear()
+            self.state = ModelState(self._model)
+        if key not in self._values:
+            self._values[key] = compute()
+        return self._values[key]
+
+    def get(self, key: Hashable) -> Any:
+        """The value of this key for the model of `state`, which may have changed since; or None."""
+        return self._values.get(key)
+
+
+def hooks_of(model: HookedTransformer) -> list[tuple[str, Callable[..., Any]]]:
+    """Every function that is attached to a part of the model, with the part's name, in order."""
+    return [
+        (name, hook)
+        for name, part in model.named_modules()
+        for attached in (
+            part._forward_pre_hooks,
+            part._forward_hooks,
+            part._backward_pre_hooks,
+            part._backward_hooks,
+        )
+        for hook in attached.values()
+    ]
+
+
+def _tensors(model: HookedTransformer) -> dict[str, torch.Tensor]:
+    return {
+        name: tensor.detach()
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]
+    }
+
+
+def _settings(model: HookedTransformer) -> tuple[Any, ...]:
+    """What else changes a pass: the config, numbers such as an eps, and which weights train."""
+    numbers = [
+        (name, key, value)
+        for name, part in model.named_modules()
+        for key, value in vars(part).items()
+        if isinstance(value, float)
+    ]
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    return dict(vars(model.cfg)), numbers, trained

@@ -13,9 +13,9 @@ runs/
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,38 +179,51 @@ class Run:
     def snapshot(self, epoch: int | None = None) -> Snapshot:
         """What probes take: the model at a checkpoint (default: the last), its task and split.
 
-        It knows the run's first and last checkpoints, and the one before it.
+        It knows the run's other checkpoints: `initial` is epoch 0, `final` the epoch at which the
+        run ended, `previous` the one before it. Where the store no longer holds one of these,
+        what compares with it is told so, and is given none that is near.
         """
-        from grokinterp.snapshot import NotApplicable, Snapshot
+        from grokinterp.snapshot import Snapshot
 
-        chosen = self.find_checkpoint(epoch)
-        config = self.config
+        chosen, config = self.find_checkpoint(epoch), self.config
+        return Snapshot(
+            self.model(chosen),
+            config.task,
+            config.seed,
+            chosen,
+            lambda which: self._other(chosen, which),
+        )
 
-        def other(which: Other) -> Snapshot:
-            if which == "initial":
-                return self._initial
-            if which == "final":
-                if not self.is_over:
-                    raise NotApplicable(
-                        f"run {self.id} is {self.status} at epoch {self.epoch:,}, so its final "
-                        "checkpoint is not known; train it to its end first"
-                    )
-                return self._final
-            earlier = [e for e in self.checkpoint_epochs if e < chosen]
-            if not earlier:
-                raise ValueError(f"run {self.id} has no checkpoint before epoch {chosen}")
-            return self.snapshot(earlier[-1])
+    def _other(self, chosen: int, which: Other) -> Snapshot:
+        from grokinterp.snapshot import NotApplicable
 
-        return Snapshot(self.model(chosen), config.task, config.seed, chosen, other)
+        if which == "final" and not self.is_over:
+            raise NotApplicable(
+                f"run {self.id} is {self.status} at epoch {self.epoch:,}, so its final "
+                "checkpoint is not known; train it to its end first"
+            )
+        if which == "previous":
+            # One that was to be saved and is gone must not be passed over in silence.
+            saved = {*self.config.train.checkpoint_schedule(), *self.checkpoint_epochs}
+            epoch = max((one for one in saved if one < chosen), default=-1)
+            if epoch < 0:
+                raise NotApplicable(f"run {self.id} has no checkpoint before epoch {chosen}")
+        else:
+            epoch = which if isinstance(which, int) else {"initial": 0, "final": self.epoch}[which]
+        if epoch not in self.checkpoint_epochs:
+            name = "" if isinstance(which, int) else f"the {which} one, "
+            raise NotApplicable(
+                f"it compares with the checkpoint at epoch {epoch:,}, {name}which run {self.id} "
+                f"({self.status} at epoch {self.epoch:,}) does not hold; it holds "
+                f"{', '.join(map(str, self.checkpoint_epochs))}"
+            )
+        return self.snapshot(epoch) if which == "previous" else self._reference(epoch)
 
-    # Kept, because every epoch's comparisons read them.
     @cached_property
-    def _initial(self) -> Snapshot:
-        return self.snapshot(self.checkpoint_epochs[0])
-
-    @cached_property
-    def _final(self) -> Snapshot:
-        return self.snapshot(self.checkpoint_epochs[-1])
+    def _reference(self) -> Callable[[int], Snapshot]:
+        """The snapshot at an epoch, kept, because every epoch's comparisons read it: three at
+        most, since each holds its activations."""
+        return lru_cache(maxsize=3)(self.snapshot)
 
     @property
     def probes(self) -> pd.DataFrame:

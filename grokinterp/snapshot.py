@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,9 @@ from grokinterp.task import ModularTask
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Other = Literal["initial", "final", "previous"]
+Moment = Literal["initial", "final", "previous"]
+Other = Moment | int
+"""Another checkpoint of a training: its start, its end, the one before, or that of an epoch."""
 
 # A training's snapshots share one split, which nothing writes to.
 _split = lru_cache(maxsize=16)(ModularTask.split)
@@ -153,8 +155,9 @@ class Snapshot:
         task: The task that it was trained on.
         seed: The seed of the split.
         epoch: The epoch of the weights, if they come from a run.
-        others: Gives the model's snapshot at the start (`initial`), at the end (`final`) or a
-            checkpoint earlier (`previous`) of its training, for the probes that compare.
+        others: Gives the model's snapshot at the start (`initial`, epoch 0), at the end (`final`),
+            a checkpoint earlier (`previous`) or at an epoch of its training, for the probes that
+            compare; NotApplicable where it has none there.
     """
 
     def __init__(
@@ -200,10 +203,16 @@ class Snapshot:
         return self._others is not None
 
     def other(self, which: Other) -> Snapshot:
-        """The same training at its start, its end, or a checkpoint earlier."""
+        """The same training at its start, its end, a checkpoint earlier, or at an epoch."""
+        epoch = isinstance(which, int) and not isinstance(which, bool) and which >= 0
+        if not epoch and which not in get_args(Moment):
+            raise ValueError(
+                f"unknown other {which!r}; choose one of {', '.join(get_args(Moment))}, or an epoch"
+            )
         if self._others is None:
+            where = f"checkpoint at epoch {which:,}" if epoch else f"{which} checkpoint"
             raise NotApplicable(
-                f"this probe compares with the {which} checkpoint, which this snapshot does not "
+                f"this probe compares with the {where}, which this snapshot does not "
                 "know; take it from a run (run.snapshot()), or give Snapshot(others=...)"
             )
         return self._others(which)

@@ -100,10 +100,13 @@ class Recorder:
         return build_model(config.model, config.task, config.seed, config.train.dtype)
 
     def _other(self, which: Other) -> Snapshot:
-        if which == "initial":
+        if which in ("initial", 0):
             return self._initial
+        where = (
+            f"checkpoint at epoch {which:,}" if isinstance(which, int) else f"{which} checkpoint"
+        )
         raise NotApplicable(
-            f"it compares with the {which} checkpoint, which training does not know; record it "
+            f"it compares with the {where}, which training does not know; record it "
             "afterwards, with grokinterp probe"
         )
 

@@ -14,6 +14,7 @@ from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import __main__ as rebuilding
 from grokinterp.pretrained import pretrained_card
 from grokinterp.probes import PROBES
+from grokinterp.snapshot import NotApplicable
 
 STAGES = ("init", "memorised", "grokked")
 
@@ -60,11 +61,18 @@ def test_metrics_end_where_the_card_says():
 
 def test_a_snapshot_knows_the_other_stages():
     shot = gi.pretrained_snapshot("M", "memorised")
-    assert shot.other("initial").epoch == shot.other("previous").epoch == 0
-    assert shot.other("final").epoch == 10_000
+    assert shot.other("initial").epoch == shot.other(0).epoch == 0
+    assert shot.other("final").epoch == shot.other(10_000).epoch == 10_000
     assert PROBES["norms"](shot)["distance_from_initial"] > 1
-    with pytest.raises(ValueError, match="no pretrained stage before init"):
-        shot.other("initial").other("previous")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_checkpoint_that_does_not_ship_is_not_replaced_by_a_stage(stage):
+    shot = gi.pretrained_snapshot("M", stage)
+    with pytest.raises(NotApplicable, match=r"the previous checkpoint .* does not ship"):
+        shot.other("previous")
+    with pytest.raises(NotApplicable, match=r"epoch 9,900 .* one of 0 \(init\), 136 \(mem"):
+        shot.other(9_900)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from golden import ENTRIES, golden
-from runs_cases import SMALL_RUN
+from runs_cases import SMALL_RUN, with_recipe
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
@@ -17,7 +17,7 @@ from grokinterp.model import build_model
 from grokinterp.probes import PROBES
 from grokinterp.probes.attention import similarity_of
 from grokinterp.probes.compressibility import spectrum_summary
-from grokinterp.snapshot import Snapshot
+from grokinterp.snapshot import NotApplicable, Snapshot
 from grokinterp.state import RunState
 from grokinterp.task import ModularTask
 
@@ -328,10 +328,43 @@ def test_a_snapshot_knows_the_checkpoints_that_it_is_compared_with(tmp_path):
     shot = run.snapshot(20)
     assert [shot.other(which).epoch for which in ("initial", "previous", "final")] == [0, 10, 30]
     assert shot.other("initial") is run.snapshot(10).other("initial")
-    with pytest.raises(ValueError, match="no checkpoint before epoch 0"):
+    assert [shot.other(epoch).epoch for epoch in (0, 10, 20)] == [0, 10, 20]
+    with pytest.raises(NotApplicable, match="no checkpoint before epoch 0"):
         run.snapshot(0).other("previous")
-    with pytest.raises(ValueError, match=r"does not know; take it from a run"):
+    with pytest.raises(NotApplicable, match=r"at epoch 15, which run .* holds 0, 10, 20, 30"):
+        shot.other(15)
+    with pytest.raises(NotApplicable, match=r"the final checkpoint, .* take it from a run"):
         snapshot().other("final")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("which", ["first", -1, True, 10.0, None])
+def test_no_other_checkpoint_of_that_name_is_a_sentence(which):
+    with pytest.raises(ValueError, match="choose one of initial, final, previous, or an epoch"):
+        snapshot().other(which)
+
+
+@pytest.mark.parametrize(("which", "gone"), [("initial", 0), ("previous", 10), ("final", 30)])
+def test_a_checkpoint_that_is_gone_is_not_replaced_by_its_neighbour(tmp_path, which, gone):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    run.checkpoint_path(gone).unlink()
+    with pytest.raises(NotApplicable, match=f"at epoch {gone}, the {which} one, which run"):
+        run.snapshot(20).other(which)
+
+
+def test_a_diverged_run_has_no_final_checkpoint(tmp_path):
+    [run] = gi.train([with_recipe(lr=1e200)], store=tmp_path)
+    with pytest.raises(NotApplicable, match=r"diverged at epoch 1\) does not hold; it holds 0"):
+        run.snapshot(0).other("final")
+
+
+def test_what_was_saved_besides_the_schedule_comes_before_too(tmp_path):
+    stop = "train_accuracy >= 0.99 for 25"
+    config = with_recipe(epochs=200, lr=3e-3, checkpoint_every=17, stop_when=stop)
+    [run] = gi.train([config], store=tmp_path)
+    assert run.epoch % 17 > 0
+    assert run.snapshot().other("previous").epoch == run.epoch // 17 * 17
+    assert run.snapshot(17).other("final").epoch == run.epoch
 
 
 def test_a_snapshot_remembers_what_is_asked_for_once():

@@ -23,7 +23,7 @@ from grokinterp.files import fingerprint, read_json, read_tensors
 from grokinterp.model import build_model
 from grokinterp.placement import PLACEMENTS, resolve_placement
 from grokinterp.results import shipped
-from grokinterp.snapshot import Other, Snapshot
+from grokinterp.snapshot import NotApplicable, Other, Snapshot
 
 Stage = Literal["init", "memorised", "grokked"]
 FOLDER = Path(__file__).parent
@@ -51,20 +51,28 @@ def load_pretrained(placement: str = "mlp-pre", stage: Stage = "grokked") -> Hoo
 
 
 def pretrained_snapshot(placement: str = "mlp-pre", stage: Stage = "grokked") -> Snapshot:
-    """The same as what probes take; it knows the initial and the final model."""
+    """The same as what probes take; it knows the other stages, by their epochs too.
+
+    The checkpoint before a stage's (`previous`) does not ship.
+    """
     name = _known(placement, stage)
     card = pretrained_card(name)
     config = RunConfig.from_dict(card["config"])
 
-    def other(which: Other) -> Snapshot:
-        earlier: dict[Stage, Stage] = {"grokked": "memorised", "memorised": "init"}
-        if which == "previous" and stage not in earlier:
-            raise ValueError("there is no pretrained stage before init")
-        stages: dict[str, Stage] = {"initial": "init", "final": "grokked"}
-        return _snapshot(name, stages[which] if which in stages else earlier[stage])
+    epochs = {one: card["stages"][one]["epoch"] for one in get_args(Stage)}
 
-    epoch = card["stages"][stage]["epoch"]
-    return Snapshot(load_pretrained(name, stage), config.task, config.seed, epoch, other)
+    def other(which: Other) -> Snapshot:
+        named: dict[Other, Stage] = {"initial": "init", "final": "grokked"}
+        known = named | {epoch: one for one, epoch in epochs.items()}
+        if which not in known:
+            wanted = f"epoch {which:,}" if isinstance(which, int) else f"the {which} checkpoint"
+            shipped = ", ".join(f"{epoch:,} ({one})" for one, epoch in epochs.items())
+            raise NotApplicable(
+                f"{wanted} of the pretrained {name} does not ship; compare with one of {shipped}"
+            )
+        return _snapshot(name, known[which])
+
+    return Snapshot(load_pretrained(name, stage), config.task, config.seed, epochs[stage], other)
 
 
 def pretrained_card(placement: str) -> dict[str, Any]:

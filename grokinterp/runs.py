@@ -162,22 +162,31 @@ class Run:
     def checkpoint_path(self, epoch: int) -> Path:
         return self.path / "checkpoints" / f"{epoch:06d}.safetensors"
 
-    def model(self, epoch: int | None = None) -> HookedTransformer:
-        """The HookedTransformer at a checkpoint (default: the last), on the CPU.
+    def model(self, epoch: int | None = None, interventions: bool = True) -> HookedTransformer:
+        """The HookedTransformer at a checkpoint (default: the last), on the CPU, as it trained.
 
-        Its weights alone: interventions that it trained under are not attached.
+        The interventions that acted on that epoch's update (for epoch 0: on the first) are
+        attached to it, as permanent hooks; with `interventions=False` it is the bare weights.
         """
         # Here, because TransformerLens takes seconds to load, and most of a run is read without it.
+        from grokinterp.hooks import acting, attach
         from grokinterp.model import build_model
 
+        epoch = self.find_checkpoint(epoch)
         checkpoint = self.checkpoint(epoch)
         config = self.config
         model = build_model(config.model, config.task, config.seed, config.train.dtype)
         model.load_state_dict(checkpoint.weights, strict=False)
-        return model
+        return attach(model, acting(config.train.interventions, epoch) if interventions else ())
 
-    def snapshot(self, epoch: int | None = None) -> Snapshot:
+    def snapshot(self, epoch: int | None = None, interventions: bool = True) -> Snapshot:
         """What probes take: the model at a checkpoint (default: the last), its task and split.
+
+        The model is the one that trained, as `model` gives it: under the interventions of that
+        epoch, unless `interventions=False` asks for the bare weights. One that mixes the examples
+        of a batch, as a mean over it does, acts on the batch of each pass: the train examples and
+        the test examples are those of training, but the grid of all inputs is a batch that
+        training never sees.
 
         It knows the run's other checkpoints: `initial` is epoch 0, `final` the epoch at which the
         run ended, `previous` the one before it. Where the store no longer holds one of these,
@@ -187,14 +196,14 @@ class Run:
 
         chosen, config = self.find_checkpoint(epoch), self.config
         return Snapshot(
-            self.model(chosen),
+            self.model(chosen, interventions),
             config.task,
             config.seed,
             chosen,
-            lambda which: self._other(chosen, which),
+            lambda which: self._other(chosen, which, interventions),
         )
 
-    def _other(self, chosen: int, which: Other) -> Snapshot:
+    def _other(self, chosen: int, which: Other, interventions: bool) -> Snapshot:
         from grokinterp.snapshot import NotApplicable
 
         if which == "final" and not self.is_over:
@@ -217,10 +226,11 @@ class Run:
                 f"({self.status} at epoch {self.epoch:,}) does not hold; it holds "
                 f"{', '.join(map(str, self.checkpoint_epochs))}"
             )
-        return self.snapshot(epoch) if which == "previous" else self._reference(epoch)
+        give = self.snapshot if which == "previous" else self._reference
+        return give(epoch, interventions)
 
     @cached_property
-    def _reference(self) -> Callable[[int], Snapshot]:
+    def _reference(self) -> Callable[[int, bool], Snapshot]:
         """The snapshot at an epoch, kept, because every epoch's comparisons read it: three at
         most, since each holds its activations."""
         return lru_cache(maxsize=3)(self.snapshot)
@@ -229,13 +239,12 @@ class Run:
     def probes(self) -> pd.DataFrame:
         """Every scalar that a probe gave, while it trained or on its checkpoints afterwards.
 
-        A row for each: epoch, probe (with its options), name, value. Of a run that trained under
-        interventions, what was recorded meanwhile is of another model than its checkpoints'
-        weights: it stays in `metrics`, and out of here.
+        A row for each: epoch, probe (with its options), name, value; of the model as it trained,
+        under its interventions.
         """
         metrics, after = self.metrics, self.records.table
         online = [name for name in metrics.columns if name not in ("epoch", *METRICS)]
-        if not online or self.config.train.interventions:
+        if not online:
             return after
         tidy = metrics.melt("epoch", online, "column", "value").dropna(subset="value")
         split = tidy["column"].str.extract(COLUMN)

@@ -126,6 +126,28 @@ class Inputs:
         return None if made is None else made[1]
 
     @property
+    def examples_mix(self) -> bool:
+        """Whether hooks make the logits of one example depend on another, as a batch's mean does.
+
+        Told by the first example's gradient in the embeddings of all.
+        """
+        return self._remembered.once("examples_mix", self._examples_mix)
+
+    def _examples_mix(self) -> bool:
+        if not hooks_of(self._model):
+            return False
+        embedded: list[Tensor] = []
+
+        def start_here(x: Tensor, hook: Any) -> Tensor:
+            embedded.append(x.detach().requires_grad_())
+            return embedded[0]
+
+        with torch.enable_grad(), self._model.hooks(fwd_hooks=[("hook_embed", start_here)]):
+            first = self._model(self.tokens)[0, -1].sum()
+            [gradient] = torch.autograd.grad(first, embedded)
+        return bool(gradient[1:].any())
+
+    @property
     def gradients(self) -> dict[str, Tensor]:
         """Of the mean cross-entropy, by parameter name; zero where a parameter has no effect."""
         return self._remembered.once("gradients", self._gradients)
@@ -149,6 +171,8 @@ class Snapshot:
     Works on any HookedTransformer whose vocabulary is the task's, not only on our own runs.
     However many probes read a snapshot, each set of inputs goes through the model once, as long
     as the model's weights, hooks and settings stay what they are.
+
+    What is attached to the model is part of it: every pass runs under its hooks.
 
     Args:
         model: The model; it is not changed.
@@ -194,7 +218,10 @@ class Snapshot:
 
     @cached_property
     def grid(self) -> Inputs:
-        """Every input, a outer, b inner: p² rows, or p(p - 1) for division."""
+        """Every input, a outer, b inner: p² rows, or p(p - 1) for division.
+
+        To a hook that mixes the examples of a batch, this is another batch than the train one.
+        """
         return Inputs(self.model, *self.task.encode(self.task.pairs()))
 
     @property
@@ -247,4 +274,32 @@ class Snapshot:
             raise NotApplicable(
                 f"{probe} reads the MLP, and this model has attention only; give it a model with "
                 "an MLP"
+            )
+
+    def require_unhooked(self, probe: str, *parts: str) -> None:
+        """NotApplicable, naming the probe, if something is attached to the model.
+
+        With `parts`, the ends of hook names, only if it is attached to one of these; what is
+        attached to no hook point, but to a module, may be anywhere.
+        """
+        attached = dict.fromkeys(name for name, _ in hooks_of(self.model))
+        if parts:
+            ends, points = tuple(f".{part}" for part in parts), self.model.hook_dict
+            attached = {
+                name: None for name in attached if name not in points or f".{name}".endswith(ends)
+            }
+        if attached:
+            raise NotApplicable(
+                f"{probe} is a formula of the bare weights, and hooks act on this model, at "
+                f"{', '.join(attached)}; give it the bare weights, which "
+                "run.snapshot(epoch, interventions=False) has"
+            )
+
+    def require_unmixed(self, probe: str, inputs: Inputs) -> None:
+        """NotApplicable, naming the probe, if hooks mix these examples."""
+        if inputs.examples_mix:
+            raise NotApplicable(
+                f"{probe} is of one example at a time, and hooks of this model mix the examples of "
+                "a batch; give it the bare weights, which run.snapshot(epoch, interventions=False) "
+                "has"
             )

@@ -15,7 +15,7 @@ from grokinterp.config import RunConfig
 from grokinterp.device import check_device
 from grokinterp.engine import Report, group_key, train_together
 from grokinterp.files import fingerprint
-from grokinterp.hooks import applied
+from grokinterp.hooks import Intervention, acting, applied, attach
 from grokinterp.lock import RunLock
 from grokinterp.measurement import Measurement, expand, measure
 from grokinterp.model import build_model
@@ -58,7 +58,7 @@ class _Work:
 
 
 class Recorder:
-    """Runs a config's probes on the weights of its run while it trains."""
+    """Runs a config's probes on its run as it trains: on its weights, under its interventions."""
 
     def __init__(self, config: RunConfig, initial: Mapping[str, Tensor]) -> None:
         self._config = config
@@ -67,16 +67,30 @@ class Recorder:
             self._model = self._build()
             start = self._build()
             start.load_state_dict(dict(initial), strict=False)
+            attach(start, acting(config.train.interventions, 0))
             self._initial = Snapshot(start, config.task, config.seed, 0, self._other)
 
     def check(self) -> None:
         """ValueError if one of its probes does not apply to this run, before it trains."""
-        found = self._measure(self._initial, [*self._probes])
-        reasons = [f"{name}: {found.failures[name]}" for name in sorted(found.inapplicable)]
+        config, found = self._config, [self._measure(self._initial, [*self._probes])]
+        for active in self._later_interventions():
+            self._model.load_state_dict(self._initial.model.state_dict())
+            shot = Snapshot(self._model, config.task, config.seed, 0, self._other)
+            with applied(self._model, active):
+                found.append(self._measure(shot, [*self._probes]))
+        reasons = {name: one.failures[name] for one in found for name in one.inapplicable}
         if reasons:
             raise ValueError(
-                f"cannot record while {self._config.name} trains: {'; '.join(reasons)}"
+                f"cannot record while {config.name} trains: "
+                f"{'; '.join(f'{name}: {reason}' for name, reason in sorted(reasons.items()))}"
             )
+
+    def _later_interventions(self) -> set[tuple[Intervention, ...]]:
+        """What is attached to the model at some time of the training, but not at its start."""
+        every, epochs = self._config.train.interventions, self._config.train.epochs
+        turns = {turn for one in every for turn in (one.from_epoch, (one.until_epoch or 0) + 1)}
+        sets = {acting(every, turn) for turn in turns if turn <= epochs}
+        return sets - {acting(every, 0)}
 
     def record(
         self, epoch: int, weights: Mapping[str, Tensor], names: Sequence[str]
@@ -86,9 +100,7 @@ class Recorder:
         config = self._config
         self._model.load_state_dict(dict(weights), strict=False)
         shot = Snapshot(self._model, config.task, config.seed, epoch, self._other)
-        # The model as it trains: its row's losses are under the interventions too.
-        active = [item for item in config.train.interventions if item.active(epoch)]
-        with applied(self._model, active):
+        with applied(self._model, acting(config.train.interventions, epoch)):
             return self._measure(shot, names)
 
     def _measure(self, snapshot: Snapshot, names: Sequence[str]) -> Measurement:

@@ -14,7 +14,9 @@ from grokinterp.hooks.fourier import FilterEmbedding, FilterFrequencies
 from grokinterp.hooks.intervention import (
     INTERVENTIONS,
     Intervention,
+    acting,
     applied,
+    attach,
     intervention_from_dict,
     parse_intervention,
 )
@@ -48,7 +50,9 @@ __all__ = [
     "Temperature",
     "UniformAttention",
     "UnitNorm",
+    "acting",
     "applied",
+    "attach",
     "intervention_from_dict",
     "parse_intervention",
     "patching_table",

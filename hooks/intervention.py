@@ -211,3 +211,22 @@ def applied(
     hooks = collect_hooks(model, interventions)
     with model.hooks(fwd_hooks=[*hooks]):
         yield model
+
+
+def attach(model: HookedTransformer, interventions: Sequence[Intervention]) -> HookedTransformer:
+    """The model with these interventions attached for good, as TransformerLens's permanent hooks.
+
+    Every pass runs under them, with the hooks of `model.hooks(...)` after them;
+    `model.reset_hooks(including_permanent=True)` alone takes them off.
+    """
+    for name, hook in collect_hooks(model, interventions):
+        model.add_perma_hook(name, hook)
+    return model
+
+
+def acting(interventions: Iterable[Intervention], epoch: int) -> tuple[Intervention, ...]:
+    """Those under which a training has its weights of an epoch: that act on the epoch's update.
+
+    For epoch 0, the start, those that act on the first update.
+    """
+    return tuple(item for item in interventions if item.active(max(epoch, 1)))

@@ -8,8 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.components import LayerNorm, LayerNormPre
 
+from grokinterp.probes.circuits import READOUT
 from grokinterp.probes.frequencies import CLUSTERED, neuron_frequencies
 from grokinterp.snapshot import Snapshot
+
+ON_THE_WAY = (
+    *("hook_resid_pre", "hook_result", "hook_attn_out", "hook_mlp_out", "hook_normalized"),
+    *READOUT,
+)
 
 Direction = Float[Tensor, "batch d_model"]
 
@@ -31,7 +37,10 @@ def direct_logit_attribution(snapshot: Snapshot) -> dict[str, float | np.ndarray
 
     A part that is the same for every input adds nothing where every answer is equally frequent, as
     in a + b: `direct`, and the biases of a model without norms on the way, are zero up to rounding.
+
+    Hooks between what a part writes and the logits are refused: the parts would not sum to them.
     """
+    snapshot.require_unhooked("direct_logit_attribution", *ON_THE_WAY)
     with torch.no_grad():
         readout = _Readout(snapshot)
         direction = readout.behind("ln_final", readout.direction)

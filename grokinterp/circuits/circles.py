@@ -23,6 +23,7 @@ def frequency_circles(snapshot: Snapshot, frequencies: Sequence[int]) -> Picture
         snapshot: The model.
         frequencies: Each from 1 to p // 2; for a slider, the same at every checkpoint.
     """
+    snapshot.require_unhooked("frequency_circles", "hook_embed")
     p = snapshot.task.p
     frequencies = [int(frequency) for frequency in frequencies]
     if not frequencies:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grokinterp.snapshot import Snapshot
+from grokinterp.snapshot import Inputs, Snapshot
 
 ROUNDING = 64
 """Machine epsilons of spread, relative to the largest value, that rounding alone may cause."""
@@ -29,7 +29,7 @@ def gradient_symmetricity(
 
     `value`, -1 to 1, and `std` (population) are over the samples whose two gradients are both
     non-zero, NaN if there are none; `per_sample` [sample] is NaN at the others, and `sampled`
-    [sample, 3] holds their (a, b, c).
+    [sample, 3] holds their (a, b, c). Hooks of the model that mix examples are refused.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1; got {samples}")
@@ -37,7 +37,8 @@ def gradient_symmetricity(
     random = np.random.default_rng(seed)
     pairs = np.array(task.pairs())[random.integers(task.n_pairs, size=samples)]
     classes = random.integers(task.equals_token, size=samples)
-    tokens = np.column_stack([pairs, np.full(samples, task.equals_token)])
+    tokens = torch.from_numpy(np.column_stack([pairs, np.full(samples, task.equals_token)]))
+    snapshot.require_unmixed("gradient_symmetricity", Inputs(model, tokens, tokens[:, 0]))
     embedded: list[Tensor] = []
 
     def start_here(x: Tensor, hook: Any) -> Tensor:
@@ -45,9 +46,7 @@ def gradient_symmetricity(
         return embedded[0]
 
     with torch.enable_grad():
-        logits = model.run_with_hooks(
-            torch.from_numpy(tokens), fwd_hooks=[("hook_embed", start_here)]
-        )
+        logits = model.run_with_hooks(tokens, fwd_hooks=[("hook_embed", start_here)])
         chosen = torch.from_numpy(classes).to(logits.device)[:, None]
         # Examples do not mix, so one backward of the sum gives each its own gradient.
         total = logits[:, -1].gather(1, chosen).sum()

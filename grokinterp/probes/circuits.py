@@ -10,6 +10,9 @@ from torch import Tensor
 from grokinterp.probes.fourier import require_grid
 from grokinterp.snapshot import Snapshot
 
+READOUT = ("hook_resid_mid", "hook_resid_post", "unembed.hook_in", "unembed.hook_out")
+"""What the residual stream goes through from the attention to the logits."""
+
 
 def qk_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
     """The score that the last query `=` gives each token at each position, per head.
@@ -17,9 +20,11 @@ def qk_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
     `scores` [head, 2, p], for tokens 0..p-1 at positions 0 and 1, and `equals` [head], for `=`
     itself: `hook_attn_scores` of every input, exactly, because queries and keys of the first
     layer depend on the token and its position alone. `spread`: the mean over heads and the two
-    positions of the scores' std over tokens (population).
+    positions of the scores' std over tokens (population). Hooks of the model that mix examples
+    are refused.
     """
     snapshot.require("qk_table", one_layer=True)
+    snapshot.require_unmixed("qk_table", snapshot.grid)
     scores = snapshot.grid.cache["blocks.0.attn.hook_attn_scores"][:, :, -1]
     table = torch.stack([scores[row, :, i] for i, row in enumerate(_rows(snapshot, "qk_table"))])
     found = table.permute(2, 0, 1).cpu().double()
@@ -35,9 +40,12 @@ def ov_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
 
     `logits` [head, 2, p, d_vocab] for each token at positions 0 and 1, skipping the MLP. A norm
     behind the attention (post, peri, a final norm) is left out: this is the linear part. `norm`:
-    the mean over heads, positions and tokens of the row's norm.
+    the mean over heads, positions and tokens of the row's norm. Hooks between `hook_v` and the
+    logits, but for the pattern's, and hooks that mix examples are refused.
     """
     snapshot.require("ov_table", one_layer=True)
+    snapshot.require_unhooked("ov_table", "hook_z", "hook_result", "hook_attn_out", *READOUT)
+    snapshot.require_unmixed("ov_table", snapshot.grid)
     model = snapshot.model
     values = snapshot.grid.cache["blocks.0.attn.hook_v"]
     v = torch.stack([values[row, i] for i, row in enumerate(_rows(snapshot, "ov_table"))])

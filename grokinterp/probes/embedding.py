@@ -18,7 +18,7 @@ def fourier_concentration(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
     frequencies of the column means, divided by mean((S - column mean)²) + 1e-8. At least 1 means
     periodic; Gaussian weights give nearly 0. `per_frequency`: the column means.
     """
-    spectrum = np.abs(np.fft.rfft(_embedding(snapshot).numpy(), axis=0)).T
+    spectrum = np.abs(np.fft.rfft(_embedding(snapshot, "fourier_concentration").numpy(), axis=0)).T
     columns = spectrum.mean(0)
     within = ((spectrum - columns) ** 2).mean()
     return {"value": float(columns.var() / (within + 1e-8)), "per_frequency": columns}
@@ -33,7 +33,7 @@ def embedding_spectrum(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
     `inverse_participation_ratio`: Σ q² of the shares q of the powers, the inverse of an effective
     number of frequencies: 1/freq if all are alike, 1 if one has all. NaN where nothing varies.
     """
-    norms = frequency_norms(_embedding(snapshot)).numpy()
+    norms = frequency_norms(_embedding(snapshot, "embedding_spectrum")).numpy()
     powers = norms**2
     total = powers.sum()
     shares = powers / total if total > 0 else np.full_like(powers, np.nan)
@@ -57,7 +57,7 @@ def circularity(snapshot: Snapshot, components: int = 4) -> dict[str, float | np
     """
     if components < 1:
         raise ValueError(f"components must be at least 1; got {components}")
-    w_e = _embedding(snapshot)
+    w_e = _embedding(snapshot, "circularity")
     vectors, variation, _ = torch.linalg.svd(w_e - w_e.mean(0), full_matrices=False)
     # What the rounding of the model's own weights leaves is no variance.
     epsilon = torch.finfo(snapshot.model.W_E.dtype).eps
@@ -86,5 +86,7 @@ def gini(x: Float[np.ndarray, " n"]) -> float:
     return float((rank * np.sort(x)).sum() / (n * total)) if total > 0 else float("nan")
 
 
-def _embedding(snapshot: Snapshot) -> Float[Tensor, "p d_model"]:
+def _embedding(snapshot: Snapshot, probe: str) -> Float[Tensor, "p d_model"]:
+    # With a hook there, the model does not read W_E.
+    snapshot.require_unhooked(probe, "hook_embed")
     return snapshot.model.W_E[: snapshot.task.p].detach().cpu().double()

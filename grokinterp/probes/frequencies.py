@@ -32,15 +32,22 @@ def key_frequencies(
     (see neuron_frequencies). `frequencies` [key], ascending, `count`, and `criterion` [freq]:
     the norms, or how many clustered neurons serve each. Noise has no key frequency, but a flat
     spectrum, all of it above a quarter of its largest: a count near ⌊p/2⌋ means none. The rules
-    on neurons are for one layer.
+    on neurons are for one layer. Where hooks stand between these weights and what they multiply,
+    the rules on weights are refused.
     """
     of_neurons = rule != "embedding_quarter_max"
     snapshot.require(f"key_frequencies by the rule {rule}", one_layer=of_neurons, mlp=of_neurons)
     if rule == "embedding_quarter_max":
+        snapshot.require_unhooked(f"key_frequencies by the rule {rule}", "hook_embed")
         w_e = snapshot.model.W_E[: snapshot.task.p].detach()
         criterion = frequency_norms(w_e)
         chosen = criterion > KEY_SHARE * criterion.max()
     elif rule == "neuron_logit":
+        snapshot.require_unhooked(
+            f"key_frequencies by the rule {rule}",
+            *("mlp.hook_post", "hook_mlp_out", "hook_resid_post"),
+            *("unembed.hook_in", "unembed.hook_out"),
+        )
         model = snapshot.model
         w_l = (model.blocks[0].mlp.W_out @ model.W_U).detach()[:, : snapshot.task.p]
         criterion = frequency_norms(w_l.T)

@@ -43,7 +43,8 @@ def llc(
     models of the paper, whose sharpest curvature is about 2000: SGLD needs ε well below
     4/(nβ · curvature), and a chain forgets its start in 2/(εγ) steps. A negative value means that
     the weights are no minimum of the loss. At p = 113 a step takes about 0.07 s on one core, and
-    the defaults about 90 s. Needs `pip install 'grokinterp[llc]'`.
+    the defaults about 90 s. Hooks of the model that mix examples
+    are refused, because a batch B would mix others. Needs `pip install 'grokinterp[llc]'`.
     """
     for name, value, least in (
         ("chains", chains, 2),  # For their standard deviation.
@@ -54,6 +55,7 @@ def llc(
         if value < least:
             raise ValueError(f"{name} must be at least {least}; got {value}")
     model, train = snapshot.model, snapshot.train
+    snapshot.require_unmixed("llc", train)
     named = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     n = len(train.labels)
     n_beta = n / math.log(n)

@@ -73,6 +73,7 @@ def kernel(
     if rows is not None and rows < 1:
         raise ValueError(f"rows must be at least 1, or None for all; got {rows}")
     model = snapshot.model
+    snapshot.require_unhooked("the tangent kernel")
     require_known(model)
     unembed: Any = model.unembed
     of_class = (unembed.readout_scale * unembed.W_U.detach()).T

@@ -132,15 +132,22 @@ def _checked(probe: str, option: str, written: str) -> Any:
     except (ValueError, SyntaxError):
         value = written
     annotation = get_type_hints(function)[option]
-    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
-    if choices and value not in choices:
-        raise ValueError(
-            f"unknown {option} {value!r} of {probe}; choose one of {', '.join(map(str, choices))}"
-        )
-    if not _fits(value, annotation):
-        kind = getattr(annotation, "__name__", str(annotation))
-        raise ValueError(f"{option} of {probe} must be {kind}; got {written!r}")
-    return value
+    if _fits(value, annotation):
+        return value
+    if get_origin(annotation) is Literal:
+        raise ValueError(f"unknown {option} {value!r} of {probe}; choose {_described(annotation)}")
+    raise ValueError(f"{option} of {probe} must be {_described(annotation)}; got {written!r}")
+
+
+def _described(annotation: Any) -> str:
+    """An option's type, for a person."""
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(map(str, get_args(annotation)))}"
+    if get_origin(annotation) in (Union, types.UnionType):
+        return " or ".join(map(_described, get_args(annotation)))
+    if annotation is type(None):
+        return "None"
+    return str(annotation) if get_origin(annotation) else annotation.__name__
 
 
 def _fits(value: Any, annotation: Any) -> bool:

@@ -242,7 +242,15 @@ class Snapshot:
                 f"this probe compares with the {where}, which this snapshot does not "
                 "know; take it from a run (run.snapshot()), or give Snapshot(others=...)"
             )
-        return self._others(which)
+        found = self._others(which)
+        # An explicit split is the same under every seed.
+        same_split = found.seed == self.seed or self.task.train_pairs is not None
+        if found.task != self.task or not same_split:
+            raise ValueError(
+                "the two checkpoints must have the same examples; give them one task and seed; got "
+                f"{self.task} with seed {self.seed}, and {found.task} with seed {found.seed}"
+            )
+        return found
 
     def once(
         self, function: Callable[Concatenate[Snapshot, P], T], *args: P.args, **options: P.kwargs

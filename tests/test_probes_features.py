@@ -424,7 +424,7 @@ def test_drift_is_relative_to_the_earlier_features():
 def test_what_cannot_be_compared_is_a_sentence():
     shot = snapshot()
     different = Snapshot(shot.model, shot.task, seed=2)
-    with pytest.raises(ValueError, match="must have the same train examples"):
+    with pytest.raises(ValueError, match="must have the same examples"):
         cka(with_other(shot, different))
     with pytest.raises(ValueError, match="unknown other 'x'; choose one of initial, final, prev"):
         cka(with_other(shot, shot), "x")

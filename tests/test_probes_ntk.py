@@ -1,19 +1,22 @@
 """The tangent kernel: the authors' numbers, explicit gradients, closed forms, and controls."""
 
+import math
 import sys
 
 import pytest
 import torch
 from cases import EVERY_PLACEMENT, TASK, perturbed_model, small_config
 from golden import ENTRIES
+from runs_cases import SMALL_RUN, with_recipe
 from test_probes import of_golden
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
+from grokinterp.measurement import Probing
 from grokinterp.model import build_model
 from grokinterp.probes import gram
 from grokinterp.probes.ntk import kernel, ntk
-from grokinterp.snapshot import Snapshot
+from grokinterp.snapshot import NotApplicable, Snapshot
 from grokinterp.task import ModularTask
 
 # The package's own attribute of that name is the probe.
@@ -237,6 +240,81 @@ def test_the_initial_kernel_is_computed_once(monkeypatch):
 
 def test_without_an_initial_snapshot_there_are_no_distances():
     assert set(ntk(of_seed(0, p=7))) == {"norm", "alignment", "centred_alignment"}
+
+
+def distances(shot: Snapshot, start: Snapshot, kind: str) -> tuple[float, float]:
+    """Of the kernels of explicit gradients."""
+    k, k_0 = explicit_kernel(shot, kind), explicit_kernel(start, kind)
+    cosine = (k * k_0).sum() / (k.norm() * k_0.norm())
+    return ((k - k_0).norm() / k_0.norm()).item(), 1 - cosine.item()
+
+
+@of_each_kind
+def test_how_far_it_moved_since_any_checkpoint(tmp_path, kind):
+    config = with_recipe(dtype="float64", lr=1e-2)
+    [run] = gi.train([config], store=tmp_path)
+    shot = run.snapshot(30)
+    for other, epoch in (("previous", 20), (10, 10), ("final", 30), (0, 0)):
+        found = ntk(shot, kind, other=other)
+        relative, by_cosine = distances(shot, run.snapshot(epoch), kind)
+        assert found["other_epoch"] == epoch
+        norm = explicit_kernel(run.snapshot(epoch), kind).norm().item()
+        assert found["other_norm"] == pytest.approx(norm, rel=1e-9)
+        assert found["relative_distance"] == pytest.approx(relative, rel=1e-9, abs=1e-12)
+        assert found["kernel_distance"] == pytest.approx(by_cosine, rel=1e-6, abs=1e-12)
+        assert "initial_norm" not in found
+        if epoch < 30:
+            assert found["relative_distance"] > 1e-3
+    # The default's names and values are as ever.
+    default = ntk(shot, kind)
+    from_start = ntk(shot, kind, other=0)
+    assert default["initial_norm"] == from_start["other_norm"]
+    for name in ("relative_distance", "kernel_distance", "norm", "alignment"):
+        assert default[name] == from_start[name]
+    assert set(default) == (set(from_start) - {"other_norm", "other_epoch"}) | {"initial_norm"}
+
+
+def test_a_scaled_kernel_has_moved_by_its_scale_alone():
+    """Twice the readout scale makes four times the kernel: 3 in norm, and 0 by the cosine."""
+    before, now = of_seed(0, p=7), of_seed(0, p=7)
+    now.model.unembed.readout_scale = 2.0
+    shot = Snapshot(now.model, now.task, epoch=5, others=lambda which: {"previous": before}[which])
+    found = ntk(shot, other="previous")
+    assert found["relative_distance"] == pytest.approx(3)
+    assert found["kernel_distance"] == pytest.approx(0, abs=1e-20)
+    assert math.isnan(found["other_epoch"])
+
+
+def test_what_is_not_there_to_compare_with_is_a_sentence(tmp_path):
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    with pytest.raises(NotApplicable, match="no checkpoint before epoch 0"):
+        ntk(run.snapshot(0), other="previous")
+    with pytest.raises(NotApplicable, match="at epoch 7, which run"):
+        ntk(run.snapshot(), other=7)
+    with pytest.raises(NotApplicable, match="with the checkpoint at epoch 7, which this snapshot"):
+        ntk(small_snapshot(), other=7)
+    with pytest.raises(ValueError, match="must have the same examples; give them one task and"):
+        ntk(Snapshot(small_snapshot().model, TASK, 2, others=lambda which: small_snapshot()))
+
+
+def test_moved_since_is_probed_by_its_text_and_recorded_from_the_start_alone(tmp_path):
+    [run] = gi.train([with_recipe(probes={"ntk": 10})], store=tmp_path)
+    table = gi.probe([run], ["ntk:other=previous", "ntk:other=10", "cka:other=10"])
+    found = table.set_index(["probe", "epoch", "name"])["value"]
+    assert found["ntk:other=previous", 30, "other_epoch"] == 20
+    assert found["ntk:other=10", 30, "other_epoch"] == 10
+    assert found["ntk:other=10", 10, "relative_distance"] == 0
+    assert found["cka:other=10", 10, "blocks.0.hook_resid_post"] == pytest.approx(1)
+    assert ("ntk:other=previous", 0, "norm") not in found
+    with pytest.raises(
+        ValueError, match=r"cannot record .* with the previous checkpoint, which tr"
+    ):
+        gi.train([with_recipe(probes={"ntk:other=previous": 10})], store=tmp_path)
+    with pytest.raises(ValueError, match="other of ntk must be one of initial, final, previous or"):
+        Probing.parse("ntk:other=before")
+    # Epoch 0 is the start by another name.
+    [run] = gi.train([with_recipe(probes={"ntk:other=0": 10})], store=tmp_path)
+    assert run.probes.query("name == 'other_epoch'")["value"].tolist() == [0, 0, 0]
 
 
 def test_the_model_is_left_as_it_was():

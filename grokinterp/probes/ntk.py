@@ -1,4 +1,4 @@
-"""The neural tangent kernel: how far the features have moved since initialisation."""
+"""The neural tangent kernel: how far the features have moved, since their start or lately."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grokinterp.probes.gram import gradient_gram, require_known
-from grokinterp.snapshot import Inputs, Snapshot
+from grokinterp.snapshot import Inputs, Other, Snapshot
 
 Kind = Literal["sum_logits", "trace"]
 SplitName = Literal["train", "test", "grid"]
@@ -21,28 +21,40 @@ def ntk(
     kind: Kind = "sum_logits",
     split: SplitName = "train",
     rows: int | None = None,
+    other: Other = "initial",
 ) -> dict[str, float | np.ndarray]:
-    """The tangent kernel K of `kernel`, against the initial one K_0 and against the labels.
+    """The tangent kernel K of `kernel`, against the one K_0 of another checkpoint, and the labels.
 
     `norm` ‖K‖_F. `alignment` cos_F(K, YYᵀ) with Y the one-hot labels, uncentred (Cristianini et
     al. 2001), -1 to 1, and `centred_alignment`, the same of HKH and HYYᵀH with H = I - 11ᵀ/n
     (Cortes et al. 2012), which a kernel gains nothing in by being constant.
 
-    Where the snapshot knows its initial one, too: `initial_norm` ‖K_0‖_F, `relative_distance`
-    ‖K - K_0‖_F/‖K_0‖_F (arXiv:2602.06702), and `kernel_distance` 1 - cos_F(K, K_0), 0 to 1 for
-    kernels of the sum of logits or the trace, blind to scale (Fort et al. 2020). A snapshot
-    that knows none has no such values.
+    `relative_distance` ‖K - K_0‖_F/‖K_0‖_F (arXiv:2602.06702), and `kernel_distance`
+    1 - cos_F(K, K_0), 0 to 1 for kernels of the sum of logits or the trace, blind to scale (Fort et
+    al. 2020). K_0 is the initial kernel, and `initial_norm` ‖K_0‖_F; a snapshot that knows no
+    initial one has none of these three. With `other` the `final` checkpoint, the one before
+    (`previous`) or an epoch's, K_0 is the kernel there: `other_norm` is its norm and `other_epoch`
+    its epoch. How far a kernel is from its start does not say whether it still moves; how far from
+    the checkpoint before does, over the epochs in between.
     """
-    initial = snapshot.other("initial") if snapshot.has_others else None
-    if initial is snapshot:
+    compared = None
+    if snapshot.has_others or other != "initial":
+        compared = snapshot.other(other)
+    if compared is snapshot:
         current = snapshot.once(kernel, kind, split, rows)
     else:
         current = kernel(snapshot, kind, split, rows)
     values: dict[str, float | np.ndarray] = {"norm": _norm(current)}
-    if initial is not None:
-        start = initial.once(kernel, kind, split, rows)
+    if compared is not None:
+        start = compared.once(kernel, kind, split, rows)
         size, norm = _norm(start), _norm(current)
-        values["initial_norm"] = size
+        if other == "initial":
+            values["initial_norm"] = size
+        else:
+            values["other_norm"] = size
+            values["other_epoch"] = (
+                float(compared.epoch) if compared.epoch is not None else float("nan")
+            )
         values["relative_distance"] = _norm(current - start) / size
         # 1 - cos is half the squared distance of the unit kernels, which does not cancel.
         values["kernel_distance"] = _norm(current / norm - start / size) ** 2 / 2

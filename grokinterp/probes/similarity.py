@@ -19,14 +19,15 @@ def cka(
     hooks: tuple[str, ...] | None = None,
     split: Split = "train",
 ) -> dict[str, float | np.ndarray]:
-    """Linear CKA of each hook's last-position activations with the same hook's at `other`.
+    """Linear CKA of each hook's last-position activations with the same hook's at `other`: the
+    `initial`, `final` or `previous` checkpoint, or that of an epoch.
 
     0 to 1, keyed by the hook: 1 if the two differ by a rotation, a scale and a shift alone
     (arXiv:1905.00414). Features that have nothing in common still have about d/n, d features in
     n examples. NaN where a hook is constant over the examples. Default hooks: the last block's
     attn.hook_z (heads flattened), hook_resid_mid, mlp.hook_post and hook_resid_post.
     """
-    compared = _compared(snapshot, other, split)
+    compared = inputs_of(snapshot.other(other), split)
     if hooks is None:
         last = f"blocks.{snapshot.model.cfg.n_layers - 1}"
         hooks = (f"{last}.attn.hook_z", *last_block_hooks(snapshot))
@@ -39,12 +40,13 @@ def cka(
 def representation_drift(
     snapshot: Snapshot, other: Other = "previous", split: Split = "train"
 ) -> dict[str, float | np.ndarray]:
-    """‖X_t - X_s‖_F/‖X_s‖_F of the readout's input X at the last position, s the `other` epoch.
+    """‖X_t - X_s‖_F/‖X_s‖_F of the readout's input X at the last position, s the epoch of `other`:
+    the `previous`, `initial` or `final` checkpoint, or that of an epoch.
 
     `value` is after X_s is rotated onto X_t (orthogonal Procrustes), which the following weights
     could undo; `unaligned` is without that, and never below it. At least 0, without bound.
     """
-    compared = _compared(snapshot, other, split)
+    compared = inputs_of(snapshot.other(other), split)
     x = as_rows(compared.readout_input)
     y = as_rows(inputs_of(snapshot, split).readout_input)
     return {
@@ -99,18 +101,6 @@ def last_position(inputs: Inputs, hook: str) -> Float[np.ndarray, "batch feature
 
 def as_rows(x: Tensor) -> Float[np.ndarray, "batch feature"]:
     return x.flatten(1).cpu().double().numpy()
-
-
-def _compared(snapshot: Snapshot, other: Other, split: Split) -> Inputs:
-    """The other snapshot's inputs, which must be this one's for the rows to correspond."""
-    inputs = inputs_of(snapshot.other(other), split)
-    if not np.array_equal(
-        inputs.tokens.cpu().numpy(), inputs_of(snapshot, split).tokens.cpu().numpy()
-    ):
-        raise ValueError(
-            f"the two checkpoints must have the same {split} examples; give them one task and seed"
-        )
-    return inputs
 
 
 def _centred(x: Float[np.ndarray, "batch d_x"]) -> Float[np.ndarray, "batch d_x"]:

@@ -13,8 +13,9 @@ from torch import Tensor
 from grokinterp.hooks import Intervention, applied, parse_intervention, random_controls
 from grokinterp.hooks.neurons import AblateNeurons
 from grokinterp.probes import PROBES
-from grokinterp.snapshot import Inputs, Snapshot
+from grokinterp.snapshot import Snapshot, Split
 
+SIDES: tuple[Split, ...] = ("train", "test")
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
@@ -32,7 +33,8 @@ def ablate(
 
     Returns:
         A row for `intact`, `ablated` and each `control`; columns condition, draw, and train and
-        test loss (nats, float64) and accuracy (0 to 1).
+        test loss (the task's cross-entropy of the model's logits: nats, float64; without what a
+        recipe adds to it) and accuracy (0 to 1).
     """
     rows = [{"condition": "intact", "draw": 0, **_intact(snapshot)}]
     rows.append({"condition": "ablated", "draw": 0, **_under(snapshot, interventions)})
@@ -88,19 +90,19 @@ def parse(snapshot: Snapshot, text: str) -> Intervention:
 
 
 def _intact(snapshot: Snapshot) -> dict[str, float]:
-    return _scores(snapshot, {side: getattr(snapshot, side).logits for side in ("train", "test")})
+    return _scores(snapshot, {side: snapshot.inputs(side).logits for side in SIDES})
 
 
 def _under(snapshot: Snapshot, interventions: Sequence[Intervention]) -> dict[str, float]:
     with torch.no_grad(), applied(snapshot.model, interventions) as model:
-        logits = {side: model(getattr(snapshot, side).tokens)[:, -1] for side in ("train", "test")}
+        logits = {side: model(snapshot.inputs(side).tokens)[:, -1] for side in SIDES}
     return _scores(snapshot, logits)
 
 
-def _scores(snapshot: Snapshot, logits: dict[str, Tensor]) -> dict[str, float]:
+def _scores(snapshot: Snapshot, logits: dict[Split, Tensor]) -> dict[str, float]:
     values = {}
     for side, z in logits.items():
-        inputs: Inputs = getattr(snapshot, side)
+        inputs = snapshot.inputs(side)
         values[f"{side}_loss"] = F.cross_entropy(z.double(), inputs.labels).item()
         values[f"{side}_accuracy"] = (z.argmax(-1) == inputs.labels).double().mean().item()
     return values

@@ -16,15 +16,25 @@ def cross_entropy(
     labels: Int[Tensor, "run batch"],
     initial_logits: Float[Tensor, "run batch d_vocab"] | None = None,
 ) -> Float[Tensor, " run"]:
-    """Mean cross-entropy of each run, in nats, with the recipe's temperature and precision."""
+    """Mean cross-entropy of each run, in nats, of the logits that the recipe's loss sees."""
+    logits = loss_logits(config, logits, initial_logits)
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    return losses.view(labels.shape).mean(1)
+
+
+def loss_logits(
+    config: TrainConfig,
+    logits: Float[Tensor, "*run batch d_vocab"],
+    initial_logits: Float[Tensor, "*run batch d_vocab"] | None = None,
+) -> Float[Tensor, "*run batch d_vocab"]:
+    """What the loss sees: less the initial logits, times its temperature, in its precision."""
     if initial_logits is not None:
         logits = logits - initial_logits
     if config.loss_logit_scale != 1.0:
         logits = logits * config.loss_logit_scale
     if config.loss_dtype is not None:
         logits = logits.to(getattr(torch, config.loss_dtype))
-    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    return losses.view(labels.shape).mean(1)
+    return logits
 
 
 def correct(

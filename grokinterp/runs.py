@@ -201,6 +201,7 @@ class Run:
             config.seed,
             chosen,
             lambda which: self._other(chosen, which, interventions),
+            config.train,
         )
 
     def _other(self, chosen: int, which: Other, interventions: bool) -> Snapshot:

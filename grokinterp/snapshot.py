@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens import ActivationCache, HookedTransformer
 
+from grokinterp.config import TrainConfig
 from grokinterp.model_state import Remembered, hooks_of
 from grokinterp.task import ModularTask
 
+if TYPE_CHECKING:
+    from transformer_lens import ActivationCache, HookedTransformer
+
 P = ParamSpec("P")
 T = TypeVar("T")
+Split = Literal["train", "test", "grid"]
 Moment = Literal["initial", "final", "previous"]
 Other = Moment | int
 """Another checkpoint of a training: its start, its end, the one before, or that of an epoch."""
@@ -149,7 +153,11 @@ class Inputs:
 
     @property
     def gradients(self) -> dict[str, Tensor]:
-        """Of the mean cross-entropy, by parameter name; zero where a parameter has no effect."""
+        """Of the mean cross-entropy, by parameter name; zero where a parameter has no effect.
+
+        The cross-entropy is the task's, of the model's own logits and in float64, in which a
+        memorised example still has a gradient; nothing that a recipe adds to it is in here.
+        """
         return self._remembered.once("gradients", self._gradients)
 
     def _gradients(self) -> dict[str, Tensor]:
@@ -157,7 +165,7 @@ class Inputs:
         with torch.enable_grad():
             logits = self._model(self.tokens)[:, -1]
             found = torch.autograd.grad(
-                F.cross_entropy(logits, self.labels),
+                F.cross_entropy(logits.double(), self.labels),
                 list(named.values()),
                 allow_unused=True,
                 materialize_grads=True,
@@ -182,6 +190,8 @@ class Snapshot:
         others: Gives the model's snapshot at the start (`initial`, epoch 0), at the end (`final`),
             a checkpoint earlier (`previous`) or at an epoch of its training, for the probes that
             compare; NotApplicable where it has none there.
+        recipe: How the model was trained, for the probes of the run's own loss. Not given, the
+            loss is the cross-entropy of the model's logits, in float64.
     """
 
     def __init__(
@@ -191,6 +201,7 @@ class Snapshot:
         seed: int = 0,
         epoch: int | None = None,
         others: Callable[[Other], Snapshot] | None = None,
+        recipe: TrainConfig | None = None,
     ) -> None:
         if (model.cfg.d_vocab, model.cfg.d_vocab_out) != (task.d_vocab, task.d_vocab):
             raise ValueError(
@@ -201,6 +212,7 @@ class Snapshot:
         self.task = task
         self.seed = seed
         self.epoch = epoch
+        self.recipe = recipe or TrainConfig(loss_dtype="float64")
         self._others = others
         self._remembered = Remembered(model)
 
@@ -223,6 +235,12 @@ class Snapshot:
         To a hook that mixes the examples of a batch, this is another batch than the train one.
         """
         return Inputs(self.model, *self.task.encode(self.task.pairs()))
+
+    def inputs(self, split: Split) -> Inputs:
+        """The inputs of this name: `train`, `test` or `grid`."""
+        if split not in get_args(Split):
+            raise ValueError(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}")
+        return getattr(self, split)
 
     @property
     def has_others(self) -> bool:

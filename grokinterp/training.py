@@ -68,14 +68,14 @@ class Recorder:
             start = self._build()
             start.load_state_dict(dict(initial), strict=False)
             attach(start, acting(config.train.interventions, 0))
-            self._initial = Snapshot(start, config.task, config.seed, 0, self._other)
+            self._initial = self._snapshot(start, 0)
 
     def check(self) -> None:
         """ValueError if one of its probes does not apply to this run, before it trains."""
         config, found = self._config, [self._measure(self._initial, [*self._probes])]
         for active in self._later_interventions():
             self._model.load_state_dict(self._initial.model.state_dict())
-            shot = Snapshot(self._model, config.task, config.seed, 0, self._other)
+            shot = self._snapshot(self._model, 0)
             with applied(self._model, active):
                 found.append(self._measure(shot, [*self._probes]))
         reasons = {name: one.failures[name] for one in found for name in one.inapplicable}
@@ -99,13 +99,17 @@ class Recorder:
         converge on, leaves a gap."""
         config = self._config
         self._model.load_state_dict(dict(weights), strict=False)
-        shot = Snapshot(self._model, config.task, config.seed, epoch, self._other)
+        shot = self._snapshot(self._model, epoch)
         with applied(self._model, acting(config.train.interventions, epoch)):
             return self._measure(shot, names)
 
     def _measure(self, snapshot: Snapshot, names: Sequence[str]) -> Measurement:
         chosen = {str(one): one for name in names for one in self._probes[name]}
         return measure(snapshot, chosen.values())
+
+    def _snapshot(self, model: HookedTransformer, epoch: int) -> Snapshot:
+        config = self._config
+        return Snapshot(model, config.task, config.seed, epoch, self._other, config.train)
 
     def _build(self) -> HookedTransformer:
         config = self._config

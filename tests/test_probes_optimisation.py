@@ -7,23 +7,25 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cases import TASK, perturbed_model, small_config
-from runs_cases import SMALL_RUN, with_model
+from runs_cases import SMALL_RUN, with_model, with_recipe
 
 import grokinterp as gi
+from grokinterp.definition import definition_of
 from grokinterp.engine import train_together
+from grokinterp.loss import cross_entropy
 from grokinterp.model import build_model
 from grokinterp.probes.optimisation import collapsed, logit_scale, norms, softmax_collapse
-from grokinterp.snapshot import Snapshot
+from grokinterp.snapshot import Inputs, NotApplicable, Snapshot
 from grokinterp.state import RunState
 
 
-def planted(logits, dtype="float64") -> Snapshot:
+def planted(logits, dtype="float64", recipe=None, **options) -> Snapshot:
     """A model that answers every input with these logits."""
     model = build_model(small_config("off"), TASK, 0, dtype)
     with torch.no_grad():
         model.unembed.W_U.zero_()
         model.unembed.b_U.copy_(torch.tensor(logits))
-    return Snapshot(model, TASK)
+    return Snapshot(model, TASK, recipe=recipe and gi.TrainConfig(**recipe), **options)
 
 
 def test_norms_of_known_weights():
@@ -103,24 +105,84 @@ def test_random_weights_have_no_margin_for_the_label():
 
 
 @pytest.mark.parametrize(
-    ("margin", "dtype", "share"),
+    ("margin", "loss_dtype", "share"),
     [
         # exp(-margin) against half of eps, 2⁻²⁴ and 2⁻⁵³: collapse at 16.6 and at 36.7.
         (16.0, "float32", 0),
         (20.0, "float32", 1),
         (20.0, "float64", 0),
+        (20.0, None, 0),
         (36.0, "float64", 0),
         (40.0, "float64", 1),
+        (40.0, None, 1),
     ],
 )
-def test_softmax_collapses_at_the_models_own_precision(margin, dtype, share):
-    shot = planted([0.0, 0.0, margin, 0.0, 0.0, 0.0], dtype)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_collapses_at_the_precision_of_the_loss(margin, loss_dtype, share, dtype):
+    recipe = loss_dtype and {"loss_dtype": loss_dtype, "dtype": dtype}
+    shot = planted([0.0, 0.0, margin, 0.0, 0.0, 0.0], dtype, recipe)
     found = softmax_collapse(shot)
     assert found["one_hot"] == share
     right = (shot.train.labels == 2).double().mean().item()
     assert 0 < right < 1
     # A confident error is one-hot, and its loss is far from 0.
     assert found["zero_loss"] == pytest.approx(share * right)
+
+
+def test_the_temperature_and_the_initial_prediction_are_the_loss_s():
+    logits = [0.0, 0.0, 7.0, 0.0, 0.0, 0.0]
+    warm = planted(logits, recipe={"loss_dtype": "float32", "loss_logit_scale": 3.0})
+    assert softmax_collapse(warm)["one_hot"] == 1
+    assert softmax_collapse(planted(logits, recipe={"loss_dtype": "float32"}))["one_hot"] == 0
+
+    recipe = {"loss_dtype": "float32", "subtract_initial_prediction": True}
+    start = planted([0.0, 0.0, 0.0, 30.0, 0.0, 0.0])
+    shot = planted([0.0, 0.0, 7.0, 30.0, 0.0, 0.0], recipe=recipe, others=lambda which: start)
+    assert softmax_collapse(shot)["one_hot"] == 0
+    shot = planted(
+        [0.0, 0.0, 30.0, 30.0, 0.0, 0.0], recipe=recipe, others={"initial": start}.__getitem__
+    )
+    assert softmax_collapse(shot)["one_hot"] == 1
+    with pytest.raises(NotApplicable, match="with the initial checkpoint, which this snapshot"):
+        softmax_collapse(planted(logits, recipe=recipe))
+    # The loss subtracts what the bare network said.
+    gi.hooks.attach(start.model, [gi.hooks.UniformAttention()])
+    with pytest.raises(NotApplicable, match="hooks act on this model"):
+        softmax_collapse(shot)
+
+
+@pytest.mark.parametrize("loss_dtype", ["float32", "float64"])
+def test_a_run_s_collapse_is_that_of_its_own_loss(tmp_path, loss_dtype):
+    """The share of train examples whose loss, as the training computed it, is exactly 0."""
+    recipe = {"epochs": 150, "lr": 0.02, "weight_decay": 0.0, "checkpoint_every": 50}
+    config = with_recipe(
+        loss_dtype=loss_dtype, loss_logit_scale=8.0, probes={"softmax_collapse": 50}, **recipe
+    )
+    [run] = gi.train([config], store=tmp_path)
+    online = run.metrics.set_index("epoch")["softmax_collapse.zero_loss"]
+    shares = []
+    for epoch in (50, 100, 150):
+        inputs = run.snapshot(epoch).train
+        losses = [
+            cross_entropy(config.train, logits[None, None], label[None, None]).item()
+            for logits, label in zip(inputs.logits, inputs.labels, strict=True)
+        ]
+        shares.append(np.mean(np.array(losses) == 0))
+        assert online[epoch] == softmax_collapse(run.snapshot(epoch))["zero_loss"] == shares[-1]
+    assert bool(max(shares) > 0.1) is (loss_dtype == "float32")
+    assert definition_of(softmax_collapse) == "2"
+
+
+def test_a_memorised_example_still_has_a_gradient_in_a_float32_model():
+    shot = planted([0.0, 0.0, 25.0, 0.0, 0.0, 0.0], "float32")
+    model = shot.model
+    model.unembed.b_U = torch.nn.Parameter(model.unembed.b_U.detach())
+    keep = shot.train.labels == 2
+    memorised = Inputs(model, shot.train.tokens[keep], shot.train.labels[keep])
+    found = memorised.gradients["unembed.b_U"]
+    assert found.dtype == torch.float32
+    assert found[2].item() == pytest.approx(-5 * math.exp(-25), rel=1e-5)
+    assert found[0].item() == pytest.approx(math.exp(-25), rel=1e-5)
 
 
 def test_an_example_of_zero_loss_does_not_pull_its_logit():

@@ -72,7 +72,9 @@ def pretrained_snapshot(placement: str = "mlp-pre", stage: Stage = "grokked") ->
             )
         return _snapshot(name, known[which])
 
-    return Snapshot(load_pretrained(name, stage), config.task, config.seed, epochs[stage], other)
+    return Snapshot(
+        load_pretrained(name, stage), config.task, config.seed, epochs[stage], other, config.train
+    )
 
 
 def pretrained_card(placement: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grokinterp.snapshot import NotApplicable, Snapshot
+from grokinterp.snapshot import NotApplicable, Snapshot, Split
 
 Convention = Literal["final_query", "all_queries", "head_average", "paper"]
 
@@ -18,7 +18,7 @@ Convention = Literal["final_query", "all_queries", "head_average", "paper"]
 def attention_entropy(
     snapshot: Snapshot,
     convention: Convention = "final_query",
-    split: Literal["train", "test", "grid"] = "train",
+    split: Split = "train",
     layer: int = 0,
 ) -> dict[str, float | np.ndarray]:
     """H = -Σ_j A_j ln A_j of the attention pattern A over keys; 0 (one key) to ln 3 (uniform).
@@ -42,7 +42,7 @@ def attention_entropy(
 
 
 def attention_uniformity(
-    snapshot: Snapshot, split: Literal["train", "test", "grid"] = "train", layer: int = 0
+    snapshot: Snapshot, split: Split = "train", layer: int = 0
 ) -> dict[str, float | np.ndarray]:
     """Entropy at the last query as a share of its maximum ln 3, and the mean pattern there.
 
@@ -58,7 +58,7 @@ def attention_uniformity(
 
 
 def head_similarity(
-    snapshot: Snapshot, split: Literal["train", "test", "grid"] = "train", layer: int = 0
+    snapshot: Snapshot, split: Split = "train", layer: int = 0
 ) -> dict[str, float | np.ndarray]:
     """How alike the heads are (arXiv:2605.20441).
 
@@ -90,8 +90,8 @@ def similarity_of(pattern: Float[Tensor, "batch head query key"]) -> dict[str, f
     }
 
 
-def _pattern(snapshot: Snapshot, split: str, layer: int) -> Float[Tensor, "batch head query key"]:
-    return getattr(snapshot, split).cache["pattern", layer]
+def _pattern(snapshot: Snapshot, split: Split, layer: int) -> Float[Tensor, "batch head query key"]:
+    return snapshot.inputs(split).cache["pattern", layer]
 
 
 def _entropy(pattern: Float[Tensor, "*rows key"]) -> Float[Tensor, "*rows"]:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grokinterp.snapshot import Snapshot
+from grokinterp.snapshot import Snapshot, Split
 
 Summary = dict[str, float | np.ndarray]
 
 
-def compressibility(
-    snapshot: Snapshot, split: Literal["train", "test", "grid"] = "train"
-) -> Summary:
+def compressibility(snapshot: Snapshot, split: Split = "train") -> Summary:
     """The spectrum of G = XᵀX, uncentred, of the readout's input X at the last
     position: the residual stream, after the final norm where there is one.
 
@@ -27,7 +24,7 @@ def compressibility(
     eigenvalues from `alpha_xmin` on (package powerlaw with its defaults, which choose that start
     and keep alpha between 1 and 3; NaN where it finds none); and `eigenvalues`, descending.
     """
-    return spectrum_summary(getattr(snapshot, split).readout_input)
+    return spectrum_summary(snapshot.inputs(split).readout_input)
 
 
 def weight_spectra(snapshot: Snapshot) -> Summary:

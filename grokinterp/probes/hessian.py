@@ -29,12 +29,15 @@ def hessian(
 ) -> dict[str, float | np.ndarray]:
     """Top eigenvalues and trace of the Hessian of the mean train cross-entropy (in nats).
 
-    Over the trainable parameters. `eigenvalues` [top], descending, and `largest`, the first of
-    them: by implicitly restarted Lanczos (scipy's eigsh) on exact Hessian-vector products, to a
-    relative residual of `tol`, which bounds their error. `trace`: the mean over `trace_samples`
-    random sign vectors z of zᵀHz (Hutchinson), and `trace_standard_error`, its standard error.
-    With `smallest`, also the most negative eigenvalue, to `tol` times the largest: what lies
-    nearer to zero than that, of either sign, is not told from zero.
+    The cross-entropy is the task's, of the model's own logits: a recipe's temperature, initial
+    prediction and penalty are not in it. Over the trainable parameters.
+
+    `eigenvalues` [top], descending, and `largest`, the first of them: by implicitly restarted
+    Lanczos (scipy's eigsh) on exact Hessian-vector products, to a relative residual of `tol`, which
+    bounds their error. `trace`: the mean over `trace_samples` random sign vectors z of zᵀHz
+    (Hutchinson), and `trace_standard_error`, its standard error. With `smallest`, also the most
+    negative eigenvalue, to `tol` times the largest: what lies nearer to zero than that, of either
+    sign, is not told from zero.
 
     The ReLU's kinks have no second derivative and count as flat, so over a finite step the loss
     can bend more than H says. The products run in the model's dtype, with the loss in float64: a

@@ -26,9 +26,10 @@ def llc(
 ) -> dict[str, float | np.ndarray]:
     """λ̂ = nβ (E[L_n(w)] − L_n(w*)), the local learning coefficient of arXiv:2308.12108.
 
-    L_n is the mean train cross-entropy in nats (float64), w* the snapshot's weights, n the number
-    of train examples and nβ = n/ln n. The expectation is over SGLD chains (package devinterp)
-    that start at w* and, with ε the `step_size` and γ the `localization`, step by
+    L_n is the mean train cross-entropy in nats (float64) of the model's own logits (a recipe's
+    temperature, initial prediction and penalty are not in it), w* the snapshot's weights, n the
+    number of train examples and nβ = n/ln n. The expectation is over SGLD chains (package
+    devinterp) that start at w* and, with ε the `step_size` and γ the `localization`, step by
 
         Δw = −(ε/2) (nβ ∇L_B(w) + γ (w − w*)) + N(0, ε)
 

@@ -10,16 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grokinterp.probes.gram import gradient_gram, require_known
-from grokinterp.snapshot import Inputs, Other, Snapshot
+from grokinterp.snapshot import Other, Snapshot, Split
 
 Kind = Literal["sum_logits", "trace"]
-SplitName = Literal["train", "test", "grid"]
 
 
 def ntk(
     snapshot: Snapshot,
     kind: Kind = "sum_logits",
-    split: SplitName = "train",
+    split: Split = "train",
     rows: int | None = None,
     other: Other = "initial",
 ) -> dict[str, float | np.ndarray]:
@@ -58,7 +57,7 @@ def ntk(
         values["relative_distance"] = _norm(current - start) / size
         # 1 - cos is half the squared distance of the unit kernels, which does not cancel.
         values["kernel_distance"] = _norm(current / norm - start / size) ** 2 / 2
-    labels = _inputs(snapshot, split).labels[:rows].to(current.device)
+    labels = snapshot.inputs(split).labels[:rows].to(current.device)
     values["alignment"] = _alignment(current, labels)
     values["centred_alignment"] = _alignment(_centred(current), labels, centred=True)
     return values
@@ -67,7 +66,7 @@ def ntk(
 def kernel(
     snapshot: Snapshot,
     kind: Kind = "sum_logits",
-    split: SplitName = "train",
+    split: Split = "train",
     rows: int | None = None,
 ) -> Float[Tensor, "batch batch"]:
     """K_ij = ⟨∇f(x_i), ∇f(x_j)⟩ over the trainable parameters, in the model's dtype.
@@ -94,7 +93,7 @@ def kernel(
         directions, of_class = summed, summed.expand_as(of_class)
     else:
         directions = _principal(of_class)
-    return gradient_gram(model, _inputs(snapshot, split).tokens[:rows], directions, of_class)
+    return gradient_gram(model, snapshot.inputs(split).tokens[:rows], directions, of_class)
 
 
 def _principal(of_class: Float[Tensor, "d_vocab d_model"]) -> Float[Tensor, "direction d_model"]:
@@ -103,12 +102,6 @@ def _principal(of_class: Float[Tensor, "d_vocab d_model"]) -> Float[Tensor, "dir
     _, size, axes = torch.linalg.svd(of_class.double(), full_matrices=False)
     share = size.square() / size.square().sum()
     return (size[:, None] * axes)[share > torch.finfo(of_class.dtype).eps].to(of_class)
-
-
-def _inputs(snapshot: Snapshot, split: SplitName) -> Inputs:
-    if split not in ("train", "test", "grid"):
-        raise ValueError(f"unknown split {split!r}; choose one of train, test, grid")
-    return getattr(snapshot, split)
 
 
 def _norm(k: Float[Tensor, "batch batch"]) -> float:

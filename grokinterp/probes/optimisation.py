@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from grokinterp.snapshot import Inputs, Snapshot
+from grokinterp.loss import loss_logits
+from grokinterp.snapshot import Snapshot, Split
 
 Values = dict[str, float | np.ndarray]
 
@@ -32,7 +31,7 @@ def norms(snapshot: Snapshot) -> Values:
     return values
 
 
-def logit_scale(snapshot: Snapshot, split: Literal["train", "test", "grid"] = "train") -> Values:
+def logit_scale(snapshot: Snapshot, split: Split = "train") -> Values:
     """How large the logits are, and how far the largest is ahead, at the last position.
 
     Means over the inputs, over every class that the softmax of training has, `=` included:
@@ -41,7 +40,7 @@ def logit_scale(snapshot: Snapshot, split: Literal["train", "test", "grid"] = "t
     prediction is wrong. The margins do not change if a constant is added to an input's logits;
     `mean_abs` does.
     """
-    inputs: Inputs = getattr(snapshot, split)
+    inputs = snapshot.inputs(split)
     return dict(margins(inputs.logits.cpu().double(), inputs.labels.cpu()))
 
 
@@ -63,19 +62,27 @@ def margins(
     }
 
 
-def softmax_collapse(
-    snapshot: Snapshot, split: Literal["train", "test", "grid"] = "train"
-) -> Values:
+def softmax_collapse(snapshot: Snapshot, split: Split = "train") -> Values:
     """Shares of the examples, 0 to 1, whose softmax is exactly one-hot (arXiv:2501.04697).
 
     `one_hot`: Σ_c exp(z_c − max z) rounds to 1, so that every other class is lost in the sum.
     `zero_loss`: the cross-entropy is 0, so that besides the label is the largest, and the example
-    no longer pulls its logit up. Both at the dtype of the model, which a run trains in (and its
-    loss, unless its `loss_dtype` is another): float32 collapses at margins of about 17,
-    float64 of about 37.
+    no longer pulls its logit up. Both as the loss of the training has it: z are the logits as the
+    snapshot's recipe gives them to its loss (less the initial ones, by its temperature), in the
+    precision of its loss, which is float64 where no recipe is known. float32 collapses at margins
+    of about 17, float64 of about 37.
     """
-    inputs: Inputs = getattr(snapshot, split)
-    return dict(collapsed(inputs.logits, inputs.labels))
+    inputs, recipe = snapshot.inputs(split), snapshot.recipe
+    initial = None
+    if recipe.subtract_initial_prediction:
+        start = snapshot.other("initial")
+        # The loss subtracts what the bare initial network says, whatever acts while training.
+        start.require_unhooked("softmax_collapse less the initial prediction")
+        initial = start.inputs(split).logits.cpu()
+    return dict(collapsed(loss_logits(recipe, inputs.logits.cpu(), initial), inputs.labels.cpu()))
+
+
+softmax_collapse.version = 2  # type: ignore[attr-defined]
 
 
 def collapsed(

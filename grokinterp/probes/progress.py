@@ -2,15 +2,16 @@
 
 L[a, b, c] are the logits over the p × p grid without the class `=`, and P their projection, class
 by class, on cos ω_k(a + b) and sin ω_k(a + b) of the key frequencies k. Cross-entropies are over
-the p classes, in float64, in nats. The keys are those of the training's end by a rule, of the
-snapshot itself with `at="self"`, or the given `frequencies`, whatever the model uses.
+the p classes, in float64, in nats; a recipe's temperature and initial prediction are not in them.
+The keys are those of the training's end by a rule, of the snapshot itself with `at="self"`, or the
+given `frequencies`, whatever the model uses.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,9 +21,8 @@ from torch import Tensor
 
 from grokinterp.probes.fourier import sum_waves
 from grokinterp.probes.frequencies import At, Frequencies, Rule, keys
-from grokinterp.snapshot import Inputs, Snapshot
+from grokinterp.snapshot import Snapshot, Split
 
-Split = Literal["train", "test", "grid"]
 Level = Literal["logits", "neurons"]
 Values = dict[str, float | np.ndarray]
 
@@ -154,8 +154,6 @@ def _rerun(snapshot: Snapshot, post: Float[Tensor, "pair d_mlp"]) -> Float[Tenso
 
 
 def _loss(snapshot: Snapshot, logits: Float[Tensor, "pair p"], split: Split) -> float:
-    if split not in get_args(Split):
-        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}")
-    inputs: Inputs = getattr(snapshot, split)
+    inputs = snapshot.inputs(split)
     a, b = inputs.tokens[:, 0].cpu(), inputs.tokens[:, 1].cpu()
     return F.cross_entropy(logits[a * snapshot.task.p + b], inputs.labels.cpu()).item()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from grokinterp.hooks import Intervention, RemoveNorm, ShuffleNorm, UnitNorm, applied
 from grokinterp.hooks.pathway import INPUT_HOOKS
-from grokinterp.snapshot import Inputs, Snapshot
+from grokinterp.snapshot import Snapshot, Split
 
 
 def shortcut(
@@ -28,7 +28,8 @@ def shortcut(
     intact, every LN included. `paper`: the authors' probe, which besides removes every LN of the
     attention and the MLP; on placements with attention LN it so measures that removal too.
 
-    For train, test or both: `…_loss` (nats, float64) and `…_accuracy` under the ablation, and
+    For train, test or both: `…_loss` (the task's cross-entropy of the model's logits, whatever a
+    recipe adds to it: nats, float64) and `…_accuracy` under the ablation, and
     `…_loss_rise` over the intact model.
     """
     interventions: list[Intervention]
@@ -45,8 +46,9 @@ def shortcut(
     else:
         raise ValueError(f"unknown kind {kind!r}; choose one of unit_norm, shuffle_norm")
     values: dict[str, float | np.ndarray] = {}
-    for side in ("train", "test") if split == "both" else (split,):
-        inputs: Inputs = getattr(snapshot, side)
+    sides: tuple[Split, ...] = ("train", "test") if split == "both" else (split,)
+    for side in sides:
+        inputs = snapshot.inputs(side)
         # Before the hooks are on: the snapshot's own pass runs when it is first read, and tells
         # whether the model has the pathway's hook.
         inputs.last(INPUT_HOOKS[pathway].format(layer=0))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from grokinterp.snapshot import Inputs, Other, Snapshot
-
-Split = Literal["train", "test", "grid"]
+from grokinterp.snapshot import Inputs, Other, Snapshot, Split
 
 
 def cka(
@@ -27,11 +23,11 @@ def cka(
     n examples. NaN where a hook is constant over the examples. Default hooks: the last block's
     attn.hook_z (heads flattened), hook_resid_mid, mlp.hook_post and hook_resid_post.
     """
-    compared = inputs_of(snapshot.other(other), split)
+    compared = snapshot.other(other).inputs(split)
     if hooks is None:
         last = f"blocks.{snapshot.model.cfg.n_layers - 1}"
         hooks = (f"{last}.attn.hook_z", *last_block_hooks(snapshot))
-    mine = inputs_of(snapshot, split)
+    mine = snapshot.inputs(split)
     return {
         hook: linear_cka(last_position(mine, hook), last_position(compared, hook)) for hook in hooks
     }
@@ -46,9 +42,9 @@ def representation_drift(
     `value` is after X_s is rotated onto X_t (orthogonal Procrustes), which the following weights
     could undo; `unaligned` is without that, and never below it. At least 0, without bound.
     """
-    compared = inputs_of(snapshot.other(other), split)
+    compared = snapshot.other(other).inputs(split)
     x = as_rows(compared.readout_input)
-    y = as_rows(inputs_of(snapshot, split).readout_input)
+    y = as_rows(snapshot.inputs(split).readout_input)
     return {
         "value": procrustes_distance(x, y),
         "unaligned": float(np.linalg.norm(y - x) / np.linalg.norm(x)),
@@ -86,12 +82,6 @@ def last_block_hooks(snapshot: Snapshot) -> tuple[str, ...]:
     """The last block's stages whose last position depends on the example."""
     last = f"blocks.{snapshot.model.cfg.n_layers - 1}"
     return (f"{last}.hook_resid_mid", f"{last}.mlp.hook_post", f"{last}.hook_resid_post")
-
-
-def inputs_of(snapshot: Snapshot, split: Split) -> Inputs:
-    if split not in get_args(Split):
-        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}")
-    return getattr(snapshot, split)
 
 
 def last_position(inputs: Inputs, hook: str) -> Float[np.ndarray, "batch feature"]:

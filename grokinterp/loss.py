@@ -45,7 +45,18 @@ def correct(
 
 
 def effective_rank(residual: Float[Tensor, "run batch d_model"]) -> Float[Tensor, " run"]:
-    """exp of the entropy of the normalised eigenvalues of XᵀX (uncentred): 1 to d_model."""
-    eigenvalues = torch.linalg.eigvalsh(residual.mT @ residual).clamp_min(0)
-    share = eigenvalues / eigenvalues.sum(-1, keepdim=True)
-    return torch.special.entr(share).sum(-1).exp()
+    """exp of the entropy of the normalised eigenvalues of XᵀX (uncentred): 1 to d_model.
+
+    1 for X = 0, which has none. In float64, because XᵀX squares the singular values, and of those
+    that are 0 float32 leaves noise.
+    """
+    x = residual.double()
+    eigenvalues = torch.linalg.eigvalsh(x.mT @ x)
+    # Along a singular value σ that is 0 the entropy is flat, because the derivative of σ² ln σ² is
+    # 0 there; but that of λ ln λ, with λ = σ², is infinite.
+    positive = eigenvalues > 0
+    kept = torch.where(positive, eigenvalues, 0)
+    total = kept.sum(-1, keepdim=True)
+    share = kept / torch.where(total > 0, total, 1)
+    entropy = -(share * torch.where(positive, share, 1).log()).sum(-1)
+    return entropy.exp().to(residual)

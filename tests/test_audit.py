@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, kendalltau
 
-from grokinterp.audit import statistics
+from grokinterp.audit import rules, statistics
 from grokinterp.audit.claim import Claim, Measured, holm, verdict_of
 from grokinterp.audit.finding import UNKNOWN, Bounds, Finding, Group, above, below, in_every_seed
 from grokinterp.audit.interval import at_least, coverage, median_interval
@@ -20,6 +20,7 @@ from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.experiment import Planned, by_seed
 from grokinterp.experiments.verdicts import numbers
 from grokinterp.grokking import Crossing
+from grokinterp.measurement import Probing
 from grokinterp.runs import Run
 
 
@@ -476,3 +477,9 @@ def test_a_kernel_that_only_grows_does_not_keep_moving():
     labels = ("off", "attn-pre", "pre", "mlp-pre")
     made = {seed: {label: Grown(seed, None) for label in labels} for seed in range(10)}
     assert verdict_of(claim.findings(made)) == "contradicted"
+
+
+def test_the_probes_that_rules_read_are_probes():
+    named = [*rules.ENTROPIES.values(), *rules.SHORTCUTS.values(), rules.SHUFFLED, rules.NTK]
+    for text in (*named, "fourier_concentration", "compressibility", f"{rules.NTK}:other=500"):
+        assert str(Probing.parse(text)) == text

@@ -19,6 +19,7 @@ from grokinterp.hooks import Intervention, acting, applied, attach
 from grokinterp.lock import RunLock
 from grokinterp.measurement import Measurement, expand, measure
 from grokinterp.model import build_model
+from grokinterp.model_difference import differences
 from grokinterp.progress import Observer
 from grokinterp.runs import Checkpoint, Run, Store, open_store
 from grokinterp.snapshot import NotApplicable, Other, Snapshot
@@ -142,9 +143,10 @@ def train(
     Args:
         runs: What to train.
         store: The folder that holds the runs.
-        init: Weights to start from in place of the seed's: a HookedTransformer, a state dict by
-            TransformerLens names, a `Checkpoint` (`run.checkpoint(epoch)`), which forks that
-            run: with `keep_optimizer` in its config, Adam's moments go on too; or `Derived`.
+        init: Weights to start from in place of the seed's: a HookedTransformer, which must compute
+            what the config's model does with them; a state dict by TransformerLens names; a
+            `Checkpoint` (`run.checkpoint(epoch)`), which forks that run: with `keep_optimizer` in
+            its config, Adam's moments go on too; or `Derived`.
         observer: Told of progress; see grokinterp.progress.
 
     Raises:
@@ -304,7 +306,10 @@ def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState
 def _parameters(
     config: RunConfig, init: HookedTransformer | Mapping[str, Tensor] | Checkpoint
 ) -> dict[str, Tensor]:
-    """The parameters of `init`, checked by name and shape against the architecture's."""
+    """The parameters of `init`, checked by name, shape and value against the architecture's.
+
+    Of a model, whatever else it computes with them too; weights alone are the user's choice.
+    """
     if isinstance(init, Checkpoint):
         given = dict(init.weights)
     elif isinstance(init, HookedTransformer):
@@ -330,10 +335,25 @@ def _parameters(
         for name, value in given.items()
         if name in buffers and name.split(".")[-1].startswith("b_") and bool(value.any())
     ]
+    problems += [
+        f"{name} must be finite"
+        for name in expected
+        if name in given and not bool(given[name].isfinite().all())
+    ]
+    problems += [
+        f"{name} must be {value:g} (the config's final_norm is center-only)"
+        for name, value in (("ln_final.w", 1.0), ("ln_final.b", 0.0))
+        if config.model.final_norm == "center-only"
+        and name in given
+        and bool((given[name] != value).any())
+    ]
+    advice = "Give weights of the same architecture"
+    if isinstance(init, HookedTransformer) and not problems:
+        problems = differences(init, model)
+        advice = "Give a model of the config, or the weights alone, by model.state_dict()"
     if problems:
         raise ValueError(
-            f"init does not fit {config.model.placement}: {'; '.join(problems)}. Give weights of "
-            "the same architecture"
+            f"init does not fit {config.model.placement}: {'; '.join(problems)}. {advice}"
         )
     return {
         name: given[name].detach().to("cpu", value.dtype, copy=True)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from grokinterp.hooks import Intervention, applied, parse_intervention, random_controls
+from grokinterp.hooks import Intervention, applied, distinct_controls, parse_intervention
 from grokinterp.hooks.neurons import AblateNeurons
 from grokinterp.probes import PROBES
 from grokinterp.snapshot import Snapshot, Split
@@ -28,8 +28,9 @@ def ablate(
     """What the model loses under these interventions, all attached at once.
 
     The random control puts in place of each intervention that chose some of several (heads,
-    neurons, frequencies) the same on as many others, `controls` times. Where none of them
-    chose, as with a whole pathway, there is no control of the same size, and no such row.
+    neurons, frequencies) the same on as many others: `controls` different ones, or all that there
+    are where they are fewer, as the three other heads for one of four. Where none of them chose,
+    as with a whole pathway, there is no control of the same size, and no such row.
 
     Returns:
         A row for `intact`, `ablated` and each `control`; columns condition, draw, and train and
@@ -38,30 +39,40 @@ def ablate(
     """
     rows = [{"condition": "intact", "draw": 0, **_intact(snapshot)}]
     rows.append({"condition": "ablated", "draw": 0, **_under(snapshot, interventions)})
-    for draw in range(controls):
-        control = random_controls(interventions, snapshot.model, seed + draw)
-        if control is None:
-            break
+    drawn = distinct_controls(interventions, snapshot.model, controls, seed)
+    for draw, control in enumerate(drawn):
         rows.append({"condition": "control", "draw": draw, **_under(snapshot, control)})
     return pd.DataFrame(rows)
 
 
+ablate.version = 2  # type: ignore[attr-defined]
+
+
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each condition: the control's mean, and its standard deviation beside it."""
+    """A row for each condition: means, and `n`, how many different controls they are of.
+
+    Beside the controls' mean, their standard deviation (of a sample); of fewer than two there is
+    none, and no such row.
+    """
     grouped = table.groupby("condition", sort=False)[list(METRICS)]
     found = grouped.mean()
-    if "control" in found.index:
+    n = grouped.size()
+    if n.get("control", 0) > 1:
         found.loc["control (std)"] = grouped.std(ddof=1).loc["control"]
-    return found
+        n["control (std)"] = n["control"]
+    return found.assign(n=n.astype(int))
 
 
 def scalars(table: pd.DataFrame) -> dict[str, float]:
-    """The summary by name, such as `ablated.test_loss`; what the store keeps."""
-    return {
+    """The summary by name, such as `ablated.test_loss`, and `control.n`; what the store keeps."""
+    found = summarise(table)
+    values = {
         f"{str(condition).replace(' (std)', '_std')}.{name}": float(value)
-        for condition, row in summarise(table).iterrows()
+        for condition, row in found[list(METRICS)].iterrows()
         for name, value in row.items()
     }
+    counts = found["n"].to_dict()
+    return values | ({"control.n": float(counts["control"])} if "control" in counts else {})
 
 
 def cluster(snapshot: Snapshot, frequency: int, kind: str = "zero") -> AblateNeurons:

@@ -9,7 +9,7 @@ parse_intervention("AblateNeurons:neurons=(1,2,3),kind=mean")
 """
 
 from grokinterp.hooks.attention import AblateHead, FrozenPattern, Temperature, UniformAttention
-from grokinterp.hooks.choice import random_controls
+from grokinterp.hooks.choice import distinct_controls, random_controls
 from grokinterp.hooks.fourier import FilterEmbedding, FilterFrequencies
 from grokinterp.hooks.intervention import (
     INTERVENTIONS,
@@ -53,6 +53,7 @@ __all__ = [
     "acting",
     "applied",
     "attach",
+    "distinct_controls",
     "intervention_from_dict",
     "parse_intervention",
     "patching_table",

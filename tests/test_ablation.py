@@ -1,10 +1,18 @@
 """Ablations against their definition, and their random controls."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from grokinterp.hooks import AblateHead, AblateNeurons, UnitNorm, applied, random_controls
+from grokinterp.hooks import (
+    AblateHead,
+    AblateNeurons,
+    UnitNorm,
+    applied,
+    distinct_controls,
+    random_controls,
+)
 from planted import planted
 
 import grokinterp as gi
@@ -53,8 +61,14 @@ def test_the_control_is_the_same_on_as_many_others():
     with torch.no_grad(), applied(shot.model, [drawn]) as model:
         loss = F.cross_entropy(model(shot.test.tokens)[:, -1], shot.test.labels).item()
     assert controls["test_loss"].iloc[1] == pytest.approx(loss, rel=1e-12)
-    assert controls["test_loss"].nunique() > 1
+    assert controls["test_loss"].nunique() == 5
     summary = summarise(table)
+    assert summary["n"].to_dict() == {
+        "intact": 1,
+        "ablated": 1,
+        "control": 5,
+        "control (std)": 5,
+    }
     assert list(summary.index) == ["intact", "ablated", "control", "control (std)"]
     assert summary.loc["control", "test_loss"] == pytest.approx(controls["test_loss"].mean())
     assert scalars(table)["control_std.test_loss"] == pytest.approx(controls["test_loss"].std())
@@ -71,6 +85,61 @@ def test_the_control_of_several_is_of_their_size_together():
     assert len(set(neurons) | set(range(30))) == 60
     with pytest.raises(ValueError, match="3 of 4 heads are chosen, which leaves 1 others"):
         random_controls([AblateHead(i) for i in range(3)], shot.model, 0)
+
+
+def test_controls_are_as_many_as_there_are_and_all_different():
+    shot = snapshot()
+    table = ablate(shot, [AblateHead(2)], controls=20)
+    controls = table[table["condition"] == "control"]
+    expected = []
+    for head in (0, 1, 3):
+        with torch.no_grad(), applied(shot.model, [AblateHead(head)]) as model:
+            logits = model(shot.test.tokens)[:, -1]
+        expected.append(F.cross_entropy(logits, shot.test.labels).item())
+    assert sorted(controls["test_loss"]) == pytest.approx(sorted(expected))
+    summary = summarise(table)
+    assert summary.loc["control", "n"] == summary.loc["control (std)", "n"] == 3
+    std = np.std(expected, ddof=1)
+    assert summary.loc["control (std)", "test_loss"] == pytest.approx(std)
+    assert scalars(table)["control.n"] == 3
+
+
+def test_one_control_has_no_spread():
+    # Heads 0 and 3 are the only two others, in whatever order.
+    table = ablate(snapshot(), [AblateHead(1), AblateHead(2)], controls=20)
+    summary = summarise(table)
+    assert list(summary.index) == ["intact", "ablated", "control"]
+    assert summary.loc["control", "n"] == 1
+    assert not summary.isna().any(axis=None)
+    assert not any("std" in name for name in scalars(table))
+
+
+def test_every_distinct_control_is_drawn_and_fewer_are_a_random_part():
+    model = snapshot().model
+    several = [AblateHead(0), AblateNeurons((0, 1)), UnitNorm("mlp")]
+    drawn = distinct_controls(several, model, 50, seed=1)
+    assert len({repr(control) for control in drawn}) == len(drawn) == 50
+    assert drawn == distinct_controls(several, model, 50, seed=1)
+    assert drawn != distinct_controls(several, model, 50, seed=2)
+    assert all(control[2] == UnitNorm("mlp") for control in drawn)
+    # Few: all three; the first of them by the seed.
+    few = [distinct_controls([AblateHead(0)], model, 1, seed)[0][0].head for seed in range(30)]
+    assert set(few) == {1, 2, 3}
+    # Which of two unlike interventions is on which of two others matters; of two like ones, not.
+    unlike = [AblateHead(0, kind="mean"), AblateHead(1)]
+    assert len(distinct_controls(unlike, model, 50)) == 2
+    assert len(distinct_controls([AblateHead(0), AblateHead(1)], model, 50)) == 1
+
+
+def test_what_two_interventions_share_their_controls_share():
+    model = snapshot().model
+    shared = [AblateNeurons((0, 1, 2)), AblateNeurons((2, 3), kind="mean"), AblateHead(1)]
+    for seed in range(5):
+        first, second, head = random_controls(shared, model, seed)
+        assert len(set(first.neurons) & set(second.neurons)) == 1
+        assert len(set(first.neurons) | set(second.neurons)) == 4
+        assert not {0, 1, 2, 3} & {*first.neurons, *second.neurons}
+        assert head.head != 1
 
 
 def test_a_whole_pathway_has_no_control_and_nothing_ablated_is_intact():

@@ -23,7 +23,8 @@ def ablate(
         hook: Interventions, all attached at once: UnitNorm:mlp, AblateHead:2,kind=mean,
             AblateNeurons:neurons=(1,2), or cluster:5 for the neurons of a frequency.
         epoch: An epoch that has a checkpoint; the last when not given.
-        controls: Random controls of the same size, where something was chosen among several.
+        controls: Random controls of the same size, where something was chosen among several: so
+            many different ones, or all that there are.
         seed: Drives them.
         store: The folder that holds the runs.
     """

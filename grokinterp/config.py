@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeGuard
 
 from grokinterp.hooks.intervention import Intervention, intervention_from_dict
+from grokinterp.hooks.unknown import stored_intervention
 from grokinterp.placement import LNPlacement, resolve_placement
 from grokinterp.task import ModularTask
 
@@ -337,6 +338,11 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
+        """The config that `to_dict` described; an intervention unknown here is kept as its data.
+
+        ValueError if a field is unknown or has a value that is.
+        """
+        _check_known(data)
         task = dict(data["task"])
         if task.get("train_pairs") is not None:
             task["train_pairs"] = tuple((a, b) for a, b in task["train_pairs"])
@@ -346,7 +352,7 @@ class RunConfig:
             if name in train:
                 train[name] = tuple(train[name])
         interventions = train.pop("interventions", ())
-        train["interventions"] = tuple(map(intervention_from_dict, interventions))
+        train["interventions"] = tuple(map(stored_intervention, interventions))
         return cls(
             task=ModularTask(**task),
             model=ModelConfig(**data["model"]),
@@ -360,6 +366,17 @@ class RunConfig:
         parts = (self.task, self.model, self.train)
         flat = {f.name: getattr(part, f.name) for part in parts for f in fields(part)}
         return {**flat, "seed": self.seed, "start": self.start}
+
+
+def _check_known(data: Mapping[str, Any]) -> None:
+    """ValueError names the fields that this version has not."""
+    parts = {"task": ModularTask, "model": ModelConfig, "train": TrainConfig}
+    unknown = [name for name in data if name not in {f.name for f in fields(RunConfig)}]
+    for part, cls in parts.items():
+        known = {f.name for f in fields(cls)}
+        unknown += [f"{part}.{name}" for name in data[part] if name not in known]
+    if unknown:
+        raise ValueError(f"{' and '.join(unknown)}, which this version has not, so of a later one")
 
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -20,6 +20,7 @@ from grokinterp.config import RunConfig
 from grokinterp.device import check_device
 from grokinterp.engine import group_key
 from grokinterp.files import StoreError
+from grokinterp.loading import Files, Loaded
 from grokinterp.lock import RunLock
 from grokinterp.parcel import Parcel, discard, pack, unpack
 from grokinterp.progress import Observer
@@ -32,6 +33,8 @@ from grokinterp.watch import Watch
 WIDTH = 16
 
 Unit = list[RunConfig]
+Item = tuple[Loaded, Unit]
+"""What a worker gets: the files first, because unpickling configs may need their classes."""
 Failure = tuple[str, str, str]
 
 
@@ -42,6 +45,7 @@ def train_over(
     workers: int | None = None,
     observer: Observer | None = None,
     shared: bool = True,
+    load: Files = (),
 ) -> list[Run]:
     """Train what is missing of these runs in workers, and return all of them, in the order given.
 
@@ -56,14 +60,18 @@ def train_over(
         observer: Told of progress as the store shows it.
         shared: Every worker sees the store's folder. If not, each trains in a folder of its own
             machine and sends the runs back when they are over.
+        load: Python files that define what the configs name, such as interventions of your own;
+            they are imported here and in every worker, which must see them at the same paths.
 
     Raises:
-        ValueError: A worker cannot train its runs (see `train`), or there is no such executor.
+        ValueError: A worker cannot train its runs (see `train`), there is no such executor, or a
+            file of `load` cannot be imported.
         ConnectionError: No Ray cluster answers.
         ChildProcessError: Workers die again and again.
         StoreError: The store cannot be read or written.
     """
     observer = observer or Observer()
+    loaded = Loaded(load)
     configs = list(configs)
     if executor == "local":
         for device in sorted({config.train.device for config in configs}):
@@ -87,11 +95,11 @@ def train_over(
                 continue
             results = map_over(
                 function,
-                offered,
+                ((loaded, unit) for unit in offered),
                 executor,
                 workers,
                 accelerator=any(config.train.device != "cpu" for config in configs),
-                died=observer.died,
+                died=lambda item, reason: observer.died(item[1], reason),
                 tick=watch.look,
             )
             with closing(results):
@@ -133,8 +141,9 @@ def pending_units(
     return units
 
 
-def _train_here(store: str, unit: Unit) -> tuple[dict[str, Parcel], list[Failure]]:
+def _train_here(store: str, item: Item) -> tuple[dict[str, Parcel], list[Failure]]:
     """In a worker that sees the store."""
+    _, unit = item
     try:
         open_store(store)
     except StoreError as error:
@@ -147,8 +156,9 @@ def _train_here(store: str, unit: Unit) -> tuple[dict[str, Parcel], list[Failure
     return {}, failures.found
 
 
-def _train_and_send(sweep: str, unit: Unit) -> tuple[dict[str, Parcel], list[Failure]]:
+def _train_and_send(sweep: str, item: Item) -> tuple[dict[str, Parcel], list[Failure]]:
     """In a worker with a store of its own, kept for a retry until its runs are sent."""
+    _, unit = item
     key = hashlib.sha256(f"{getpass.getuser()}:{sweep}".encode()).hexdigest()[:16]
     failures = _Failures()
     trained = train(

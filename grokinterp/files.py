@@ -55,7 +55,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    return _read(path, lambda: json.loads(path.read_text()))
+    def load() -> dict[str, Any]:
+        data = json.loads(path.read_text())
+        if not isinstance(data, dict):
+            raise ValueError(f"it must hold an object; it holds {data!r:.40}")
+        return data
+
+    return _read(path, load)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -131,8 +137,31 @@ def _read(path: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except FileNotFoundError as error:
-        raise StoreError(f"{path} is missing; restore it, or delete its run's folder") from error
+        raise StoreError(f"{path} is missing; {remedy(path, missing=True)}") from error
+    except PermissionError as error:
+        raise StoreError(f"{path} cannot be read ({error}); grant access to it") from error
     except Exception as error:  # each format's library has exceptions of its own for damage
-        raise StoreError(
-            f"{path} is damaged ({error}); restore it, or delete its run's folder to train it anew"
-        ) from error
+        raise StoreError(f"{path} is damaged ({error}); {remedy(path)}") from error
+
+
+RETRAIN = "train the run again, which begins anew from epoch 0"
+REMEDIES = {
+    "store.json": 'write {"format": 1} into it',
+    "config.json": "train the same run again, which writes it anew",
+    "status.json": "train the run again, which goes on from its last save, or begins anew if it "
+    "was over",
+    "metrics.parquet": RETRAIN,
+    "state.safetensors": RETRAIN,
+    "probes.parquet": "probe the run again",
+    "probes": "probe the run at this epoch again, with --again (again=True)",
+    "checkpoints": "use the run's others",
+}
+"""By a file's name or its folder's: what to do without a backup once the file is gone."""
+
+
+def remedy(path: Path, missing: bool = False) -> str:
+    """What to do about one bad file of a store; never to delete more than that file."""
+    what = REMEDIES.get(path.name) or REMEDIES.get(path.parent.name)
+    if what is None:
+        return "restore it"
+    return f"restore it, or {what}" if missing else f"restore it, or delete this file and {what}"

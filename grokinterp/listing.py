@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from grokinterp.config import RECORDED, RunConfig
+from grokinterp.files import StoreError
 from grokinterp.grokking import grokking_times
+from grokinterp.hooks import UnknownIntervention
 from grokinterp.runs import Run
 
+STATE = ("status", "epoch", "test accuracy", "memorised", "generalised")
 
-def table(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: identity, whatever varies of how they train, how far it is, when it grokked."""
+
+def table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
+    """A row a run: identity, whatever varies of how they train, how far it is, when it grokked.
+
+    A cell is "?" where its file cannot be read. `tell` takes a sentence for each such run, for
+    each that is left out because its config cannot be read, and for what is unknown here.
+    """
+    read: list[Run] = []
+    for run in runs:
+        try:
+            for reason in unknown(run):
+                tell(f"{run.id[:8]}: {reason}")
+            read.append(run)
+        except StoreError as error:
+            tell(f"{run.id[:8]} is left out: {error}")
+    return _table(read, tell) if read else pd.DataFrame()
+
+
+def unknown(run: Run) -> list[str]:
+    """Of the interventions that it trained under: why those that cannot act here cannot."""
+    interventions = run.config.train.interventions
+    return [item.reason for item in interventions if isinstance(item, UnknownIntervention)]
+
+
+def _table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
     flats = [run.config.flat() for run in runs]
     shown = ["placement", "seed"]
     varying = [
@@ -24,22 +50,22 @@ def table(runs: Sequence[Run]) -> pd.DataFrame:
     ]
     rows = []
     for run, flat in zip(runs, flats, strict=True):
-        metrics = run.metrics
-        times = grokking_times(metrics)
-        accuracy = f"{metrics['test_accuracy'].iloc[-1]:.1%}" if len(metrics) else "–"
-        rows.append(
-            {
-                "id": run.id[:8],
-                "task": str(run.config.task),
-                **{name: flat[name] for name in (*shown, *varying)},
-                "status": run.status,
-                "epoch": f"{run.epoch:,}",
-                "test accuracy": accuracy,
-                "memorised": str(times.memorised),
-                "generalised": str(times.generalised),
-            }
-        )
+        state = dict.fromkeys(STATE, "?")
+        try:
+            state |= _state(run)
+        except StoreError as error:
+            tell(f"{run.id[:8]}: {error}")
+        config = {name: flat[name] for name in (*shown, *varying)}
+        rows.append({"id": run.id[:8], "task": str(run.config.task), **config, **state})
     return pd.DataFrame(rows).sort_values(shown, kind="stable")
+
+
+def _state(run: Run) -> dict[str, str]:
+    metrics = run.metrics
+    times = grokking_times(metrics)
+    accuracy = f"{metrics['test_accuracy'].iloc[-1]:.1%}" if len(metrics) else "–"
+    cells = (run.status, f"{run.epoch:,}", accuracy, str(times.memorised), str(times.generalised))
+    return dict(zip(STATE, cells, strict=True))
 
 
 def probe_table(values: pd.DataFrame) -> pd.DataFrame:
@@ -57,11 +83,26 @@ def probe_table(values: pd.DataFrame) -> pd.DataFrame:
 def details(run: Run) -> str:
     """Config (what differs from the defaults first named), events, last metrics, checkpoints."""
     default, flat = RunConfig().flat(), run.config.flat()
-    metrics, epochs = run.metrics, run.checkpoint_epochs
-    times = grokking_times(metrics)
+    epochs = run.checkpoint_epochs
     lines = [
         f"run {run.id}: {run.config.name}, {run.config.task}",
         f"  folder       {run.path}",
+        *(f"  unknown      {reason}" for reason in unknown(run)),
+    ]
+    try:
+        lines += _events(run)
+    except StoreError as error:
+        lines.append(f"  trouble      {error}")
+    if epochs:
+        lines.append(f"  checkpoints  {len(epochs)}, from epoch {epochs[0]} to {epochs[-1]:,}")
+    lines += ["  config", *(f"    {_field(name, flat, default)}" for name in flat)]
+    return "\n".join(lines)
+
+
+def _events(run: Run) -> list[str]:
+    metrics = run.metrics
+    times = grokking_times(metrics)
+    lines = [
         f"  status       {run.status} at epoch {run.epoch:,}"
         + (f" ({run.message})" if run.message else ""),
         f"  memorised    {times.memorised}   (train accuracy >= 0.99)",
@@ -72,10 +113,7 @@ def details(run: Run) -> str:
     if len(metrics):
         last = metrics.iloc[-1]
         lines += [f"  {name:<15}{last[name]:.6g}" for name in metrics.columns if name != "epoch"]
-    if epochs:
-        lines.append(f"  checkpoints  {len(epochs)}, from epoch {epochs[0]} to {epochs[-1]:,}")
-    lines += ["  config", *(f"    {_field(name, flat, default)}" for name in flat)]
-    return "\n".join(lines)
+    return lines
 
 
 def _field(name: str, flat: dict[str, object], default: dict[str, object]) -> str:

@@ -12,12 +12,14 @@ runs/
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -31,6 +33,7 @@ from grokinterp.files import (
     read_json,
     read_table,
     read_tensors,
+    remedy,
     write_json,
     write_table,
     write_tensors,
@@ -81,14 +84,25 @@ class Run:
         data = read_json(path)
         try:
             config = RunConfig.from_dict(data)
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"{path} is damaged ({error}); restore it, or delete it") from error
-        if config.id != self.path.name:
+        except ValueError as error:
+            raise StoreError(
+                f"{path} holds what is unknown here: {error}. Upgrade grokinterp if a later "
+                "version wrote it; if it is your own, load the file that registers it (--load FILE "
+                "on the command line, import it in Python)"
+            ) from error
+        except (AttributeError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} describes no run ({error!r}); {remedy(path)}") from error
+        if config.id == self.path.name:
+            return config
+        if re.fullmatch("[0-9a-f]{16}", self.path.name):
             raise StoreError(
                 f"{path} describes run {config.id}, not {self.path.name}; it was changed after "
-                "the run began, so restore it, or delete its run's folder"
+                f"the run began, so {remedy(path)}"
             )
-        return config
+        raise StoreError(
+            f"{self.path} is not the folder of its run, {config.id}, but looks like a copy; move "
+            "it out of the store, or give it the run's name if that is not there"
+        )
 
     @property
     def id(self) -> str:
@@ -97,7 +111,13 @@ class Run:
     @property
     def _status(self) -> dict[str, Any]:
         path = self.path / "status.json"
-        return read_json(path) if path.exists() else {"status": "new", "epoch": 0, "message": ""}
+        if not path.exists():
+            return {"status": "new", "epoch": 0, "message": ""}
+        data = read_json(path)
+        kinds = [type(data.get(name)) for name in ("epoch", "message")]
+        if data.get("status") not in get_args(Status) or kinds != [int, str]:
+            raise StoreError(f"{path} does not say how far the run is; {remedy(path)}")
+        return data
 
     @property
     def status(self) -> str:
@@ -116,7 +136,12 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        return self.status in ("finished", "stopped", "diverged")
+        """It has ended, and its metrics are there: without them it is to be trained again."""
+        return self.status in ("finished", "stopped", "diverged") and self._metrics.exists()
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.parquet"
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -125,8 +150,9 @@ class Run:
         train_loss and train_accuracy are of the parameters before that epoch's update,
         test_loss and test_accuracy of those after it.
         """
-        path = self.path / "metrics.parquet"
-        return read_table(path) if path.exists() else pd.DataFrame(columns=["epoch", *METRICS])
+        if self.epoch == 0 and not self._metrics.exists():
+            return pd.DataFrame(columns=["epoch", *METRICS])
+        return read_table(self._metrics)
 
     @property
     def grokking(self) -> GrokkingTimes:
@@ -135,7 +161,9 @@ class Run:
 
     @property
     def checkpoint_epochs(self) -> tuple[int, ...]:
-        return tuple(sorted(int(p.stem) for p in self.path.glob("checkpoints/*.safetensors")))
+        # Systems and people put files of other names beside them.
+        names = (path.stem for path in self.path.glob("checkpoints/*.safetensors"))
+        return tuple(sorted(int(name) for name in names if re.fullmatch(r"\d{6,}", name)))
 
     def checkpoint(self, epoch: int | None = None) -> Checkpoint:
         """What is saved at an epoch (default: the last); give it to `train(init=...)` to fork."""
@@ -300,7 +328,7 @@ class Run:
     def load_state(self) -> tuple[RunState, list[Row]] | None:
         """Where an interrupted run goes on from, and its rows up to there; None if nowhere."""
         path = self.path / "state.safetensors"
-        if not path.exists():
+        if not path.exists() or not self._metrics.exists():
             return None
         state = unpack_state(*read_tensors(path))
         metrics = self.metrics
@@ -309,7 +337,7 @@ class Run:
 
 
 class Store:
-    """A folder of runs."""
+    """A folder of runs. Iteration gives those that can be read; `problems` names the others."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -325,7 +353,21 @@ class Store:
 
         A field is named as in ModularTask, ModelConfig, TrainConfig or RunConfig; `id` selects
         by the beginning of a run's id. A tuple, list or set of values selects any of them.
+
+        A run whose config cannot be read is left out, and is one of `problems`.
         """
+        return [run for run, problem in self._find(filters) if not problem]
+
+    def problems(self, **filters: Any) -> dict[str, str]:
+        """What `select` of the same filters leaves out, by folder: why, and what to do about it.
+
+        These are copies of a run under another name, damaged configs, and configs with something
+        that is unknown here. A folder is counted in unless what can be read of it rules it out.
+        """
+        return {run.path.name: problem for run, problem in self._find(filters) if problem}
+
+    def _find(self, filters: dict[str, Any]) -> Iterator[tuple[Run, str]]:
+        """The runs that these filters fit, and why each cannot be read; "" if it can."""
         prefix = filters.pop("id", "")
         known = RunConfig().flat()
         for name in filters:
@@ -333,21 +375,25 @@ class Store:
                 raise ValueError(f"no config field {name!r}; choose one of {', '.join(known)}, id")
         if "placement" in filters:
             filters["placement"] = _resolve_placements(filters["placement"])
-        found = []
-        for path in sorted(self.path.glob(f"{prefix}*/config.json")):
-            run = Run(path.parent)
-            if filters:
+        for path in sorted(self.path.glob(f"{glob.escape(prefix)}*")):
+            if not _holds_run(path):
+                continue
+            run, problem = Run(path), ""
+            try:
                 values = run.config.flat()
-                if not all(_matches(values[name], wanted) for name, wanted in filters.items()):
-                    continue
-            found.append(run)
-        return found
+            except StoreError as error:
+                values, problem = _stored_values(path), str(error)
+            wanted = {name: value for name, value in filters.items() if name in values}
+            if all(_matches(values[name], value) for name, value in wanted.items()):
+                yield run, problem
 
     def create(self, config: RunConfig) -> Run:
-        """The run's folder, made if it is not there."""
+        """The run's folder, made if it is not there, with its config."""
         run = Run(self.path / config.id)
         path = run.path / "config.json"
-        if not path.exists():
+        try:
+            read_json(path)
+        except StoreError:  # It is not there, or damaged, and it is known what it must hold.
             try:
                 run.path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -416,6 +462,27 @@ def unpack_state(tensors: dict[str, Tensor], about: dict[str, Any]) -> RunState:
         second_moment=parts[MOMENTS[1]],
         **numbers,
     )
+
+
+def _holds_run(folder: Path) -> bool:
+    """Whether a folder is a run's, even if its config is gone."""
+    kept = ("config.json", "status.json", "metrics.parquet", "checkpoints")
+    return folder.name[0] != "." and any((folder / name).exists() for name in kept)
+
+
+def _stored_values(folder: Path) -> dict[str, Any]:
+    """What a config that cannot be read holds, by field, as far as it is JSON."""
+    try:
+        data = read_json(folder / "config.json")
+    except StoreError:
+        return {}
+    parts = [part for part in data.values() if isinstance(part, dict)]
+    return {name: _plain(value) for part in (*parts, data) for name, value in part.items()}
+
+
+def _plain(value: Any) -> Any:
+    """As a config has it: JSON has lists in place of tuples."""
+    return tuple(map(_plain, value)) if isinstance(value, list) else value
 
 
 def _matches(value: Any, wanted: Any) -> bool:

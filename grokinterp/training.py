@@ -16,6 +16,7 @@ from grokinterp.device import check_device
 from grokinterp.engine import Report, group_key, train_together
 from grokinterp.files import fingerprint
 from grokinterp.hooks import Intervention, acting, applied, attach
+from grokinterp.hooks.intervention import collect_hooks
 from grokinterp.lock import RunLock
 from grokinterp.measurement import Measurement, expand, measure
 from grokinterp.model import build_model
@@ -151,8 +152,8 @@ def train(
 
     Raises:
         ValueError: The device is not usable, `init` does not fit a run's architecture or is
-            missing for a run that began with one, or a probe of its config is unknown or does not
-            apply. Nothing has been trained then.
+            missing for a run that began with one, or a probe or an intervention of its config is
+            unknown or does not apply. Nothing has been trained then.
         StoreError: The store cannot be read or written.
     """
     observer = observer or Observer()
@@ -163,6 +164,7 @@ def train(
     missing = [config for config in configs if not Run(opened.path / config.id).is_over]
     missing = list({config.id: config for config in missing}.values())
     starts = {config.id: _start_state(config, init, opened) for config in missing}
+    _check_interventions(missing)
     _check_probes(missing, starts)
     unique = {config.id: opened.create(config) for config in configs}
     observer.begin(configs, [unique[c.id] for c in configs])
@@ -215,6 +217,14 @@ def _open(
     state, rows = saved or (start, [])
     recorder = Recorder(config, start.weights)
     return _Work(run, config, lock, start, state, rows, time.monotonic(), recorder)
+
+
+def _check_interventions(configs: Sequence[RunConfig]) -> None:
+    """ValueError if one does not fit its model, or is unknown here, before anything is written."""
+    for config in {group_key(config): config for config in configs}.values():
+        if config.train.interventions:
+            model = build_model(config.model, config.task, config.seed, config.train.dtype)
+            collect_hooks(model, config.train.interventions)
 
 
 def _check_probes(configs: Sequence[RunConfig], starts: Mapping[str, RunState]) -> None:

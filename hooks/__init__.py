@@ -31,6 +31,7 @@ from grokinterp.hooks.ln import (
 from grokinterp.hooks.neurons import AblateNeurons
 from grokinterp.hooks.patch import Patch, patching_table
 from grokinterp.hooks.scale import FreezeScale
+from grokinterp.hooks.unknown import UnknownIntervention
 
 __all__ = [
     "INTERVENTIONS",
@@ -50,6 +51,7 @@ __all__ = [
     "Temperature",
     "UniformAttention",
     "UnitNorm",
+    "UnknownIntervention",
     "acting",
     "applied",
     "attach",

@@ -26,6 +26,9 @@ Hook = tuple[str, Callable[..., "Tensor | None"]]
 INTERVENTIONS: dict[str, type[Intervention]] = {}
 """Every intervention class by name; a subclass enters by being defined."""
 
+PROVENANCE = ("definition", "module")
+"""What data may hold beside a class's name and arguments: which definition of it, from where."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Intervention:
@@ -42,9 +45,9 @@ class Intervention:
     from_epoch: int = 1
     until_epoch: int | None = None
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, listed: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not cls.__name__.startswith("_"):
+        if listed and not cls.__name__.startswith("_"):
             INTERVENTIONS[cls.__name__] = cls
 
     def __post_init__(self) -> None:
@@ -95,14 +98,29 @@ class Intervention:
 
 
 def intervention_from_dict(data: Mapping[str, Any]) -> Intervention:
-    """The intervention that `to_dict` described."""
-    arguments = {key: value for key, value in data.items() if key != "name"}
+    """The intervention that `to_dict` described.
+
+    ValueError if there is no such class, if it does not take these arguments, or if the data names
+    another definition than the class has here.
+    """
+    arguments = {k: value for k, value in data.items() if k not in ("name", *PROVENANCE)}
     name = data.get("name")
     if name not in INTERVENTIONS:
         raise ValueError(
             f"unknown intervention {name!r}; choose one of {', '.join(sorted(INTERVENTIONS))}"
         )
-    return _construct(INTERVENTIONS[name], arguments)
+    cls = INTERVENTIONS[name]
+    stored = data.get("definition")
+    # Here, because reading source needs modules that describing a run does not.
+    from grokinterp.definition import definition_of
+
+    if stored is not None and stored != definition_of(cls):
+        raise ValueError(
+            f"the definition of {name} has changed since: what is stored was trained under another "
+            f"({stored}) than {cls.__module__} has here ({definition_of(cls)}); load the file as "
+            "it was then"
+        )
+    return _construct(cls, arguments)
 
 
 def parse_intervention(text: str) -> Intervention:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import takewhile
 
 COMMANDS = {
     "demo": "train LN before the MLP until it groks (about a minute), and draw what happened",
@@ -39,8 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"unknown command {command!r}; choose one of {', '.join(COMMANDS)}")
     import tyro
 
+    from grokinterp.loading import load_files
+
     function = getattr(import_module(f"grokinterp.cli.{command}"), command)
     try:
+        load_files(_values(options, "--load"))
         tyro.cli(
             function,
             prog=f"grokinterp {command}",
@@ -61,6 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("interrupted; the same command goes on from the last save", code=130)
+
+
+def _values(options: Sequence[str], name: str) -> list[str]:
+    """What stands after an option, up to the next one; or beside it, as in --load=FILE."""
+    beside = [word.partition("=")[2] for word in options if word.startswith(f"{name}=")]
+    if name not in options:
+        return beside
+    after = options[options.index(name) + 1 :]
+    return beside + list(takewhile(lambda word: not word.startswith("-"), after))
 
 
 def _overview() -> str:

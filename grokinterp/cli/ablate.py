@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grokinterp.cli.selection import STORE
+from grokinterp.cli.selection import STORE, Load, select
 
 
 def ablate(
@@ -15,6 +15,7 @@ def ablate(
     controls: int = 20,
     seed: int = 0,
     store: Path = Path(STORE),
+    load: Load = (),
 ) -> None:
     """Print loss and accuracy, intact and under interventions, and keep them in the store.
 
@@ -30,9 +31,8 @@ def ablate(
     """
     from grokinterp.ablation import ablate as measure_ablation
     from grokinterp.ablation import parse, scalars, summarise
-    from grokinterp.runs import open_store
 
-    found = open_store(store).select(id=run)
+    found = select(store, id=run)
     if len(found) != 1:
         raise ValueError(
             f"{len(found)} runs of {store} begin with {run!r}, and one must; grokinterp runs "

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from grokinterp.cli.selection import STORE
+from grokinterp.cli.selection import STORE, Load, say_left_out
 
 
 def audit(
     store: Path = Path(STORE),
     format: Literal["text", "markdown", "json"] = "text",
+    load: Load = (),
 ) -> None:
     """Judge every claim of the paper by the runs that are there; train nothing.
 
@@ -24,7 +25,9 @@ def audit(
 
     from grokinterp.experiments import verdicts as auditing
 
-    found = auditing.verdicts(str(store))
+    problems: dict[str, str] = {}
+    found = auditing.verdicts(str(store), problems=problems)
+    say_left_out(problems)
     if format == "json":
         print(json.dumps(auditing.data(found), indent=1, ensure_ascii=False))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grokinterp.cli.selection import STORE, condition
+from grokinterp.cli.selection import STORE, Load, condition, select
 
 
 def probe(
@@ -16,6 +16,7 @@ def probe(
     leads: bool = False,
     again: bool = False,
     store: Path = Path(STORE),
+    load: Load = (),
 ) -> None:
     """Compute probes on the checkpoints of runs, keep them in the store, and print them.
 
@@ -33,25 +34,29 @@ def probe(
     """
     import pandas as pd
 
+    from grokinterp.files import StoreError
     from grokinterp.leads import lead_times
     from grokinterp.listing import probe_table
     from grokinterp.probing import probe as probe_runs
-    from grokinterp.progress import Bar
-    from grokinterp.runs import open_store
+    from grokinterp.progress import Bar, say
 
-    opened = open_store(store)
     conditions = dict(condition(text) for text in where)
-    chosen = [found for start in run or ("",) for found in opened.select(id=start, **conditions)]
+    chosen = [found for start in run or ("",) for found in select(store, id=start, **conditions)]
     chosen = list({found.id: found for found in chosen}.values())
     if not chosen:
         raise ValueError(f"no run of {store} fits; grokinterp runs --store {store} lists them all")
     found = probe_runs(chosen, probes, epochs or None, again=again, observer=Bar())
     for one in chosen:
-        print(f"\n{one.id[:8]}  {one.config.name}: generalised {one.grokking.generalised}")
-        if leads:
-            table = lead_times(one)
-            table = table[table["probe"].isin(found["probe"])]
-            print(table.drop(columns="after").to_string(index=False, na_rep="–"))
-        else:
+        try:
+            generalised = str(one.grokking.generalised)
+            times = lead_times(one) if leads else None
+        except StoreError as error:
+            say(f"{one.id[:8]}: {error}")
+            generalised, times = "?", None
+        print(f"\n{one.id[:8]}  {one.config.name}: generalised {generalised}")
+        if times is not None:
+            times = times[times["probe"].isin(found["probe"])]
+            print(times.drop(columns="after").to_string(index=False, na_rep="–"))
+        elif not leads:
             with pd.option_context("display.width", None):
                 print(probe_table(found[found["run"] == one.id]).to_string(na_rep="–"))

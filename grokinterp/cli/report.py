@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grokinterp.cli.selection import STORE
+from grokinterp.cli.selection import STORE, Load
 
 
 def report(
     store: Path = Path(STORE),
     out: Path = Path("report.html"),
     circuits: tuple[str, ...] = (),
+    load: Load = (),
 ) -> None:
     """Write one HTML page of what the store, and the package, hold; train nothing.
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from grokinterp.cli.selection import STORE
+from grokinterp.cli.selection import STORE, Load, say_left_out
 
 
 def reproduce(
@@ -21,6 +21,7 @@ def reproduce(
     track: tuple[Literal["wandb", "tensorboard"], ...] = (),
     store: Path = Path(STORE),
     results: Path = Path("results"),
+    load: Load = (),
 ) -> None:
     """Carry out an experiment of the paper, or all: plan, train what is missing, draw.
 
@@ -57,8 +58,12 @@ def reproduce(
     chosen = None if seeds is None else first_seeds(seeds)
     names = list(EXPERIMENTS) if name == "all" else [name]
 
+    told: set[str] = set()
+
     def draw(name: str) -> list[Any]:
         plan = make_plan(EXPERIMENTS[name], str(store), chosen, epochs)
+        say_left_out({one: why for one, why in plan.problems.items() if one not in told})
+        told.update(plan.problems)
         for one, run in plan.diverged_at_once:
             print(f"\nnot drawn: {one.label}, seed {run.config.seed} {run.message}")
         if plan.done:
@@ -83,7 +88,7 @@ def reproduce(
             str(store),
             observers(track, Bar()),
             lambda configs, store, observer: train_over(
-                configs, store, executor, workers, observer, shared=not send_back
+                configs, store, executor, workers, observer, not send_back, load
             ),
         )
         still = sum(len(draw(one)) for one in names if missing[one])

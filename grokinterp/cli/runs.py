@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grokinterp.cli.selection import STORE, condition
+from grokinterp.cli.selection import STORE, Load, condition, select
 
 
 def runs(
     store: Path = Path(STORE),
     id: str = "",
     where: tuple[str, ...] = (),
+    load: Load = (),
 ) -> None:
     """List the runs of a store as a table; with --id, show one in detail.
 
@@ -20,12 +21,12 @@ def runs(
         where: Keep the runs with these config values, such as placement=mlp-pre seed=456.
     """
     from grokinterp.listing import details, table
-    from grokinterp.runs import open_store
+    from grokinterp.progress import say
 
-    found = open_store(store).select(id=id, **dict(condition(text) for text in where))
+    found = select(store, id=id, **dict(condition(text) for text in where))
     if id and len(found) == 1:
         print(details(found[0]))
     elif found:
-        print(table(found).to_string(index=False))
+        print(table(found, say).to_string(index=False))
     else:
         print(f"no run of {store} fits; grokinterp runs --store {store} lists them all")

@@ -1,12 +1,45 @@
-"""Which runs a command is about."""
+"""Which runs a command is about, and what makes them known."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from grokinterp.hooks.intervention import parse_value
 
+if TYPE_CHECKING:
+    from grokinterp.runs import Run
+
 STORE = "runs"
+
+Load = Annotated[
+    tuple[Path, ...],
+    tyro.conf.arg(
+        help="Python files of your own to import first: they define interventions, probes or "
+        "operations that runs name."
+    ),
+]
+"""`main` imports them, before it reads the other options: an operation may be of such a file."""
+
+
+def select(store: Path, **filters: Any) -> list[Run]:
+    """The runs of a store that fit; a line on stderr for each that cannot be read, and why."""
+    from grokinterp.runs import open_store
+
+    opened = open_store(store)
+    say_left_out(opened.problems(**filters))
+    return opened.select(**filters)
+
+
+def say_left_out(problems: Mapping[str, str]) -> None:
+    """A line on stderr for each folder of a run that cannot be read, and why."""
+    from grokinterp.progress import say
+
+    for folder, problem in problems.items():
+        say(f"{folder} is left out: {problem}")
 
 
 def condition(text: str) -> tuple[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from grokinterp.cli.selection import STORE
+from grokinterp.cli.selection import STORE, Load
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.task import ModularTask
 
@@ -24,6 +24,7 @@ def sweep(
     send_back: bool = False,
     track: tuple[Literal["wandb", "tensorboard"], ...] = (),
     store: Path = Path(STORE),
+    load: Load = (),
 ) -> None:
     """Train many runs in workers, and keep them in a store: each as grokinterp train would.
 
@@ -50,7 +51,7 @@ def sweep(
     from grokinterp.distributed import pending_units, train_over
     from grokinterp.grid import grid, parse_axis
     from grokinterp.listing import table
-    from grokinterp.progress import Bar
+    from grokinterp.progress import Bar, say
     from grokinterp.tracking import observers
 
     if intervene:
@@ -69,6 +70,6 @@ def sweep(
         flush=True,
     )
     trained = train_over(
-        configs, store, executor, workers, observers(track, Bar()), shared=not send_back
+        configs, store, executor, workers, observers(track, Bar()), not send_back, load
     )
-    print(table(trained).to_string(index=False))
+    print(table(trained, say).to_string(index=False))

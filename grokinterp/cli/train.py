@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from grokinterp.cli.selection import STORE
+from grokinterp.cli.selection import STORE, Load
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.task import ModularTask
 
@@ -20,6 +20,7 @@ def train(
     intervene: tuple[str, ...] = (),
     track: tuple[Literal["wandb", "tensorboard"], ...] = (),
     store: Path = Path(STORE),
+    load: Load = (),
 ) -> None:
     """Train runs, together where they share an architecture, and keep them in a store.
 
@@ -37,7 +38,7 @@ def train(
         store: The folder that holds the runs.
     """
     from grokinterp.listing import table
-    from grokinterp.progress import Bar
+    from grokinterp.progress import Bar, say
     from grokinterp.tracking import observers
     from grokinterp.training import train as train_runs
 
@@ -48,4 +49,4 @@ def train(
     models = [replace(model, placement=name) for name in placements] or [model]
     configs = [RunConfig(task, one, recipe, seed) for one in models for seed in seeds]
     trained = train_runs(configs, store=store, observer=observers(track, Bar()))
-    print(table(trained).to_string(index=False))
+    print(table(trained, say).to_string(index=False))

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from grokinterp.config import RunConfig
 from grokinterp.experiments.experiment import Planned
 from grokinterp.experiments.plan import in_store
+from grokinterp.files import StoreError
 from grokinterp.probing import probe
 from grokinterp.progress import Observer
-from grokinterp.runs import Run
+from grokinterp.runs import Run, open_store
 from grokinterp.training import Derived, train
 
 Train = Callable[[Sequence[RunConfig], str, Observer | None], list[Run]]
@@ -53,5 +54,6 @@ def _derived(planned: Planned, store: str) -> Derived:
     fork = planned.fork
     assert fork is not None
     parent = in_store(fork.parent.id, store)
-    assert parent is not None
+    if parent is None:
+        raise StoreError("; ".join(open_store(store).problems(id=fork.parent.id).values()))
     return Derived(fork.name, lambda: fork.change(parent.snapshot(fork.epoch)))

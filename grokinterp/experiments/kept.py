@@ -13,6 +13,10 @@ from grokinterp.runs import Run
 class Kept(Run):
     """For as long as a plan is at work: what is probed meanwhile, it does not see."""
 
+    def read(self) -> None:
+        """Read what results are made of now. StoreError if that cannot be."""
+        _ = self.metrics, self.probes
+
     @cached_property
     def metrics(self) -> pd.DataFrame:  # type: ignore[override]
         return super().metrics

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.kept import Kept
-from grokinterp.files import NoStoreError
+from grokinterp.files import NoStoreError, StoreError
 from grokinterp.results import shipped
 from grokinterp.runs import Run, open_store
 
@@ -20,6 +20,8 @@ class Plan:
     planned: tuple[Planned, ...]
     found: dict[str, Run]
     """By run id: over, and probed as the plan asks; in the store or shipped with the package."""
+    problems: dict[str, str]
+    """Why what the store holds of its runs is left out where it cannot be read, by folder."""
 
     @property
     def missing(self) -> list[Planned]:
@@ -45,7 +47,7 @@ def make_plan(
     store: str,
     seeds: Sequence[int] | None = None,
     epochs: int | None = None,
-    read: dict[str, Run] | None = None,
+    read: dict[str, Kept] | None = None,
 ) -> Plan:
     """What the experiment asks for, and what of it a store or the package holds.
 
@@ -54,27 +56,30 @@ def make_plan(
         store: The folder that holds the runs; it need not exist.
         seeds: In place of the experiment's own.
         epochs: Train no longer than this, in place of the experiment's own epochs.
-        read: Runs by path that other plans found; those of this plan are added.
+        read: Runs by path that other plans looked at; those of this plan are added.
     """
     planned = experiment.plan(experiment.seeds if seeds is None else seeds)
     if epochs is not None:
         planned = [_shortened(one, epochs) for one in planned]
     read = {} if read is None else read
-    found = {}
+    found: dict[str, Run] = {}
+    problems: dict[str, str] = {}
     for one in planned:
         id = one.config.id
-        run = find(one, store)
-        if run is not None:
-            found[id] = read.setdefault(str(run.path), Kept(run.path))
-    return Plan(experiment, tuple(planned), found)
-
-
-def find(planned: Planned, store: str) -> Run | None:
-    """The run, if the store or the package holds it to its end, with its probes."""
-    for run in (in_store(planned.config.id, store), shipped(planned.config.id)):
-        if run is not None and run.is_over and not _unprobed(planned, run):
-            return run
-    return None
+        stored = in_store(id, store)
+        if stored is None:
+            problems |= _problems(id, store)
+        for place in filter(None, (stored, shipped(id))):
+            run = read.setdefault(str(place.path), Kept(place.path))
+            try:
+                whole = _is_whole(one, run)
+            except StoreError as error:
+                problems[run.path.name] = str(error)
+                continue
+            if whole:
+                found[id] = run
+                break
+    return Plan(experiment, tuple(planned), found, problems)
 
 
 def results_of(experiment: Experiment, store: str = "runs") -> Results:
@@ -105,12 +110,24 @@ def in_store(id: str, store: str) -> Run | None:
     return found[0] if found else None
 
 
-def _unprobed(planned: Planned, run: Run) -> bool:
-    """Whether a run that is over misses a probe that the plan asks for."""
-    if planned.afterwards is None:
+def _problems(id: str, store: str) -> dict[str, str]:
+    """Why a folder of this run cannot be read."""
+    try:
+        return open_store(store).problems(id=id)
+    except NoStoreError:
+        return {}
+
+
+def _is_whole(planned: Planned, run: Kept) -> bool:
+    """Whether a run is over, with the probes that the plan asks for. StoreError if the files that
+    results are made of cannot be read."""
+    if not run.is_over:
         return False
+    run.read()
+    if planned.afterwards is None:
+        return True
     recorded, wanted = run.records.probes(), set(planned.afterwards.probes)
-    return any(not wanted <= recorded.get(e, set()) for e in planned.afterwards.epochs(run))
+    return all(wanted <= recorded.get(e, set()) for e in planned.afterwards.epochs(run))
 
 
 def _shortened(planned: Planned, epochs: int) -> Planned:

@@ -13,8 +13,8 @@ from grokinterp.audit.interval import FEWEST_SEEDS, LEVEL, at_least, percent
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.against_paper import Comparison
 from grokinterp.experiments.experiment import Done, by_seed
+from grokinterp.experiments.kept import Kept
 from grokinterp.experiments.plan import make_plan
-from grokinterp.runs import Run
 
 ABOUT = (
     "A verdict is that of the fresh seeds, which nobody had seen when its rule was written; the "
@@ -101,20 +101,27 @@ class Judged:
         return f"no number of seeds on the same side decides it{runs}"
 
 
-def verdicts(store: str = "runs", read: dict[str, Run] | None = None) -> list[Judged]:
+def verdicts(
+    store: str = "runs",
+    read: dict[str, Kept] | None = None,
+    problems: dict[str, str] | None = None,
+) -> list[Judged]:
     """Judge each claim by the runs that a store, or the package, holds; nothing is trained.
 
     Args:
         store: The folder that holds the runs; it need not exist.
-        read: Runs by path that plans have found already, as of `make_plan`.
+        read: Runs by path that plans have looked at already, as of `make_plan`.
+        problems: Takes, by folder, why a run of the store is left out that cannot be read.
     """
     read = {} if read is None else read
+    problems = {} if problems is None else problems
     claims: dict[str, list[tuple[str, Claim, Done]]] = {}
     missing: dict[str, str] = {}
     for name, experiment in EXPERIMENTS.items():
         if not experiment.claims:
             continue
         plan = make_plan(experiment, store, read=read)
+        problems |= plan.problems
         if plan.missing:
             missing[name] = f"grokinterp reproduce {name}"
         for claim in experiment.claims:

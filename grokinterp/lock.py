@@ -24,7 +24,11 @@ class RunLock:
             self._lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             return False
-        write_json(self._owner, {"pid": os.getpid(), "host": socket.gethostname()})
+        try:
+            write_json(self._owner, {"pid": os.getpid(), "host": socket.gethostname()})
+        except StoreError:
+            self._lock.release()
+            raise
         return True
 
     def release(self) -> None:
@@ -36,6 +40,6 @@ class RunLock:
         """Who has it, for people."""
         try:
             owner = read_json(self._owner)
-        except StoreError:  # Its process is just taking the lock, or giving it back.
+            return f"process {owner['pid']} on {owner['host']}"
+        except (KeyError, StoreError):  # Its process is just taking the lock, or giving it back.
             return "another process"
-        return f"process {owner['pid']} on {owner['host']}"

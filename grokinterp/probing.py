@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from grokinterp.measurement import Probing, expand, measure
+from grokinterp.files import StoreError
+from grokinterp.measurement import Measurement, Probing, expand, measure
 from grokinterp.progress import Observer
 from grokinterp.runs import Run
+
+COLUMNS = ["run", "epoch", "probe", "name", "value"]
 
 
 def probe(
@@ -22,7 +27,8 @@ def probe(
 
     Scalars go to the run's `probes.parquet` (`run.probes`), arrays beside them
     (`run.arrays(epoch, probe)`). A probe that does not apply to a run is reported to the observer,
-    once for the run, and does not keep the others from it.
+    once for the run, and does not keep the others from it; nor does a run or checkpoint that cannot
+    be read, or a store that cannot be written: what was found is in the table then, and only there.
 
     Args:
         runs: Runs of a store.
@@ -36,52 +42,88 @@ def probe(
 
     Raises:
         ValueError: A probe or an option is unknown, or a run has no checkpoint at an epoch.
-        StoreError: The store cannot be read or written.
+        StoreError: Of none of the runs anything can be read.
     """
     observer = observer or Observer()
-    runs, chosen = list(runs), expand(probes)
-    # Refuses an epoch that is not there before anything is computed.
-    work = {
-        run: [run.find_checkpoint(epoch) for epoch in epochs or run.checkpoint_epochs]
-        for run in runs
-    }
-    observer.begin_probing(sum(map(len, work.values())))
+    chosen = expand(probes)
+    works: list[_Work] = []
+    for run in runs:
+        work = _Work(run, chosen, observer)
+        # Refuses an epoch that is not there before anything is computed.
+        with work.told():
+            work.epochs += map(run.find_checkpoint, epochs or run.checkpoint_epochs)
+        works.append(work)
+    observer.begin_probing(sum(len(work.epochs) for work in works))
     try:
-        for run, chosen_epochs in work.items():
-            _probe_run(run, chosen, chosen_epochs, again, observer)
+        tables = [_probe_run(work, epochs, again) for work in works]
     finally:
         observer.end()
-    return _table(runs, chosen, epochs)
+    tables = [table for table in tables if len(table)]
+    troubles = [trouble for work in works for trouble in work.troubles]
+    if troubles and not tables:
+        raise troubles[0]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
 
-def _probe_run(
-    run: Run, chosen: Sequence[Probing], epochs: Sequence[int], again: bool, observer: Observer
-) -> None:
-    recorded = {} if again else run.records.probes()
-    told: set[tuple[str, str]] = set()
-    for epoch in epochs:
-        missing = [one for one in chosen if str(one) not in recorded.get(epoch, ())]
-        if missing:
-            found = measure(run.snapshot(epoch), missing)
-            run.records.add(epoch, found.scalars, found.arrays)
-            for failure in set(found.failures.items()) - told:
-                observer.failed(run, *failure)
-                told.add(failure)
-        observer.probed(run, epoch)
+@dataclass
+class _Work:
+    """A run to probe, and what comes of it."""
+
+    run: Run
+    chosen: Sequence[Probing]
+    observer: Observer
+    epochs: list[int] = field(default_factory=list)
+    unkept: dict[int, Measurement] = field(default_factory=dict)
+    """What was found and could not be written, by epoch."""
+    troubles: list[StoreError] = field(default_factory=list)
+
+    @contextmanager
+    def told(self, where: str = "") -> Iterator[None]:
+        """What cannot be read in here is told, and does not keep the rest from being probed."""
+        try:
+            yield
+        except StoreError as error:
+            self.observer.left_out(self.run, f"{where}{error}")
+            self.troubles.append(error)
 
 
-def _table(
-    runs: Sequence[Run], chosen: Sequence[Probing], epochs: Sequence[int] | None
-) -> pd.DataFrame:
-    names = [str(one) for one in chosen]
-    tables = []
-    for run in runs:
-        table = run.probes
-        keep = table["probe"].isin(names)
-        if epochs is not None:
-            keep &= table["epoch"].isin(epochs)
-        tables.append(table[keep].assign(run=run.id))
-    columns = ["run", "epoch", "probe", "name", "value"]
-    return (
-        pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
-    )
+def _probe_run(work: _Work, wanted: Sequence[int] | None, again: bool) -> pd.DataFrame:
+    """Compute and keep what is missing; all that is known of these probes and epochs then."""
+    with work.told():
+        recorded = {} if again else work.run.records.probes()
+        told: set[tuple[str, str]] = set()
+        for epoch in work.epochs:
+            missing = [one for one in work.chosen if str(one) not in recorded.get(epoch, ())]
+            if missing:
+                with work.told(f"at epoch {epoch:,}, "):
+                    found = measure(work.run.snapshot(epoch), missing)
+                    _keep(work, epoch, found)
+                    for failure in set(found.failures.items()) - told:
+                        work.observer.failed(work.run, *failure)
+                        told.add(failure)
+            work.observer.probed(work.run, epoch)
+    kept = pd.DataFrame(columns=COLUMNS)
+    with work.told():
+        kept = work.run.probes
+        kept = kept[kept["probe"].isin([str(one) for one in work.chosen])]
+        kept = kept if wanted is None else kept[kept["epoch"].isin(wanted)]
+    return _with_unkept(kept, work).assign(run=work.run.id)[COLUMNS]
+
+
+def _keep(work: _Work, epoch: int, found: Measurement) -> None:
+    try:
+        work.run.records.add(epoch, found.scalars, found.arrays)
+    except (OSError, StoreError) as error:
+        if not work.unkept:
+            work.observer.unkept(work.run, str(error))
+        work.unkept[epoch] = found
+
+
+def _with_unkept(kept: pd.DataFrame, work: _Work) -> pd.DataFrame:
+    rows: list[tuple[int, str, str, float]] = []
+    for epoch, found in work.unkept.items():
+        rows += [(epoch, *key, value) for key, value in found.scalars.items()]
+        computed = {probe for probe, _ in [*found.scalars, *found.arrays]}
+        kept = kept[~((kept["epoch"] == epoch) & kept["probe"].isin(computed))]
+    fresh = pd.DataFrame(rows, columns=COLUMNS[1:])
+    return pd.concat([one for one in (kept, fresh) if len(one)] or [kept], ignore_index=True)

@@ -33,6 +33,12 @@ class Observer:
     def failed(self, run: Run, probe: str, reason: str) -> None:
         """A probe does not apply to a run; the others go on."""
 
+    def left_out(self, run: Run, reason: str) -> None:
+        """A run, or one of its epochs, cannot be probed at all; the others go on."""
+
+    def unkept(self, run: Run, reason: str) -> None:
+        """What was found of a run cannot be written to the store; it is returned alone."""
+
     def died(self, configs: Sequence[RunConfig], reason: str) -> None:
         """A sweep's worker died while it trained these runs; another goes on with them."""
 
@@ -69,6 +75,14 @@ class Several(Observer):
     def failed(self, run: Run, probe: str, reason: str) -> None:
         for observer in self._observers:
             observer.failed(run, probe, reason)
+
+    def left_out(self, run: Run, reason: str) -> None:
+        for observer in self._observers:
+            observer.left_out(run, reason)
+
+    def unkept(self, run: Run, reason: str) -> None:
+        for observer in self._observers:
+            observer.unkept(run, reason)
 
     def died(self, configs: Sequence[RunConfig], reason: str) -> None:
         for observer in self._observers:
@@ -144,6 +158,12 @@ class Bar(Observer):
 
     def failed(self, run: Run, probe: str, reason: str) -> None:
         self._line(f"{run.config.name}: {probe} was left out: {reason}")
+
+    def left_out(self, run: Run, reason: str) -> None:
+        self._line(f"{run.id[:8]} is left out: {reason}")
+
+    def unkept(self, run: Run, reason: str) -> None:
+        self._line(f"{run.id[:8]}: what is found is shown, and not kept in the store: {reason}")
 
     def died(self, configs: Sequence[RunConfig], reason: str) -> None:
         names = ", ".join(config.name for config in configs)

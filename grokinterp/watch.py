@@ -57,9 +57,8 @@ class Watch:
     def _look_at(self, config: RunConfig) -> None:
         run, seen = self._runs[config.id], self._epochs[config.id]
         # In this order: a status of over is written together with the last epoch.
-        status, epoch = cast(Status, run.status), run.epoch
-        is_over = status in ("finished", "stopped", "diverged")
-        if epoch <= seen and not is_over:
+        is_over, status, epoch = run.is_over, cast(Status, run.status), run.epoch
+        if not is_over and (epoch <= seen or status != "running"):
             return
         metrics = run.metrics
         fresh = metrics[(metrics["epoch"] > seen) & (metrics["epoch"] <= epoch)]

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import time
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -40,23 +42,48 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(store: Path) -> Path:
+def mixed(store: Path) -> Path:
+    """With a run under an intervention that is unknown here, one of a later version, and a copy."""
+    path = Path(shutil.copytree(store, store.parent / "mixed"))
+    data = SMALL_RUN.to_dict()
+    data["train"]["interventions"] = [{"name": "Gone", "module": "mine"}]
+    unknown = open_store(path).create(gi.RunConfig.from_dict(data))
+    for name in ("status.json", "metrics.parquet"):
+        shutil.copy(path / SMALL_RUN.id / name, unknown.path / name)
+    for name, field in ((SMALL_RUN.id[::-1], "later"), (f"{SMALL_RUN.id}.bak", "epochs")):
+        shutil.copytree(path / SMALL_RUN.id, path / name)
+        data = SMALL_RUN.to_dict()
+        data["train"][field] = 30
+        (path / name / "config.json").write_text(json.dumps(data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(mixed: Path, store: Path) -> Path:
     """Of a small store and what ships; with the circuits of one model of each."""
     return save_report(
-        str(store), store.parent / "out" / "report.html", ("mlp-pre", SMALL_RUN.id[:8])
+        str(mixed), store.parent / "out" / "report.html", ("mlp-pre", SMALL_RUN.id[:8])
     )
 
 
-def test_the_page_holds_every_experiment_run_and_verdict(page: Path, store: Path) -> None:
+def test_the_page_holds_every_experiment_run_and_verdict(page: Path, mixed: Path) -> None:
     html = page.read_text()
     for name, experiment in EXPERIMENTS.items():
         assert html.count(f'id="experiment-{name}"') == 1
         assert experiment.question.split("'")[0] in html
-        whole = not make_plan(experiment, str(store)).missing
+        whole = not make_plan(experiment, str(mixed)).missing
         assert whole or f"grokinterp reproduce {name}" in html
-    for run in (*open_store(store), *shipped_runs()):
+    assert len(open_store(mixed)) == 3
+    for run in (*open_store(mixed), *shipped_runs()):
         assert html.count(f'id="run-{run.id}"') == 1
-    judged = verdicts(str(store))
+    assert "Gone (unknown here)" in html
+    problems = open_store(mixed).problems()
+    assert len(problems) == 2
+    for folder, problem in problems.items():
+        assert f'id="unreadable-{folder}"' in html
+        assert escape(problem) in html
+    assert "3 in the store, 2 there that cannot be read" in html
+    judged = verdicts(str(mixed))
     assert judged
     for one in judged:
         anchors = re.findall(r'id="(claim-[^"]+)"', html)
@@ -189,7 +216,8 @@ def test_a_thousand_runs_are_listed_in_seconds(store: Path) -> None:
 
 
 def test_what_is_damaged_is_a_sentence_in_the_page(tmp_path: Path) -> None:
-    """A run that an experiment plans: its row, its experiment and the audit say so."""
+    """A run that an experiment plans: its row and its experiment say so, and what ships stands in
+    for it."""
     store = open_store(tmp_path / "runs", create=True)
     config = EXPERIMENTS["ln-position"].plan((789,))[0].config
     run = store.create(config)
@@ -199,9 +227,13 @@ def test_what_is_damaged_is_a_sentence_in_the_page(tmp_path: Path) -> None:
     assert said in runs_section([Listed(run)], ())
     read: dict = {}
     carried = carry("ln-position", EXPERIMENTS["ln-position"], str(store.path), read)
-    assert said in carried.trouble
-    assert said in experiments_section([carried], [])
-    assert said in claims_section(build._judged(str(store.path), {}))
+    [trouble] = carried.troubles
+    assert f"{run.id} is left out: {said}" in trouble
+    assert trouble in experiments_section([carried], [])
+    assert config.id in {run.id for _, run in carried.done}
+    claims = claims_section(build._judged(str(store.path), {}))
+    assert said not in claims
+    assert claims == claims_section(build._judged(str(tmp_path / "nowhere"), {}))
 
 
 def test_a_folder_that_is_no_store_is_refused_and_nothing_is_written(tmp_path, capsys) -> None:

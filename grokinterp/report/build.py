@@ -9,6 +9,7 @@ from pathlib import Path
 
 from grokinterp.circuits.document import document, element
 from grokinterp.experiments import EXPERIMENTS
+from grokinterp.experiments.kept import Kept
 from grokinterp.experiments.verdicts import Judged, verdicts
 from grokinterp.files import StoreError, write_whole
 from grokinterp.report.circuits import choose_subjects, circuits_section
@@ -19,7 +20,7 @@ from grokinterp.report.experiments import (
     overview,
     planned_ids,
 )
-from grokinterp.report.rows import Listed, list_runs, runs_section
+from grokinterp.report.rows import list_runs, runs_section
 from grokinterp.report.verdicts import claims_section
 from grokinterp.runs import Run, open_store
 
@@ -38,17 +39,22 @@ def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> 
         StoreError: The folder is there, and is no run store.
         ValueError: No model fits one of `circuits`.
     """
-    in_store = list(open_store(store)) if Path(store).exists() else []
+    in_store: list[Run] = []
+    unreadable: list[Run] = []
+    if Path(store).exists():
+        opened = open_store(store)
+        in_store = opened.select()
+        unreadable = [Run(opened.path / folder) for folder in opened.problems()]
     # First, because a name that fits nothing should be told at once.
     subjects = choose_subjects(in_store, circuits, planned_ids() if circuits is None else ())
-    read: dict[str, Run] = {}
+    read: dict[str, Kept] = {}
     carried = [carry(name, experiment, store, read) for name, experiment in EXPERIMENTS.items()]
-    listed = list_runs(carried, in_store)
+    listed = list_runs(carried, in_store, unreadable)
     judged = _judged(store, read)
     section, pictures = circuits_section(subjects)
     body = [
         f"<style>{_resource('report.css')}</style>",
-        _head(carried, listed, in_store),
+        _head(carried, len(listed), len(in_store), len(unreadable)),
         overview(carried),
         claims_section(judged),
         experiments_section(carried, judged if isinstance(judged, list) else []),
@@ -70,20 +76,21 @@ def save_report(
     return path
 
 
-def _judged(store: str, read: dict[str, Run]) -> list[Judged] | str:
+def _judged(store: str, read: dict[str, Kept]) -> list[Judged] | str:
     try:
         return verdicts(store, read)
     except StoreError as error:
         return str(error)
 
 
-def _head(carried: Sequence[Carried], listed: Sequence[Listed], in_store: Sequence[Run]) -> str:
+def _head(carried: Sequence[Carried], listed: int, in_store: int, unreadable: int) -> str:
     found = sum(1 for one in carried if one.done)
-    others = len(listed) - len(in_store)
-    places = [f"{len(in_store):,} in the store"] if in_store else []
+    others = listed - in_store - unreadable
+    places = [f"{in_store:,} in the store"] if in_store else []
+    places += [f"{unreadable:,} there that cannot be read"] if unreadable else []
     places += [f"{others:,} shipped with grokinterp"] if others else []
     about = (
-        f"{len(listed):,} runs: {', '.join(places)}. {found} of {len(carried)} experiments have "
+        f"{listed:,} runs: {', '.join(places)}. {found} of {len(carried)} experiments have "
         "runs to show."
     )
     links = "".join(

@@ -75,7 +75,7 @@ def circuits_section(subjects: Sequence[Subject]) -> tuple[str, list[Picture]]:
     for subject in subjects:
         try:
             drawn = draw(subject)
-        except StoreError as error:
+        except (StoreError, ValueError) as error:
             parts.append(_part(subject, f'<p class="trouble">{escape(str(error))}.</p>'))
             continue
         pictures += drawn
@@ -131,7 +131,7 @@ def _pretrained(placement: str, in_store: Sequence[Run]) -> Subject:
     """The run itself, where the store holds its checkpoints."""
     card = pretrained_card(placement)
     for run in in_store:
-        if run.id == card["run"] and run.is_over and len(run.checkpoint_epochs) > 2:
+        if run.id == card["run"] and _is_over(run) and len(run.checkpoint_epochs) > 2:
             return _of_run(run)
     snapshots: dict[int, Callable[[], Snapshot]] = {
         card["stages"][stage]["epoch"]: partial(pretrained_snapshot, placement, stage)
@@ -147,6 +147,14 @@ def _of_run(run: Run) -> Subject:
     places = np.linspace(0, len(epochs) - 1, min(MOST_CHECKPOINTS, len(epochs)))
     chosen = [epochs[round(place)] for place in places]
     return Subject(run.id, run.config.name, {e: partial(run.snapshot, e) for e in chosen})
+
+
+def _is_over(run: Run) -> bool:
+    """Whether it is known to be."""
+    try:
+        return run.is_over
+    except StoreError:
+        return False
 
 
 def _has_circuits(run: Run) -> bool:

@@ -9,13 +9,13 @@ from html import escape
 from grokinterp.circuits.document import element
 from grokinterp.experiments import EXPERIMENTS, Experiment
 from grokinterp.experiments.experiment import Done, Results
+from grokinterp.experiments.kept import Kept
 from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.verdicts import Judged
 from grokinterp.files import StoreError
 from grokinterp.report.charts import chart
 from grokinterp.report.tables import folded, html_table, table
 from grokinterp.report.verdicts import badge, claim
-from grokinterp.runs import Run
 
 FIRST = "ln-position"
 """Its overview is the page's."""
@@ -23,7 +23,7 @@ FIRST = "ln-position"
 
 @dataclass(frozen=True)
 class Carried:
-    """An experiment with what is there of it, or why it could not be read."""
+    """An experiment with what is there of it, and why some of it could not be read."""
 
     name: str
     experiment: Experiment
@@ -31,24 +31,27 @@ class Carried:
     count: int
     """Of the runs that it plans."""
     results: Results
-    trouble: str = ""
+    troubles: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
         return f"grokinterp reproduce {self.name}"
 
 
-def carry(name: str, experiment: Experiment, store: str, read: dict[str, Run]) -> Carried:
+def carry(name: str, experiment: Experiment, store: str, read: dict[str, Kept]) -> Carried:
     """Make what can be made of the runs that are there; `read` keeps them for the next ones."""
     done: Done = []
-    trouble, results, planned = "", Results(), experiment.plan(experiment.seeds)
+    troubles: tuple[str, ...] = ()
+    results, planned = Results(), experiment.plan(experiment.seeds)
     ids = {one.config.id for one in planned}
     try:
-        done = make_plan(experiment, store, read=read).done
+        plan = make_plan(experiment, store, read=read)
+        done = plan.done
+        troubles = tuple(f"{one} is left out: {why}" for one, why in plan.problems.items())
         results = experiment.results(done) if done else results
     except StoreError as error:
-        trouble = str(error)
-    return Carried(name, experiment, done, len(ids), results, trouble)
+        troubles += (str(error),)
+    return Carried(name, experiment, done, len(ids), results, troubles)
 
 
 def planned_ids() -> set[str]:
@@ -66,9 +69,9 @@ def overview(carried: Sequence[Carried]) -> str:
     """When each seed generalised, by where LN sits."""
     [first] = [one for one in carried if one.name == FIRST]
     figure, seeds = first.results.drawn.get("overview"), first.results.tables.get("seeds")
-    content = _trouble(first) or _none(first)
+    content = _trouble(first) + _none(first)
     if figure is not None and seeds is not None:
-        content = f'<div class="charts one">{chart(figure, first.experiment.title)}</div>'
+        content += f'<div class="charts one">{chart(figure, first.experiment.title)}</div>'
         content += table(seeds)
     question = element("p", first.experiment.question)
     return f'<section id="overview"><h2>Overview</h2>{question}{content}</section>'
@@ -100,7 +103,7 @@ def _experiment(one: Carried, judged: Sequence[Judged]) -> str:
         for name, data in one.results.tables.items()
     )
     claims = "".join(claim(a, one.name) for a in judged if one.name in a.experiments)
-    content = _trouble(one) or _none(one) or _state(one)
+    content = _trouble(one) + (_none(one) or _state(one))
     return (
         f'<section class="experiment" id="experiment-{one.name}">'
         f"<h3>{escape(one.experiment.title)}</h3>{element('p', one.experiment.question)}{content}"
@@ -111,7 +114,7 @@ def _experiment(one: Carried, judged: Sequence[Judged]) -> str:
 
 
 def _counts(one: Carried) -> str:
-    if one.trouble and not one.done:
+    if one.troubles and not one.done:
         return "could not be read"
     return f"{_here(one)} of {one.count}"
 
@@ -121,7 +124,7 @@ def _here(one: Carried) -> int:
 
 
 def _trouble(one: Carried) -> str:
-    return f'<p class="trouble">{escape(one.trouble)}.</p>' if one.trouble else ""
+    return "".join(f'<p class="trouble">{escape(trouble)}.</p>' for trouble in one.troubles)
 
 
 def _none(one: Carried) -> str:

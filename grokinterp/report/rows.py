@@ -30,8 +30,11 @@ class Listed:
     experiments: tuple[tuple[str, str], ...] = ()
 
 
-def list_runs(carried: Iterable[Carried], in_store: Sequence[Run]) -> list[Listed]:
-    """The runs of experiments, in their order; then the store's other ones; then what ships."""
+def list_runs(
+    carried: Iterable[Carried], in_store: Sequence[Run], unreadable: Sequence[Run] = ()
+) -> list[Listed]:
+    """The runs of experiments, in their order; then the store's other ones; then what ships; then
+    those of the store whose configs cannot be read."""
     runs: dict[str, Run] = {}
     where: dict[str, list[tuple[str, str]]] = {}
     for one in carried:
@@ -40,7 +43,8 @@ def list_runs(carried: Iterable[Carried], in_store: Sequence[Run]) -> list[Liste
             where.setdefault(run.id, []).append((one.name, planned.label))
     for run in (*in_store, *shipped_runs()):
         runs.setdefault(run.id, run)
-    return [Listed(run, tuple(where.get(id, ()))) for id, run in runs.items()]
+    read = [Listed(run, tuple(where.get(id, ()))) for id, run in runs.items()]
+    return read + [Listed(run) for run in unreadable]
 
 
 def runs_section(listed: Sequence[Listed], drawn: Container[str]) -> str:
@@ -50,7 +54,7 @@ def runs_section(listed: Sequence[Listed], drawn: Container[str]) -> str:
         try:
             row, size = _row(one, one.run.id in drawn, left)
         except StoreError as error:
-            row, size = _damaged(one, error), 0
+            row, size = _unreadable(one.run, error), 0
         left -= size
         without += size == 0
         rows.append(row)
@@ -168,9 +172,11 @@ def _defaults() -> str:
     )
 
 
-def _damaged(listed: Listed, error: StoreError) -> str:
+def _unreadable(run: Run, error: StoreError) -> str:
+    # Its id may be that of a run that ships, which is in the page too.
+    folder = escape(run.path.name)
     return (
-        f'<details class="run" id="run-{listed.run.id}" open><summary><span>'
-        f"<code>{listed.run.id[:8]}</code></span><span>could not be read</span></summary>"
+        f'<details class="run" id="unreadable-{folder}" open><summary><span>'
+        f"<code>{folder}</code></span><span>could not be read</span></summary>"
         f'<div class="opened"><p class="trouble">{escape(str(error))}.</p></div></details>'
     )

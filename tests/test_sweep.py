@@ -369,6 +369,19 @@ def test_ray_ends_as_local_does_with_a_worker_killed_in_the_middle(
         same_run(one, other)
 
 
+class NotThere:
+    """What no worker can unpickle, such as an object of a file that its node has not."""
+
+    def __reduce__(self):
+        return int, ("mine.py",)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_node_cannot_read_is_a_sentence(two_nodes):
+    with pytest.raises(ValueError, match=r"cannot read what it is sent .*mine.py.*same paths"):
+        list(map_over(square, [NotThere()], two_nodes))
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_ray_sends_runs_back_and_tells_what_went_wrong(tmp_path, two_nodes):
     configs = [replace(SMALL_RUN, seed=seed) for seed in (1, 2, 3)]

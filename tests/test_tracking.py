@@ -147,6 +147,16 @@ def test_an_interrupted_run_goes_on_and_repeats_nothing(tmp_path):
     assert tensorboard_rows(tmp_path) == in_float32(rows_of(run))
 
 
+@pytest.mark.parametrize("content", ["", "{}", '{"epoch": null}'])
+def test_a_damaged_mark_is_said_and_the_logs_count(tmp_path, capsys, content):
+    [run] = gi.train([TRACKED], store=tmp_path, observer=observers(["tensorboard"]))
+    mark = tmp_path / "tracking" / f"tensorboard-{run.id}.json"
+    mark.write_text(content)
+    gi.train([TRACKED], store=tmp_path, observer=observers(["tensorboard"]))
+    assert tensorboard_rows(tmp_path) == in_float32(rows_of(run))
+    assert f"{mark} does not say how far tensorboard has come" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("saved", [False, True])
 def test_a_killed_log_goes_on_where_its_file_ends(tmp_path, monkeypatch, saved):
     """What wandb or TensorBoard had not written yet when a kill came is written again."""

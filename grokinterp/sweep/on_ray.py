@@ -84,6 +84,14 @@ class RayExecutor(Executor):
         try:
             return Done(self._ray.get(ref))
         except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, self._ray.exceptions.RaySystemError):
+                first = str(error.cause).partition("\n")[0]
+                return Failed(
+                    ValueError(
+                        f"a worker of the Ray cluster cannot read what it is sent ({first}); every "
+                        "node needs the same packages, and the same files at the same paths"
+                    )
+                )
             return Failed(error.cause if isinstance(error.cause, Exception) else error)
         except self._ray.exceptions.RayError as error:
             return Died(str(error).partition("\n")[0])

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokinterp.files import read_json, write_json
+from grokinterp.files import StoreError, read_json, write_json
 from grokinterp.progress import Observer, say
 
 if TYPE_CHECKING:
@@ -110,8 +110,16 @@ class Tracker(Observer):
             self._close(run, over=False)
 
     def _mark(self, run: Run) -> int:
+        """How far closed logs go; 0 where nothing says so."""
         path = self._mark_path(run)
-        return read_json(path)["epoch"] if path.exists() else 0
+        if not path.exists():
+            return 0
+        try:
+            return int(read_json(path)["epoch"])
+        except (KeyError, StoreError, TypeError) as error:
+            self._say(f"{path} does not say how far {self.kind} has come, so the logs do ({error})")
+            path.unlink()
+            return 0
 
     def _mark_path(self, run: Run) -> Path:
         return folder(run) / f"{self.kind}-{run.id}.json"

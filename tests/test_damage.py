@@ -4,7 +4,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from grokinterp.experiments.audit import audit
 from runs_cases import SMALL_RUN, with_model
 from test_training import Interrupt, same_run
 
@@ -12,6 +11,7 @@ import grokinterp as gi
 from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.plan import make_plan
+from grokinterp.experiments.verdicts import verdicts
 from grokinterp.files import StoreError, read_json, write_json
 from grokinterp.lock import RunLock
 from grokinterp.progress import Observer
@@ -268,7 +268,7 @@ def test_what_ships_stands_in_for_a_damaged_run(tmp_path, damage, capsys):
     assert set(plan.problems) == (set() if damage == "no metrics" else {config.id})
     if damage == "metrics":
         problems = {}
-        assert audit(str(store.path), problems=problems) == audit(str(tmp_path / "nowhere"))
+        assert verdicts(str(store.path), problems=problems) == verdicts(str(tmp_path / "nowhere"))
         assert set(problems) == {config.id}
         shown = said(capsys, "audit", "--store", store.path)
         assert "of 11 claims decided" in shown.out

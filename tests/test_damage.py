@@ -271,7 +271,7 @@ def test_what_ships_stands_in_for_a_damaged_run(tmp_path, damage, capsys):
         assert verdicts(str(store.path), problems=problems) == verdicts(str(tmp_path / "nowhere"))
         assert set(problems) == {config.id}
         shown = said(capsys, "audit", "--store", store.path)
-        assert "of 11 claims decided" in shown.out
+        assert "verdicts on 11 claims" in shown.out
         assert f"{config.id} is left out: {folder / 'metrics.parquet'} is damaged" in shown.err
         results = ["--results", tmp_path / "results", "--no-train", "--seeds", "1"]
         shown = said(capsys, "reproduce", "ln-position", "--store", store.path, *results)

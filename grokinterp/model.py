@@ -99,6 +99,8 @@ def _assemble(config: ModelConfig, task: ModularTask, dtype: str) -> HookedTrans
     tied_to = model.embed if config.tied_unembedding else None
     model.unembed = cast(Unembed, ScaledUnembed(cfg, config.readout_scale, tied_to))
     model.setup()
+    # For the interventions that are about what the tokens mean.
+    model.task = task  # type: ignore[assignment]
     return model
 
 

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
 
 
+ADDITIVE = ("add", "sub")
+"""The operations that are waves over the residues themselves."""
+
+
 class _OnFrequencies(Intervention):
-    """One that keeps or removes frequencies; p is the vocabulary less its `=` if not given."""
+    """One that keeps or removes frequencies; p is the vocabulary less its `=` if not given.
+
+    ValueError for a model that build_model made for another operation than a + b and a - b.
+    """
 
     # Declared as fields by each class, in an order of its own.
     frequencies: Indices
@@ -43,6 +50,13 @@ class _OnFrequencies(Intervention):
         return Choice("frequencies", "frequencies", range(1, self._modulus(model) // 2 + 1))
 
     def _modulus(self, model: HookedTransformer) -> int:
+        task = getattr(model, "task", None)
+        if task is not None and task.operation not in ADDITIVE:
+            raise ValueError(
+                f"{type(self).__name__} is about waves over the residues, by which "
+                f"{' and '.join(ADDITIVE)} work, and this model's task is {task}; give it a model "
+                "of one of these"
+            )
         p = model.cfg.d_vocab - 1 if self.p is None else self.p
         if p >= model.cfg.d_vocab:
             raise ValueError(f"p is {p}, and the model has {model.cfg.d_vocab} tokens, with the =")

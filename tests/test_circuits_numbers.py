@@ -196,10 +196,3 @@ def test_random_neurons_have_no_cluster() -> None:
     )
     assert found["cluster_sizes"].sum() <= 1
     assert found["unclustered"] == pytest.approx(found["neurons"].sum(1), rel=0.2)
-
-
-def test_attribution_of_division_has_no_clusters() -> None:
-    task = ModularTask(p=5, operation="div")
-    found = circuits.direct_logit_attribution(Snapshot(perturbed_model(small_config("off")), task))
-    assert found["cluster_sizes"].sum() == 0
-    assert found["unclustered"] == pytest.approx(found["neurons"].sum(1))

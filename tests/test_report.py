@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from runs_cases import SMALL_RUN, with_model
+from runs_cases import SMALL_RUN, with_model, with_recipe
 from test_circuits_browser import CHROMIUM, Browser, move_slider
 
 import grokinterp as gi
@@ -23,7 +24,7 @@ from grokinterp.experiments.verdicts import verdicts
 from grokinterp.files import StoreError
 from grokinterp.report import build, build_report, rows, save_report
 from grokinterp.report.charts import chart, in_words
-from grokinterp.report.circuits import PRETRAINED, choose_subjects
+from grokinterp.report.circuits import PRETRAINED, choose_subjects, draw
 from grokinterp.report.curves import COLUMNS, pack_curves, unpack_curves
 from grokinterp.report.experiments import carry, experiments_section
 from grokinterp.report.intervals import interval
@@ -305,3 +306,18 @@ def test_a_table_is_escaped_and_leads_to_its_runs() -> None:
     assert "&lt;b&gt;" in html
     assert "0.1235" in html
     assert '<a href="#run-0123456789abcdef">01234567</a>' in html
+
+
+@pytest.mark.parametrize(
+    ("config", "left_out"),
+    [
+        (replace(SMALL_RUN, task=gi.ModularTask(5, "mul")), set()),
+        (replace(SMALL_RUN, task=gi.ModularTask(5, "a2+b2")), {"circles"}),
+        (with_recipe(interventions=(gi.hooks.UnitNorm("final"),)), {"bars"}),
+    ],
+)
+def test_a_run_s_circuits_are_those_that_apply_to_it(tmp_path, config, left_out):
+    [run] = gi.train([config], store=tmp_path)
+    [subject] = choose_subjects([run], [run.id])
+    kinds = {picture.kind for picture in draw(subject)}
+    assert kinds == {"attention", "circles", "heatmaps", "bars"} - left_out

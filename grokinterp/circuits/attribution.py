@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformer_lens.components import LayerNorm, LayerNormPre
 
 from grokinterp.probes.circuits import READOUT
+from grokinterp.probes.fourier import cyclic_order
 from grokinterp.probes.frequencies import CLUSTERED, neuron_frequencies
 from grokinterp.snapshot import Snapshot
 
@@ -25,8 +26,9 @@ def direct_logit_attribution(snapshot: Snapshot) -> dict[str, float | np.ndarray
 
     The logit is taken less its mean over the answers (`=` is none), because softmax ignores what
     all share. `direct`: the embedding of `=` and its position. `heads` [layer, head].
-    `neurons` [layer, d_mlp]. `clusters` [layer, freq]: the neurons of each frequency k = 1..p//2,
-    by `neuron_frequencies`, with more than 0.85 of their variation there; `cluster_sizes` likewise.
+    `neurons` [layer, d_mlp]. `clusters` [layer, freq]: the neurons of each frequency k = 1..n//2,
+    by `neuron_frequencies`, with more than 0.85 of their variation there; `cluster_sizes` likewise;
+    no frequency where the task works in no cyclic group.
     `unclustered` [layer]: the other neurons. `biases`: of the MLP, of norms, of any other part.
     `correct_logit`: the model's own; `direct`, `heads`, `neurons` and `biases` sum to it.
 
@@ -130,17 +132,17 @@ def _layer(
 def _clusters(
     snapshot: Snapshot, neurons: Float[np.ndarray, "layer d_mlp"]
 ) -> dict[str, float | np.ndarray]:
-    """The neurons' parts summed by frequency. Division leaves holes in the grid: no clusters."""
-    p = snapshot.task.p
-    by_frequency = np.zeros((len(neurons), p // 2))
-    sizes = np.zeros((len(neurons), p // 2), dtype=int)
-    if snapshot.task.n_pairs == p * p:
-        for layer, parts in enumerate(neurons):
-            fve = np.asarray(snapshot.once(neuron_frequencies, layer)["fve"])
-            clustered = fve.max(1) > CLUSTERED
-            index = fve.argmax(1)[clustered]
-            by_frequency[layer] = np.bincount(index, parts[clustered], minlength=p // 2)
-            sizes[layer] = np.bincount(index, minlength=p // 2)
+    """The neurons' parts summed by frequency; there is none where the task has no cyclic group."""
+    order = cyclic_order(snapshot.task)
+    frequencies = 0 if order is None else len(order) // 2
+    by_frequency = np.zeros((len(neurons), frequencies))
+    sizes = np.zeros((len(neurons), frequencies), dtype=int)
+    for layer, parts in enumerate(neurons if frequencies else ()):
+        fve = np.asarray(snapshot.once(neuron_frequencies, layer)["fve"])
+        clustered = fve.max(1) > CLUSTERED
+        index = fve.argmax(1)[clustered]
+        by_frequency[layer] = np.bincount(index, parts[clustered], minlength=frequencies)
+        sizes[layer] = np.bincount(index, minlength=frequencies)
     return {
         "clusters": by_frequency,
         "cluster_sizes": sizes,

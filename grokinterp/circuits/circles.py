@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grokinterp.circuits.picture import Frame, Picture, pack
-from grokinterp.probes.fourier import frequency_norms
+from grokinterp.probes.fourier import frequency_norms, require_order
 from grokinterp.snapshot import Snapshot
 
 
@@ -21,17 +21,19 @@ def frequency_circles(snapshot: Snapshot, frequencies: Sequence[int]) -> Picture
 
     Args:
         snapshot: The model.
-        frequencies: Each from 1 to p // 2; for a slider, the same at every checkpoint.
+        frequencies: Each from 1 to n // 2, of waves over the n tokens of the task's cyclic group;
+            for a slider, the same at every checkpoint.
     """
     snapshot.require_unhooked("frequency_circles", "hook_embed")
-    p = snapshot.task.p
+    order = require_order(snapshot, "frequency_circles")
+    n = len(order)
     frequencies = [int(frequency) for frequency in frequencies]
     if not frequencies:
-        raise ValueError(f"frequency_circles needs at least one frequency from 1 to {p // 2}")
+        raise ValueError(f"frequency_circles needs at least one frequency from 1 to {n // 2}")
     for frequency in frequencies:
-        if not 1 <= frequency <= p // 2:
-            raise ValueError(f"a frequency must be from 1 to {p // 2}; got {frequency}")
-    embedding = snapshot.model.W_E[:p].detach().double()
+        if not 1 <= frequency <= n // 2:
+            raise ValueError(f"a frequency must be from 1 to {n // 2}; got {frequency}")
+    embedding = snapshot.model.W_E.detach().cpu().double()[order]
     total = embedding.square().sum().item()
     shares = frequency_norms(embedding).square() / total
     panels = [
@@ -39,9 +41,10 @@ def frequency_circles(snapshot: Snapshot, frequencies: Sequence[int]) -> Picture
             "title": f"frequency {frequency}",
             "frequency": frequency,
             "note": f"{100 * shares[frequency - 1]:.1f}% of the embedding's power; "
-            f"of random weights, {100 * 2 / p:.1f}%",
+            f"of random weights, {100 * 2 / n:.1f}%",
             "points": pack(circle_coordinates(embedding, frequency)),
-            "ring": (2 * total) ** 0.5 / p,
+            "tokens": order.tolist(),
+            "ring": (2 * total) ** 0.5 / n,
         }
         for frequency in frequencies
     ]
@@ -58,10 +61,11 @@ def frequency_circles(snapshot: Snapshot, frequencies: Sequence[int]) -> Picture
 def circle_coordinates(
     embedding: Float[Tensor, "p d_model"], frequency: int
 ) -> Float[np.ndarray, "p 2"]:
-    """Each token's embedding on the cos/sin plane of ω = 2πk/p, on orthonormal axes.
+    """Each row of an embedding on the cos/sin plane of ω = 2πk/p, on orthonormal axes.
 
+    Row t is the token in place t of the task's cyclic group: token t, where the task is addition.
     The axes are the orthonormal pair closest to [Σ E_t cos ωt, Σ E_t sin ωt], its polar factor, so
-    that a circle stays a circle and token 0 lies at angle 0.
+    that a circle stays a circle and row 0 lies at angle 0.
 
     The plane is found from the tokens that it shows, so even random embeddings form a ring: of
     radius √2 ‖E‖ / p, as their power at each frequency is 2/p of ‖E‖² on average.

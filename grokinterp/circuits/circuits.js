@@ -146,7 +146,7 @@
     };
   }
 
-  function circle(parent, { title, frequency, shape: [count] }, at) {
+  function circle(parent, { title, frequency, tokens: names, shape: [count] }, at) {
     const box = element(parent, "div", { class: "panel" });
     element(box, "h4", {}, title);
     const note = element(box, "p", { class: "note" });
@@ -168,7 +168,7 @@
       if (chosen === null) return;
       dots.forEach((dot, token) => dot.classList.toggle("chosen", token === chosen));
       const [x, y] = [values[2 * chosen], values[2 * chosen + 1]];
-      readout.textContent = `token ${chosen}: (${number(x)}, ${number(y)}), radius ${number(Math.hypot(x, y))}`;
+      readout.textContent = `token ${names[chosen]}: (${number(x)}, ${number(y)}), radius ${number(Math.hypot(x, y))}`;
     }
     function point(event) {
       const area = svg.getBoundingClientRect();

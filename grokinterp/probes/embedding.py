@@ -7,16 +7,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grokinterp.probes.fourier import fourier_basis, frequency_norms
+from grokinterp.probes.fourier import fourier_basis, frequency_norms, require_order
 from grokinterp.snapshot import Snapshot
 
 
 def fourier_concentration(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
     """C_Fourier of arXiv:2602.06702: variance between frequencies over variance within.
 
-    With S = |rfft(W_E[:p], over tokens)|ᵀ, [d_model, ⌊p/2⌋ + 1]: the population variance over
-    frequencies of the column means, divided by mean((S - column mean)²) + 1e-8. At least 1 means
-    periodic; Gaussian weights give nearly 0. `per_frequency`: the column means.
+    With E the rows of W_E of the tokens in the order of the task's cyclic group (n = p for add and
+    sub, p - 1 for mul and div; see `cyclic_order`; other operations are refused) and
+    S = |rfft(E, over tokens)|ᵀ, [d_model, ⌊n/2⌋ + 1]: the population variance over frequencies of
+    the column means, divided by mean((S - column mean)²) + 1e-8. At least 1 means periodic;
+    Gaussian weights give nearly 0. `per_frequency`: the column means.
     """
     spectrum = np.abs(np.fft.rfft(_embedding(snapshot, "fourier_concentration").numpy(), axis=0)).T
     columns = spectrum.mean(0)
@@ -25,13 +27,14 @@ def fourier_concentration(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
 
 
 def embedding_spectrum(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
-    """How the embedding's energy is spread over frequencies k = 1..⌊p/2⌋; no constant.
+    """How the embedding's energy is spread over frequencies k = 1..⌊n/2⌋; no constant.
 
-    `norms` [freq]: of the part of W_E[:p] at each frequency, in the orthonormal Fourier basis over
-    tokens. `gini_norms` and `gini_powers` (of their squares): 0 if all frequencies are alike,
-    1 - 1/freq if one has all (a progress measure of arXiv:2301.05217).
-    `inverse_participation_ratio`: Σ q² of the shares q of the powers, the inverse of an effective
-    number of frequencies: 1/freq if all are alike, 1 if one has all. NaN where nothing varies.
+    `norms` [freq]: of the part of the n tokens' rows of W_E at each frequency, in the orthonormal
+    Fourier basis over the task's cyclic group (see `cyclic_order`). `gini_norms` and `gini_powers`
+    (of their squares): 0 if all frequencies are alike, 1 - 1/freq if one has all (a progress
+    measure of arXiv:2301.05217). `inverse_participation_ratio`: Σ q² of the shares q of the
+    powers, the inverse of an effective number of frequencies: 1/freq if all are alike, 1 if one
+    has all. NaN where nothing varies.
     """
     norms = frequency_norms(_embedding(snapshot, "embedding_spectrum")).numpy()
     powers = norms**2
@@ -48,12 +51,12 @@ def embedding_spectrum(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
 def circularity(snapshot: Snapshot, components: int = 4) -> dict[str, float | np.ndarray]:
     """How near the embedding's first principal components are to circles (arXiv:2306.17844).
 
-    The mean over the first 4 components v (unit vectors over the p tokens) of
-    max_k 2|Σ_t v_t e^{iω_k t}|²/p: 1 if each is a single wave; noise has about
-    (ln(p/2) + 0.58)/(p/2), 0.08 at p = 113. Circles of equal radius share their components in
-    any rotation, and count as less than 1. `value`, `per_component` [component] and `frequencies`
-    [component], the k of each. A component without variance, such as the third of a single
-    circle, has no direction and is left out; `value` is NaN if none has any.
+    The mean over the first 4 components v (unit vectors over the n tokens t of the task's cyclic
+    group, in its order: see `cyclic_order`) of max_k 2|Σ_t v_t e^{iω_k t}|²/n: 1 if each is a
+    single wave; noise has about (ln(n/2) + 0.58)/(n/2), 0.08 at n = 113. Circles of equal radius
+    share their components in any rotation, and count as less than 1. `value`, `per_component`
+    [component] and `frequencies` [component], the k of each. A component without variance, such as
+    the third of a single circle, has no direction and is left out; `value` is NaN if none has any.
     """
     if components < 1:
         raise ValueError(f"components must be at least 1; got {components}")
@@ -62,8 +65,8 @@ def circularity(snapshot: Snapshot, components: int = 4) -> dict[str, float | np
     # What the rounding of the model's own weights leaves is no variance.
     epsilon = torch.finfo(snapshot.model.W_E.dtype).eps
     varies = variation[:components] > len(w_e) * epsilon * variation[0]
-    waves = (fourier_basis(snapshot.task.p) @ vectors[:, :components][:, varies]).square()[1:]
-    if len(waves) % 2:  # Even p: the last frequency has no sine.
+    waves = (fourier_basis(len(w_e)) @ vectors[:, :components][:, varies]).square()[1:]
+    if len(waves) % 2:  # Even n: the last frequency has no sine.
         waves = torch.cat([waves, torch.zeros_like(waves[:1])])
     # A frequency's two orthonormal waves hold 2|Σ v e^{iωt}|²/p of a unit vector.
     share, index = waves.unflatten(0, (-1, 2)).sum(1).max(0)
@@ -86,7 +89,8 @@ def gini(x: Float[np.ndarray, " n"]) -> float:
     return float((rank * np.sort(x)).sum() / (n * total)) if total > 0 else float("nan")
 
 
-def _embedding(snapshot: Snapshot, probe: str) -> Float[Tensor, "p d_model"]:
+def _embedding(snapshot: Snapshot, probe: str) -> Float[Tensor, "n d_model"]:
+    order = require_order(snapshot, probe)
     # With a hook there, the model does not read W_E.
     snapshot.require_unhooked(probe, "hook_embed")
-    return snapshot.model.W_E[: snapshot.task.p].detach().cpu().double()
+    return snapshot.model.W_E.detach().cpu().double()[order]

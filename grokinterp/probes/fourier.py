@@ -1,14 +1,70 @@
-"""The Fourier basis of Z_p, and what probes read through it."""
+"""The Fourier basis of the cyclic group that a task works in, and what probes read through it.
+
+Addition and subtraction mod p work in Z_p. Multiplication and division mod a prime work in the
+powers g⁰, …, g^(p-2) of a primitive root g, which multiply as their exponents add mod p - 1; the
+token 0 is no power, and stands apart. So a frequency k is a wave over tokens, cos 2πkt/p, or over
+their discrete logarithms, cos 2πk log_g(t)/(p - 1).
+"""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from grokinterp.hooks.fourier import ADDITIVE
 from grokinterp.snapshot import NotApplicable, Snapshot
+from grokinterp.task import ModularTask
+
+MULTIPLICATIVE = ("mul", "div")
+
+
+def cyclic_order(task: ModularTask) -> Int[Tensor, " n"] | None:
+    """The tokens in the order of the task's cyclic group; None if it works in none.
+
+    0, …, p - 1 for add and sub; for mul and div mod a prime the powers of the smallest primitive
+    root, without 0. The squares and cubes of the other operations, and the carries of the bit
+    games, are no waves over the tokens.
+
+    >>> cyclic_order(ModularTask(7, "mul"))
+    tensor([1, 3, 2, 6, 4, 5])
+    """
+    if task.operation in ADDITIVE:
+        return torch.arange(task.p)
+    if task.operation not in MULTIPLICATIVE:
+        return None
+    for root in range(2, task.p):
+        powers = [1]
+        while (power := powers[-1] * root % task.p) not in powers:
+            powers.append(power)
+        # Mod a number that is not prime, no root reaches every token but 0.
+        if sorted(powers) == [*range(1, task.p)]:
+            return torch.tensor(powers)
+    return None
+
+
+def require_order(snapshot: Snapshot, probe: str) -> Int[Tensor, " n"]:
+    """The same; NotApplicable, naming the probe, if there is none."""
+    order = cyclic_order(snapshot.task)
+    if order is None:
+        raise NotApplicable(
+            f"{probe} is in waves over a cyclic group of the tokens, and {snapshot.task} works in "
+            "none; give it a model trained on add or sub, or on mul or div mod a prime"
+        )
+    return order
+
+
+def cyclic_grid(
+    snapshot: Snapshot, values: Float[Tensor, "pair *rest"], order: Int[Tensor, " n"]
+) -> Float[Tensor, "n n *rest"]:
+    """Values over all inputs by a and b, each in this order."""
+    p = snapshot.task.p
+    a, b = snapshot.grid.tokens[:, :2].cpu().T
+    rows = torch.empty(p, p, dtype=torch.long)
+    rows[a, b] = torch.arange(len(a))
+    return values[rows[order[:, None], order]]
 
 
 def fourier_basis(p: int) -> Float[Tensor, "p p"]:

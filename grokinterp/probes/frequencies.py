@@ -10,7 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grokinterp.probes.fourier import fourier_basis, frequency_norms, require_grid
+from grokinterp.probes.fourier import (
+    cyclic_grid,
+    fourier_basis,
+    frequency_norms,
+    require_order,
+)
 from grokinterp.snapshot import Snapshot
 
 Rule = Literal["neuron_logit", "embedding_quarter_max", "neuron_argmax"]
@@ -24,23 +29,24 @@ CLUSTERED = 0.85
 def key_frequencies(
     snapshot: Snapshot, rule: Rule = "neuron_logit"
 ) -> dict[str, float | np.ndarray]:
-    """The frequencies k that the model's addition is made of.
+    """The frequencies k that the model's addition, or multiplication, is made of: of waves over
+    the task's cyclic group of n tokens (see `cyclic_order`; other operations are refused).
 
     `neuron_logit`: those whose norm in W_out W_U, over the class axis, is at least a quarter of
     the largest (arXiv:2301.05217). `embedding_quarter_max`: those whose norm in the embedding is
     more than a quarter of the largest. `neuron_argmax`: those that some clustered neuron serves
     (see neuron_frequencies). `frequencies` [key], ascending, `count`, and `criterion` [freq]:
     the norms, or how many clustered neurons serve each. Noise has no key frequency, but a flat
-    spectrum, all of it above a quarter of its largest: a count near ⌊p/2⌋ means none. The rules
+    spectrum, all of it above a quarter of its largest: a count near ⌊n/2⌋ means none. The rules
     on neurons are for one layer. Where hooks stand between these weights and what they multiply,
     the rules on weights are refused.
     """
     of_neurons = rule != "embedding_quarter_max"
     snapshot.require(f"key_frequencies by the rule {rule}", one_layer=of_neurons, mlp=of_neurons)
+    order = require_order(snapshot, "key_frequencies")
     if rule == "embedding_quarter_max":
         snapshot.require_unhooked(f"key_frequencies by the rule {rule}", "hook_embed")
-        w_e = snapshot.model.W_E[: snapshot.task.p].detach()
-        criterion = frequency_norms(w_e)
+        criterion = frequency_norms(snapshot.model.W_E.detach().cpu()[order])
         chosen = criterion > KEY_SHARE * criterion.max()
     elif rule == "neuron_logit":
         snapshot.require_unhooked(
@@ -49,8 +55,8 @@ def key_frequencies(
             *("unembed.hook_in", "unembed.hook_out"),
         )
         model = snapshot.model
-        w_l = (model.blocks[0].mlp.W_out @ model.W_U).detach()[:, : snapshot.task.p]
-        criterion = frequency_norms(w_l.T)
+        w_l = (model.blocks[0].mlp.W_out @ model.W_U).detach()
+        criterion = frequency_norms(w_l.T.cpu()[order])
         chosen = (criterion >= KEY_SHARE * criterion.max()) & (criterion > 0)
     elif rule == "neuron_argmax":
         sizes = neuron_frequencies(snapshot)["sizes"]
@@ -108,16 +114,16 @@ def given(frequencies: tuple[int, ...], p: int) -> tuple[int, ...]:
 def neuron_frequencies(snapshot: Snapshot, layer: int = 0) -> dict[str, float | np.ndarray]:
     """How much of each neuron's variation over the inputs is at one frequency.
 
-    Of `mlp.hook_post` at the last position over the p × p grid, mean-centred, in the 2-D Fourier
-    basis: `fve` [d_mlp, freq], the energy in {1, cos ω_k, sin ω_k}² (of a and of b) less the
-    constant, over all of it, 0 to 1; `cluster` [d_mlp], the k of a neuron's largest, 0 for one
-    that never varies; `clustered`, the share of the neurons whose largest is above 0.85;
-    `mean_fve`, the mean of the largest; `sizes` [freq], the clustered neurons of each frequency.
+    Of `mlp.hook_post` at the last position over all a and b of the task's cyclic group (see
+    `cyclic_order`; other operations are refused), mean-centred, in the 2-D Fourier basis: `fve`
+    [d_mlp, freq], the energy in {1, cos ω_k, sin ω_k}² (of a and of b) less the constant, over all
+    of it, 0 to 1; `cluster` [d_mlp], the k of a neuron's largest, 0 for one that never varies;
+    `clustered`, the share of the neurons whose largest is above 0.85; `mean_fve`, the mean of the
+    largest; `sizes` [freq], the clustered neurons of each frequency.
     """
-    require_grid(snapshot, "neuron_frequencies")
-    p = snapshot.task.p
+    order = require_order(snapshot, "neuron_frequencies")
     post = snapshot.grid.last(f"blocks.{layer}.mlp.hook_post")
-    fve = frequency_shares(post.view(p, p, -1))
+    fve = frequency_shares(cyclic_grid(snapshot, post, order))
     best, index = fve.max(1)
     clustered = best > CLUSTERED
     sizes = torch.bincount(index[clustered], minlength=fve.shape[1])

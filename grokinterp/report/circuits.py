@@ -22,9 +22,9 @@ from grokinterp.circuits.document import element, figure
 from grokinterp.files import StoreError
 from grokinterp.placement import ALIASES, PLACEMENTS
 from grokinterp.pretrained import Stage, pretrained_card, pretrained_snapshot
-from grokinterp.probes.fourier import frequency_norms
+from grokinterp.probes.fourier import cyclic_order, frequency_norms
 from grokinterp.runs import Run
-from grokinterp.snapshot import Snapshot
+from grokinterp.snapshot import NotApplicable, Snapshot
 
 PRETRAINED = ("off", "mlp-pre", "attn-pre-qk")
 """No LN, LN before the MLP, LN before q and k."""
@@ -89,14 +89,12 @@ def circuits_section(subjects: Sequence[Subject]) -> tuple[str, list[Picture]]:
 
 
 def draw(subject: Subject) -> list[Picture]:
-    """Each picture of a run, over its checkpoints."""
+    """Each picture of a run that applies to it, over its checkpoints."""
     last = next(reversed(subject.snapshots.values()))()
-    p = last.task.p
-    norms = np.asarray(frequency_norms(last.model.W_E[:p].detach()))
-    strongest = sorted((np.argsort(-norms)[:FREQUENCIES] + 1).tolist())
     pairs = last.task.pairs()
     # An input like any other: its tokens differ, and none of them is zero.
     a, b = pairs[len(pairs) // 3]
+    strongest = _strongest(last)
     drawers: list[Callable[[Snapshot], Picture]] = [
         lambda snapshot: attention_heads(snapshot, a, b),
         lambda snapshot: frequency_circles(snapshot, strongest),
@@ -107,11 +105,28 @@ def draw(subject: Subject) -> list[Picture]:
     for epoch, load in subject.snapshots.items():
         # One after the other, because each holds its activations for all inputs.
         snapshot = load()
-        by_epoch[epoch] = [drawer(snapshot) for drawer in drawers]
-    return [
-        over_checkpoints({epoch: drawn[which] for epoch, drawn in by_epoch.items()})
-        for which in range(len(drawers))
+        by_epoch[epoch] = [_if_applicable(drawer, snapshot) for drawer in drawers]
+    each = [
+        {epoch: drawn[which] for epoch, drawn in by_epoch.items()} for which in range(len(drawers))
     ]
+    applicable = [{e: p for e, p in one.items() if p is not None} for one in each]
+    return [over_checkpoints(one) for one in applicable if len(one) == len(by_epoch)]
+
+
+def _strongest(snapshot: Snapshot) -> list[int]:
+    """The strongest frequencies of the embedding; none where the task has no waves."""
+    order = cyclic_order(snapshot.task)
+    if order is None:
+        return []
+    norms = np.asarray(frequency_norms(snapshot.model.W_E.detach().cpu()[order]))
+    return sorted((np.argsort(-norms)[:FREQUENCIES] + 1).tolist())
+
+
+def _if_applicable(drawer: Callable[[Snapshot], Picture], snapshot: Snapshot) -> Picture | None:
+    try:
+        return drawer(snapshot)
+    except NotApplicable:
+        return None
 
 
 def _named(name: str, in_store: Sequence[Run]) -> Subject:

@@ -16,7 +16,6 @@ from grokinterp.device import check_device
 from grokinterp.engine import Report, group_key, train_together
 from grokinterp.files import fingerprint
 from grokinterp.hooks import Intervention, acting, applied, attach
-from grokinterp.hooks.intervention import collect_hooks
 from grokinterp.lock import RunLock
 from grokinterp.measurement import Measurement, expand, measure
 from grokinterp.model import build_model
@@ -75,7 +74,7 @@ class Recorder:
     def check(self) -> None:
         """ValueError if one of its probes does not apply to this run, before it trains."""
         config, found = self._config, [self._measure(self._initial, [*self._probes])]
-        for active in self._later_interventions():
+        for active in _attached(config)[1:]:
             self._model.load_state_dict(self._initial.model.state_dict())
             shot = self._snapshot(self._model, 0)
             with applied(self._model, active):
@@ -86,13 +85,6 @@ class Recorder:
                 f"cannot record while {config.name} trains: "
                 f"{'; '.join(f'{name}: {reason}' for name, reason in sorted(reasons.items()))}"
             )
-
-    def _later_interventions(self) -> set[tuple[Intervention, ...]]:
-        """What is attached to the model at some time of the training, but not at its start."""
-        every, epochs = self._config.train.interventions, self._config.train.epochs
-        turns = {turn for one in every for turn in (one.from_epoch, (one.until_epoch or 0) + 1)}
-        sets = {acting(every, turn) for turn in turns if turn <= epochs}
-        return sets - {acting(every, 0)}
 
     def record(
         self, epoch: int, weights: Mapping[str, Tensor], names: Sequence[str]
@@ -164,7 +156,6 @@ def train(
     missing = [config for config in configs if not Run(opened.path / config.id).is_over]
     missing = list({config.id: config for config in missing}.values())
     starts = {config.id: _start_state(config, init, opened) for config in missing}
-    _check_interventions(missing)
     _check_probes(missing, starts)
     unique = {config.id: opened.create(config) for config in configs}
     observer.begin(configs, [unique[c.id] for c in configs])
@@ -217,14 +208,6 @@ def _open(
     state, rows = saved or (start, [])
     recorder = Recorder(config, start.weights)
     return _Work(run, config, lock, start, state, rows, time.monotonic(), recorder)
-
-
-def _check_interventions(configs: Sequence[RunConfig]) -> None:
-    """ValueError if one does not fit its model, or is unknown here, before anything is written."""
-    for config in {group_key(config): config for config in configs}.values():
-        if config.train.interventions:
-            model = build_model(config.model, config.task, config.seed, config.train.dtype)
-            collect_hooks(model, config.train.interventions)
 
 
 def _check_probes(configs: Sequence[RunConfig], starts: Mapping[str, RunState]) -> None:
@@ -293,7 +276,9 @@ def _started(config: RunConfig, init: Init | None) -> RunConfig:
 def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState:
     if init is None and config.start == "seed":
         model = build_model(config.model, config.task, config.seed, config.train.dtype)
-        return RunState.initial(_named_parameters(model))
+        start = RunState.initial(_named_parameters(model))
+        _check_interventions(config, start.weights)
+        return start
     if init is None:
         begun = Run(store.path / config.id)
         if 0 not in begun.checkpoint_epochs:
@@ -305,12 +290,33 @@ def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState
     if isinstance(init, Derived):
         init = init.make()
     start = RunState.initial(_parameters(config, init))
+    _check_interventions(config, start.weights)
     if isinstance(init, Checkpoint) and init.optimizer is not None:
         kept = init.optimizer
         if kept.first_moment.keys() == start.weights.keys():
             start.first_moment, start.second_moment = kept.first_moment, kept.second_moment
             start.steps = kept.steps
     return start
+
+
+def _check_interventions(config: RunConfig, weights: Mapping[str, Tensor]) -> None:
+    """ValueError if one does not fit the model or the train examples."""
+    if not config.train.interventions:
+        return
+    model = build_model(config.model, config.task, config.seed, config.train.dtype)
+    model.load_state_dict(dict(weights), strict=False)
+    tokens = config.task.split(config.seed).train_tokens
+    for active in _attached(config):
+        with torch.no_grad(), applied(model, active):
+            model(tokens)
+
+
+def _attached(config: RunConfig) -> list[tuple[Intervention, ...]]:
+    """What is attached to the model at its start, and then whatever else at any time."""
+    every, epochs = config.train.interventions, config.train.epochs
+    turns = {turn for one in every for turn in (one.from_epoch, (one.until_epoch or 0) + 1)}
+    sets = [acting(every, turn) for turn in (0, *sorted(turns)) if turn <= epochs]
+    return list(dict.fromkeys(sets))
 
 
 def _parameters(

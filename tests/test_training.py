@@ -175,6 +175,26 @@ def test_init_that_does_not_fit_is_refused_by_name_and_leaves_nothing(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        (gi.hooks.AblateHead(9), "head 9 is not there"),
+        (gi.hooks.AblateHead(9, from_epoch=20), "head 9 is not there"),
+        (gi.hooks.DropGainAndBias("q"), "needs a norm at the q pathway"),
+        (gi.hooks.FilterFrequencies("hook_embed", (1,)), "needs all 25 pairs in row-major order"),
+        (gi.hooks.FreezeScale("mlp", to=(1.0, 2.0)), "has 2 scales, and the model has 3"),
+    ],
+)
+def test_an_intervention_that_does_not_fit_is_refused_before_anything_is_written(
+    tmp_path, item, sentence
+):
+    config = with_recipe(interventions=(item,))
+    for init in (None, build_model(SMALL_RUN.model, SMALL_RUN.task, 7).state_dict()):
+        with pytest.raises(ValueError, match=sentence):
+            gi.train([config], store=tmp_path / "runs", init=init)
+        assert not list(tmp_path.glob("runs/*/"))
+
+
 def test_a_run_that_another_process_trains_is_waited_for(tmp_path):
     store = gi.open_store(tmp_path / "runs", create=True)
     run = store.create(SMALL_RUN)

@@ -19,6 +19,7 @@ from torch import Tensor
 from grokinterp.config import ModelConfig
 from grokinterp.linear import linear
 from grokinterp.model import DEFAULT_EPS, norm_eps
+from grokinterp.normalise import layer_norm, rms_norm
 
 Parameters = Mapping[str, Float[Tensor, "run ..."]]
 
@@ -152,13 +153,12 @@ def _normalise(
     config: ModelConfig, x: Tensor, gain: Tensor | None, bias: Tensor | None, eps: float
 ) -> Float[Tensor, "run row d_model"]:
     """LayerNorm or RMSNorm with each run's own gain and bias."""
-    shape = x.shape[-1:]
     one = x.shape[0] == 1  # The fused affine form takes one gain, so one run.
     w = gain[0] if one and gain is not None else None
     if config.norm == "rms":
-        normal = F.rms_norm(x, shape, w, eps)
+        normal = rms_norm(x, w, eps)
     else:
-        normal = F.layer_norm(x, shape, w, bias[0] if one and bias is not None else None, eps)
+        normal = layer_norm(x, w, bias[0] if one and bias is not None else None, eps)
     if one:
         return normal
     if gain is not None:

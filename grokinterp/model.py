@@ -27,6 +27,7 @@ from transformer_lens.components import TransformerBlock as PlainBlock
 from transformer_lens.hook_points import HookPoint
 
 from grokinterp.config import ModelConfig
+from grokinterp.hooks.pathway import divided, root_mean_square
 from grokinterp.task import ModularTask
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -252,8 +253,25 @@ class PlacedBlock(PlainBlock):
         return q, k, v
 
 
+class PlacedLayerNorm(LayerNorm):
+    """LayerNorm, also of a vector without variation, which becomes zeros before gain and bias."""
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        x = x - x.mean(-1, keepdim=True)
+        scale = self.hook_scale(root_mean_square(x, self.eps))
+        return self.hook_normalized(divided(x, scale)) * self.w + self.b
+
+
+class PlacedRMSNorm(RMSNorm):
+    """RMSNorm, also of zeros, which stay zeros."""
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        scale = self.hook_scale(root_mean_square(x, self.eps))
+        return self.hook_normalized(divided(x, scale)) * self.w
+
+
 def _norm(cfg: HookedTransformerConfig, config: ModelConfig, name: str) -> nn.Module:
-    norm = (LayerNorm if config.norm == "layer" else RMSNorm)(cfg)
+    norm = (PlacedLayerNorm if config.norm == "layer" else PlacedRMSNorm)(cfg)
     norm.eps = norm_eps(config, name)
     return norm
 

@@ -19,8 +19,10 @@ from grokinterp.hooks.pathway import (
     _OfInput,
     _OfResidual,
     centred,
+    divided,
     own_scale,
     require_norm,
+    root_mean_square,
 )
 from grokinterp.hooks.replace import donors
 
@@ -42,10 +44,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class UnitNorm(_OfInput):
-    """Replace the pathway's input x by x/‖x‖: its direction stays, its norm is gone."""
+    """Replace the pathway's input x by x/‖x‖: its direction stays, its norm is gone.
+
+    Zeros have no direction, and stay.
+    """
 
     def _changed(self, x: Tensor) -> Tensor:
-        return x / x.norm(dim=-1, keepdim=True)
+        return divided(x, x.norm(dim=-1, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class ShuffleNorm(_OfInput):
 
     Norms move between examples at the same position, by a permutation without fixed points, so
     their distribution stays; the permutation depends on `seed` and the number of examples alone.
+    Zeros have no direction, and stay.
     """
 
     seed: int = 0
@@ -64,7 +70,7 @@ class ShuffleNorm(_OfInput):
 
     def _changed(self, x: Tensor) -> Tensor:
         norm = x.norm(dim=-1, keepdim=True)
-        return x / norm * norm[donors(len(x), self.seed, x.device)]
+        return divided(x, norm) * norm[donors(len(x), self.seed, x.device)]
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class InsertNorm(_OfInput):
     """Normalise the pathway's input, without gain and bias, after any norm that is there.
 
     `layer`: (x − mean x)/√(mean (x − mean x)²); `rms`: x/√(mean x²); means over d_model. There
-    is no eps, as in the norms of a block.
+    is no eps, as in the norms of a block; where the root is 0, the quotient is 0.
     """
 
     norm: Literal["layer", "rms"] = "layer"
@@ -84,7 +90,7 @@ class InsertNorm(_OfInput):
     def _changed(self, x: Tensor) -> Tensor:
         if self.norm == "layer":
             x = x - x.mean(-1, keepdim=True)
-        return x / x.square().mean(-1, keepdim=True).sqrt()
+        return divided(x, root_mean_square(x))
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,6 @@ class DropGainAndBias(_OfResidual):
 
         def normalised(residual: Tensor) -> Tensor:
             x = centred(residual, norm)
-            return x / own_scale(x, norm)
+            return divided(x, own_scale(x, norm))
 
         return normalised

@@ -77,7 +77,24 @@ def centred(residual: Tensor, norm: nn.Module) -> Tensor:
 
 def own_scale(centred: Tensor, norm: Any) -> Tensor:
     """The norm's scale, hook_scale: √(mean of squares + eps), with the last axis kept at 1."""
-    return (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt()
+    return root_mean_square(centred, norm.eps)
+
+
+def root_mean_square(x: Tensor, eps: float = 0.0) -> Tensor:
+    """√(mean x² + eps) with the last axis kept at 1; where that is 0, its derivative is 0 too."""
+    import torch
+
+    square = x.pow(2).mean(-1, keepdim=True) + eps
+    zero = square == 0
+    # Before the root as well, whose derivative at 0 is infinite.
+    return torch.where(zero, 0, torch.where(zero, 1, square).sqrt())
+
+
+def divided(x: Tensor, size: Tensor) -> Tensor:
+    """x/size; 0, with derivative 0, where the size is 0: zeros have no direction to keep."""
+    import torch
+
+    return x / torch.where(size == 0, torch.inf, size)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from grokinterp.hooks.pathway import (
     RESIDUAL_HOOKS,
     _OfResidual,
     centred,
+    divided,
     own_scale,
     pathway_layers,
     require_norm,
@@ -100,7 +101,8 @@ class FreezeScale(_OfResidual):
 
         def linear(residual: Tensor) -> Tensor:
             x = centred(residual, norm)
-            new = x / self._frozen(own_scale(x, norm), layer - layers[0]) * norm.w
+            frozen = self._frozen(own_scale(x, norm), layer - layers[0])
+            new = divided(x, frozen) * norm.w
             return new + norm.b if hasattr(norm, "b") else new
 
         return linear

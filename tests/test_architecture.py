@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from lower rows only. A package is one place: its files may import each other.
 ROWS = [
     {"definition", "loading"},
-    {"hooks", "model_state", "placement", "task", "state", "sweep"},
+    {"hooks", "model_state", "normalise", "placement", "task", "state", "sweep"},
     {"config"},
     {"device", "grid", "linear", "model", "model_difference", "loss", "optimizer"},
     {"forward"},

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.components import LayerNorm, LayerNormPre
 
+from grokinterp.hooks.pathway import divided
 from grokinterp.probes.circuits import READOUT
 from grokinterp.probes.fourier import cyclic_order
 from grokinterp.probes.frequencies import CLUSTERED, neuron_frequencies
@@ -97,7 +98,7 @@ class _Readout:
             return direction
         self.add(getattr(norm, "b", None), direction)
         scale = self._snapshot.grid.cache[f"{name}.hook_scale"][:, -1].double()
-        direction = direction * getattr(norm, "w", torch.ones(())).double() / scale
+        direction = divided(direction * getattr(norm, "w", torch.ones(())).double(), scale)
         if isinstance(norm, LayerNorm | LayerNormPre):
             direction = direction - direction.mean(-1, keepdim=True)
         return direction

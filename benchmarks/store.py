@@ -1,4 +1,4 @@
-"""How long `runs`, `audit` and `report` take on a store of many runs.
+"""How long `--help`, `runs`, `audit` and `report` take on a store of many runs.
 
     python benchmarks/store.py [--runs 1000] [--rounds 3]
 
@@ -57,6 +57,7 @@ def main() -> None:
         fill(store, arguments.runs)
         page = Path(folder) / "report.html"
         commands = {
+            "help": ["--help"],
             "runs": ["runs", "--store", str(store)],
             "audit": ["audit", "--store", str(store)],
             "report": ["report", "--store", str(store), "--out", str(page)],

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import TASK, perturbed_model, small_config
+from hang import HANG
 
 from grokinterp import circuits
 from grokinterp.circuits.picture import unpack
 from grokinterp.snapshot import Snapshot
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-SECONDS = 60
+NAMES = ("chromium", "chromium-browser", "chrome", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Browser:
@@ -61,7 +62,7 @@ class Browser:
         if self.session is not None:
             message["sessionId"] = self.session
         os.write(self._write, json.dumps(message).encode() + b"\0")
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + HANG
         while True:
             answer = self._next(end)
             if answer.get("id") == self._number:
@@ -73,7 +74,7 @@ class Browser:
         while b"\0" not in self._unread:
             ready, _, _ = select.select([self._read], [], [], max(0, end - time.monotonic()))
             chunk = os.read(self._read, 1 << 20) if ready else b""
-            assert chunk, f"Chromium did not answer in {SECONDS} s"
+            assert chunk, f"Chromium did not answer in {HANG} s"
             self._unread += chunk
         message, self._unread = self._unread.split(b"\0", 1)
         return json.loads(message)
@@ -92,7 +93,7 @@ class Browser:
         self.wait_for("document.readyState === 'complete'")
 
     def wait_for(self, code: str) -> None:
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + HANG
         while not self.evaluate(code):
             assert time.monotonic() < end, f"never true: {code}"
             time.sleep(0.05)
@@ -112,7 +113,7 @@ class Browser:
             self.session = None
             self.call("Browser.close")
         try:
-            self.process.wait(SECONDS)
+            self.process.wait(HANG)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

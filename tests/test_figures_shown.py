@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from hang import PATIENT
 
 from grokinterp.figures.figure import DOTS
 from grokinterp.figures.fourier import embedding_spectrum
@@ -51,7 +52,7 @@ def test_a_kernel_shows_it_once(magic: str) -> None:
     with warnings.catch_warnings():
         # The kernel runs in a process of its own: these are about the tools that start it.
         warnings.simplefilter("ignore")
-        NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+        NotebookClient(notebook, kernel_name="python3", **PATIENT).execute()
     [output] = notebook.cells[0].outputs
     assert output.output_type == "execute_result"
     width, _ = size_of(base64.b64decode(output.data["image/png"]))

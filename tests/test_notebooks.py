@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hang import PATIENT
 
 with warnings.catch_warnings():
     # It asks for a newer way to find folders, which its own dependencies choose.
@@ -19,7 +20,6 @@ with warnings.catch_warnings():
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-SECONDS = 300
 LARGEST = 3_000_000
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -48,8 +48,8 @@ def test_it_runs_and_shows_what_is_committed(path, tmp_path):
         warnings.simplefilter("ignore")
         NotebookClient(
             fresh,
-            timeout=SECONDS,
             kernel_name="python3",
+            **PATIENT,
             resources={"metadata": {"path": str(tmp_path)}},
         ).execute()
     assert said_too_much(fresh) == []

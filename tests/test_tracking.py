@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import wandb
+from hang import HANG
 from runs_cases import SMALL_RUN, with_model, with_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -33,6 +34,10 @@ def no_account(tmp_path, monkeypatch):
     """As on a machine where nobody ever logged in to wandb."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT"):
         monkeypatch.delenv(name, raising=False)
+    # No test fails for being slow.
+    monkeypatch.setenv("WANDB__SERVICE_WAIT", str(HANG))
+    for name in ("INIT_TIMEOUT", "FINISH_TIMEOUT"):
+        monkeypatch.setattr(f"grokinterp.tracking.wandb.{name}", HANG)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb-config"))
     yield
@@ -125,8 +130,9 @@ def test_tensorboard_holds_the_metrics_in_float32(tmp_path):
     assert [*tmp_path.glob(f"tracking/tensorboard/mlp-pre/seed-1-{run.id}/events*")]
 
 
-def test_an_interrupted_run_goes_on_and_repeats_nothing(tmp_path):
+def test_an_interrupted_run_goes_on_and_repeats_nothing(tmp_path, monkeypatch):
     """Tracked to epoch 25 and saved at 20, so the last rows are trained twice."""
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", float("inf"))
     with pytest.raises(KeyboardInterrupt):
         gi.train([TRACKED], store=tmp_path, observer=observers([*TRACKERS], Stop(25)))
     assert gi.open_store(tmp_path).select()[0].epoch == 20
@@ -160,8 +166,7 @@ def test_a_damaged_mark_is_said_and_the_logs_count(tmp_path, capsys, content):
 @pytest.mark.parametrize("saved", [False, True])
 def test_a_killed_log_goes_on_where_its_file_ends(tmp_path, monkeypatch, saved):
     """What wandb or TensorBoard had not written yet when a kill came is written again."""
-    if saved:
-        monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0 if saved else float("inf"))
 
     class Lost(Log):
         """Keeps rows up to 15 on disk and loses the others."""

@@ -236,9 +236,8 @@ def test_a_store_that_cannot_be_made_is_a_sentence(tmp_path):
         gi.train([SMALL_RUN], store=tmp_path / "file" / "runs")
 
 
-def test_missing_gpu_is_said_before_anything_is_written(tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
+def test_missing_gpu_is_said_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="this machine has 0"):
         gi.train([with_recipe(device="cuda")], store=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

@@ -6,13 +6,16 @@ import ast
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+from torch import Tensor
 
+from grokinterp.failure import failure_of
 from grokinterp.probes import PROBES, Values
 from grokinterp.snapshot import NotApplicable, Snapshot
 
@@ -64,7 +67,7 @@ class Probing:
         return f"{self.name}:{options}" if options else self.name
 
     def __call__(self, snapshot: Snapshot) -> Values:
-        return PROBES[self.name](snapshot, **self.options)
+        return _values(str(self), PROBES[self.name](snapshot, **self.options))
 
 
 def expand(names: Iterable[str]) -> tuple[Probing, ...]:
@@ -82,6 +85,8 @@ class Measurement:
     failures: dict[str, str]
     inapplicable: set[str]
     """Those that fail for what the model, task or training has not, whatever the weights."""
+    tracebacks: dict[str, str] = field(default_factory=dict)
+    """Of those that fail by a bug, in the probe or in what it calls."""
 
     @property
     def columns(self) -> dict[str, float]:
@@ -99,21 +104,50 @@ def measure(snapshot: Snapshot, probes: Iterable[str | Probing]) -> Measurement:
     chosen += expand(one for one in probes if isinstance(one, str))
     found = Measurement({}, {}, {}, set())
     for probing in chosen:
+        probe = str(probing)
         try:
             values = probing(snapshot)
         except Exception as error:  # One probe's trouble must not keep the others from running.
-            sentence = isinstance(error, ValueError)
-            reason = str(error) if sentence else f"it failed with {type(error).__name__}: {error}"
-            found.failures[str(probing)] = reason
+            failure = failure_of(error, PROBES[probing.name].__module__)
+            found.failures[probe] = failure.reason
+            if failure.traceback:
+                found.tracebacks[probe] = failure.traceback
             if isinstance(error, NotApplicable):
-                found.inapplicable.add(str(probing))
+                found.inapplicable.add(probe)
             continue
         for name, value in values.items():
             if isinstance(value, np.ndarray):
-                found.arrays[str(probing), name] = value
+                found.arrays[probe, name] = value
             else:
-                found.scalars[str(probing), name] = float(value)
+                found.scalars[probe, name] = value
     return found
+
+
+def _values(probe: str, given: Any) -> Values:
+    """What a probe gave, as floats and arrays; ValueError names it and what is neither."""
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise ValueError(
+            f"{probe} must give a dictionary of values by name; it gave {type(given).__name__}"
+        )
+    return {name: _value(f"{name!r} of {probe}", value) for name, value in given.items()}
+
+
+def _value(what: str, value: Any) -> float | np.ndarray:
+    must = f"{what} must be a number, or a numpy array of numbers"
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise ValueError(
+                f"{must}; it is a tensor of shape {[*value.shape]}, so give its "
+                ".detach().cpu().numpy()"
+            )
+        value = value.item()
+    if isinstance(value, (np.ndarray, np.generic)):
+        if value.dtype.kind not in "fiub":
+            raise ValueError(f"{must}; it is an array of {value.dtype}")
+        return float(value) if value.ndim == 0 else np.asarray(value)
+    if not isinstance(value, Real):
+        raise ValueError(f"{must}; it is {value!r}, of type {type(value).__name__}")
+    return float(value)
 
 
 def _names() -> str:

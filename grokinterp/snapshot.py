@@ -281,6 +281,16 @@ class Snapshot:
         key = (function, args, tuple(sorted(options.items())))
         return self._remembered.once(key, lambda: function(self, *args, **options))
 
+    def layer(self, layer: int) -> int:
+        """The number of a layer, counted from 0, or from -1 backwards; NotApplicable if none."""
+        n = self.model.cfg.n_layers
+        if not isinstance(layer, int) or isinstance(layer, bool) or not -n <= layer < n:
+            raise NotApplicable(
+                f"layer must be an integer from 0 to {n - 1}, or from -1 to -{n} counted from the "
+                f"last, in this model; got {layer!r}"
+            )
+        return layer % n
+
     def require(
         self, probe: str, one_layer: bool = False, addition: bool = False, mlp: bool = False
     ) -> None:

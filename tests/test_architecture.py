@@ -18,7 +18,7 @@ ROWS = [
     {"device", "grid", "linear", "model", "model_difference", "loss", "optimizer"},
     {"forward"},
     {"engine"},
-    {"files", "grokking", "snapshot"},
+    {"failure", "files", "grokking", "snapshot"},
     {"probes", "records"},
     {"ablation", "circuits", "measurement", "runs"},
     {"leads", "lock", "parcel", "progress", "listing", "results"},

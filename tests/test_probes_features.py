@@ -117,8 +117,15 @@ def test_what_a_readout_does_not_know_is_a_sentence():
         norm_readout(snapshot(), "x")
     with pytest.raises(ValueError, match="unknown shuffle 'x'; choose one of mirrored, examples"):
         norm_readout(snapshot(), shuffle="x")
-    with pytest.raises(ValueError, match="shuffles must be at least 1"):
+    with pytest.raises(ValueError, match="shuffles must be an integer of at least 1"):
         norm_readout(snapshot(), shuffles=0)
+    for n_neighbors in (0, 10_000):
+        with pytest.raises(ValueError, match="n_neighbors must lie between 1 and the 51 train"):
+            norm_readout(snapshot(), n_neighbors=n_neighbors)
+    with pytest.raises(ValueError, match="alpha must be a finite number of at least 0; got -1"):
+        linear_probe(snapshot(), alpha=-1)
+    with pytest.raises(ValueError, match="seed must be an integer of at least 0; got -1"):
+        linear_probe(snapshot(), seed=-1)
 
 
 # linear_probe

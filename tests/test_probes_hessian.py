@@ -207,7 +207,7 @@ def test_a_memorised_train_set_keeps_its_curvature_in_float32():
     [
         ({"top": 0}, "top must lie between 1 and"),
         ({"top": 10**6}, "top must lie between 1 and"),
-        ({"trace_samples": 1}, "trace_samples must be at least 2; got 1"),
+        ({"trace_samples": 1}, "trace_samples must be an integer of at least 2; got 1"),
     ],
 )
 def test_what_it_refuses(options, sentence):

@@ -132,8 +132,15 @@ def test_a_chain_that_diverges_says_so():
 
 
 @pytest.mark.parametrize(
-    "options", [{"chains": 1}, {"draws": 0}, {"burn_in": -1}, {"batch_size": 0}]
+    "options",
+    [{"chains": 1}, {"draws": 0}, {"burn_in": -1}, {"batch_size": 0}, {"seed": -1}],
 )
 def test_what_it_refuses(options):
-    with pytest.raises(ValueError, match=f"{next(iter(options))}.* must be at least"):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be an integer of at least"):
+        llc(snapshot(), **options)
+
+
+@pytest.mark.parametrize("options", [{"step_size": -1.0}, {"localization": -1.0}])
+def test_a_step_or_a_pull_backwards_is_refused(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
         llc(snapshot(), **options)

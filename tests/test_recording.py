@@ -1,5 +1,6 @@
 """Probes in the store: recorded while training, and computed on checkpoints afterwards."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from grokinterp.config import METRICS
 from grokinterp.measurement import SETS, Probing, expand
 from grokinterp.probes import PROBES
 from grokinterp.progress import Observer
+from grokinterp.snapshot import NotApplicable
 
 PROBED = with_recipe(
     epochs=40,
@@ -240,10 +242,12 @@ def test_a_probe_that_fails_later_leaves_a_gap_and_the_training_goes_on(tmp_path
     assert run.status == "finished"
     assert metrics["moody.value"].dropna().index.tolist() == [10]
     assert metrics["attention_entropy.mean"].dropna().index.tolist() == [10, 20, 30]
-    assert failures.seen[0][1:] == (
-        "moody",
-        "at epoch 20, it failed with ZeroDivisionError: no convergence",
+    [(_, probe, reason), *_] = failures.seen
+    assert probe == "moody"
+    assert reason.startswith(
+        "at epoch 20, it failed with ZeroDivisionError: no convergence (test_recording.py, line "
     )
+    assert reason.endswith(", in probe)")
 
 
 def test_what_is_compared_with_the_end_waits_for_it(tmp_path, monkeypatch):
@@ -321,7 +325,108 @@ def test_one_probe_s_trouble_does_not_stop_the_others(tmp_path):
     [run] = gi.train([SMALL_RUN], store=tmp_path)
     found = gi.measure(run.snapshot(), (n for n in ("norm_readout:layer=4", "norms")))
     assert "norms.total" in found.columns
-    assert "no hook 'blocks.4.mlp.hook_in'; close" in found.failures["norm_readout:layer=4"]
+    assert "layer must be an integer from 0 to 0" in found.failures["norm_readout:layer=4"]
+    assert not found.tracebacks
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "probe", ["attention_entropy", "attention_uniformity", "head_similarity", "norm_readout"]
+)
+def test_a_layer_that_is_not_there_is_a_sentence(probe):
+    config = gi.ModelConfig(n_layers=2, d_model=8, n_heads=2)
+    shot = gi.Snapshot(gi.build_model(config, SMALL_RUN.task), SMALL_RUN.task)
+    for layer in (2, -3, True, 0.5):
+        with pytest.raises(NotApplicable, match="layer must be an integer from 0 to 1, or from"):
+            PROBES[probe](shot, layer=layer)
+    last, negative = PROBES[probe](shot, layer=1), PROBES[probe](shot, layer=-1)
+    for name, value in last.items():
+        np.testing.assert_array_equal(value, negative[name])
+
+
+@pytest.mark.parametrize(
+    ("given", "scalar"),
+    [
+        (torch.tensor(2.5), 2.5),
+        (torch.tensor(2.5, requires_grad=True), 2.5),
+        (np.float32(2.5), 2.5),
+        (np.array(2.5), 2.5),
+        (np.int64(2), 2.0),
+        (True, 1.0),
+        (3, 3.0),
+    ],
+)
+def test_a_number_is_a_number_however_it_comes(tmp_path, monkeypatch, given, scalar):
+    monkeypatch.setitem(PROBES, "mine", lambda snapshot: {"value": given})
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    table = gi.probe([run], ["mine"], epochs=[10])
+    assert table["value"].tolist() == [scalar]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"a": 1.0, "b": torch.ones(3)},
+            r"'b' of mine must be .* a tensor of shape \[3\], so give",
+        ),
+        (
+            {"b": np.array(["x"])},
+            "'b' of mine must be a number, or a numpy array of numbers; it is",
+        ),
+        ({"b": np.array([1j])}, "it is an array of complex128"),
+        ({"b": "high"}, "it is 'high', of type str"),
+        ({"b": None}, "it is None, of type NoneType"),
+        ({"b": [1.0]}, r"it is \[1.0\], of type list"),
+        ({1: 1.0}, "mine must give a dictionary of values by name; it gave dict"),
+        (1.0, "mine must give a dictionary of values by name; it gave float"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_its_name(tmp_path, monkeypatch, given, sentence):
+    monkeypatch.setitem(PROBES, "mine", lambda snapshot: given)
+    [run] = gi.train([SMALL_RUN], store=tmp_path)
+    found = gi.measure(run.snapshot(), ["mine", "norms"])
+    assert re.search(sentence, found.failures["mine"])
+    assert "norms.total" in found.columns
+    assert not any(probe == "mine" for probe, _ in [*found.scalars, *found.arrays])
+
+
+def refusing(snapshot):
+    raise ValueError("give it a model that has what it needs")
+
+
+def calling_numpy(snapshot):
+    return {"value": float(np.ones(3) @ np.ones(4))}
+
+
+def calling_torch(snapshot):
+    return {"value": torch.ones(2).view(3).sum()}
+
+
+def calling_a_library(snapshot):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return {"value": KNeighborsClassifier(5).fit(np.ones((3, 1)), [0, 1, 2]).predict([[1.0]])}
+
+
+def test_a_bug_keeps_its_place_and_a_refusal_is_a_sentence(monkeypatch):
+    config = gi.ModelConfig(d_model=8, n_heads=2)
+    shot = gi.Snapshot(gi.build_model(config, SMALL_RUN.task), SMALL_RUN.task)
+    for probe in (refusing, calling_numpy, calling_torch, calling_a_library):
+        monkeypatch.setitem(PROBES, probe.__name__, probe)
+    names = ["refusing", "calling_numpy", "calling_torch", "calling_a_library"]
+    found = gi.measure(shot, names)
+    assert found.failures["refusing"] == "give it a model that has what it needs"
+    assert found.tracebacks.keys() == set(names[1:])
+    for name in names[1:]:
+        assert re.match(
+            rf"it failed with \w+: .*\(test_recording.py, line \d+, in {name}\)$",
+            found.failures[name],
+            re.DOTALL,
+        )
+        assert found.tracebacks[name].startswith("Traceback (most recent call last):")
+        assert f"in {name}" in found.tracebacks[name]
+    assert not found.inapplicable
 
 
 def test_sets_name_probes_that_exist():

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grokinterp.hooks.checks import integer
 from grokinterp.snapshot import Inputs, Snapshot
 
 ROUNDING = 64
@@ -31,8 +32,7 @@ def gradient_symmetricity(
     non-zero, NaN if there are none; `per_sample` [sample] is NaN at the others, and `sampled`
     [sample, 3] holds their (a, b, c). Hooks of the model that mix examples are refused.
     """
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1; got {samples}")
+    samples, seed = integer("samples", samples, 1), integer("seed", seed)
     task, model = snapshot.task, snapshot.model
     random = np.random.default_rng(seed)
     pairs = np.array(task.pairs())[random.integers(task.n_pairs, size=samples)]

@@ -91,7 +91,7 @@ def similarity_of(pattern: Float[Tensor, "batch head query key"]) -> dict[str, f
 
 
 def _pattern(snapshot: Snapshot, split: Split, layer: int) -> Float[Tensor, "batch head query key"]:
-    return snapshot.inputs(split).cache["pattern", layer]
+    return snapshot.inputs(split).cache["pattern", snapshot.layer(layer)]
 
 
 def _entropy(pattern: Float[Tensor, "*rows key"]) -> Float[Tensor, "*rows"]:

@@ -122,7 +122,7 @@ def neuron_frequencies(snapshot: Snapshot, layer: int = 0) -> dict[str, float | 
     largest; `sizes` [freq], the clustered neurons of each frequency.
     """
     order = require_order(snapshot, "neuron_frequencies")
-    post = snapshot.grid.last(f"blocks.{layer}.mlp.hook_post")
+    post = snapshot.grid.last(f"blocks.{snapshot.layer(layer)}.mlp.hook_post")
     fve = frequency_shares(cyclic_grid(snapshot, post, order))
     best, index = fve.max(1)
     clustered = best > CLUSTERED

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from grokinterp.hooks.checks import integer
 from grokinterp.snapshot import Snapshot
 
 Vector = Float[np.ndarray, " parameter"]
@@ -44,8 +45,9 @@ def hessian(
     memorised train set's softmax is rounded to 0 and 1 in float32, and its curvature with it. At
     p = 113 a product takes about half a second on one core, and the defaults need 50 to 70.
     """
-    if trace_samples < 2:
-        raise ValueError(f"trace_samples must be at least 2; got {trace_samples}")
+    trace_samples, seed = integer("trace_samples", trace_samples, 2), integer("seed", seed)
+    if not 0 <= tol < 1:
+        raise ValueError(f"tol must be at least 0 and below 1; got {tol}")
     model = snapshot.model
     tokens, labels = snapshot.train.tokens, snapshot.train.labels
     named = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from grokinterp.hooks.checks import integer
 from grokinterp.probes.similarity import last_block_hooks, last_position
 from grokinterp.snapshot import Inputs, Snapshot
 
@@ -43,6 +44,9 @@ def linear_probe(
     whether the logistic fit did within `max_iter` steps. `alpha` is the ridge penalty.
     Default hooks: the last block's hook_resid_mid, mlp.hook_post and hook_resid_post.
     """
+    if not 0 <= alpha < np.inf:
+        raise ValueError(f"alpha must be a finite number of at least 0; got {alpha}")
+    max_iter, seed = integer("max_iter", max_iter, 1), integer("seed", seed)
     p = snapshot.task.p
     if frequencies is None:
         frequencies = tuple(range(1, p // 2 + 1))

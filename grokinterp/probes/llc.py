@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokinterp.hooks.checks import integer, positive
 from grokinterp.snapshot import Snapshot
 
 
@@ -52,9 +53,12 @@ def llc(
         ("draws", draws, 1),
         ("burn_in", burn_in, 0),
         ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
     ):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}; got {value}")
+        integer(name, value, least)
+    positive("step_size", step_size)
+    if not 0 <= localization < math.inf:
+        raise ValueError(f"localization must be finite and at least 0; got {localization}")
     model, train = snapshot.model, snapshot.train
     snapshot.require_unmixed("llc", train)
     named = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}

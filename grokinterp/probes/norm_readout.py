@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from grokinterp.hooks.checks import integer
 from grokinterp.snapshot import Snapshot
 
 HOOKS = {"mlp_input": "blocks.{layer}.mlp.hook_in", "residual": "blocks.{layer}.hook_resid_mid"}
@@ -37,7 +38,7 @@ def norm_readout(
     """
     if source not in HOOKS:
         raise ValueError(f"unknown source {source!r}; choose one of {', '.join(HOOKS)}")
-    x = snapshot.train.last(HOOKS[source].format(layer=layer))
+    x = snapshot.train.last(HOOKS[source].format(layer=snapshot.layer(layer)))
     return readout_of(
         x.cpu().double().norm(dim=-1).numpy(),
         snapshot.train.tokens[:, :2].cpu().numpy(),
@@ -61,8 +62,12 @@ def readout_of(
     """The same of the norms, pairs (a, b) and labels of some examples."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    if shuffles < 1:
-        raise ValueError(f"shuffles must be at least 1; got {shuffles}")
+    shuffles, seed = integer("shuffles", shuffles, 1), integer("seed", seed)
+    if not 1 <= n_neighbors <= len(labels):
+        raise ValueError(
+            f"n_neighbors must lie between 1 and the {len(labels)} train examples; "
+            f"got {n_neighbors}"
+        )
     if shuffle == "mirrored":
         units = np.column_stack([np.sort(pairs, axis=1), labels])
         found, unit = np.unique(units, axis=0, return_inverse=True)

@@ -50,7 +50,7 @@ ROWS = (
     ("cka", "blocks.0.mlp.hook_post", "with epoch 10,000"),
     ("linear_probe", "blocks.0.hook_resid_post.r2_max", "best cos, sin ω(a+b)"),
     ("linear_probe", "blocks.0.hook_resid_post.accuracy", "label"),
-    ("representation_drift", "value", "since the column before"),
+    ("representation_drift:other={before}", "value", "since the column before"),
     ("llc", "value", ""),
     ("norms", "total", ""),
     ("logit_scale", "top2_margin", ""),
@@ -79,9 +79,8 @@ def written(value: float) -> str:
 def values(snapshot: Snapshot, probes: Iterable[str]) -> dict[tuple[str, str], float]:
     """The scalars of these probes."""
     found = measure(snapshot, probes)
-    # Before training, what compares with an earlier stage has none; later every probe has a value.
-    if found.failures and snapshot.epoch:
-        raise ValueError(f"at epoch {snapshot.epoch:,}: {found.failures}")
+    if found.failures:
+        raise ValueError(f"at epoch {snapshot.epoch}: {found.failures}")
     return found.scalars
 
 
@@ -89,17 +88,24 @@ def table(rows: Iterable[tuple[str, str, str]] = ROWS) -> str:
     rows = list(rows)
     head, columns = ["probe", "value"], []
     for placement in PLACEMENTS:
+        before = None
         for stage in get_args(Stage):
             snapshot = gi.pretrained_snapshot(placement, stage)
             at = f" ({snapshot.epoch:,})" if snapshot.epoch else ""
             head.append(f"{placement}: {stage}{at}")
-            columns.append(values(snapshot, dict.fromkeys(probe for probe, _, _ in rows)))
+            # The first column has none before it to compare with.
+            comparable = [probe for probe, _, _ in rows if before is not None or "{" not in probe]
+            asked = {probe.format(before=before): probe for probe in comparable}
+            found = values(snapshot, asked)
+            columns.append({(asked[probe], name): v for (probe, name), v in found.items()})
+            before = snapshot.epoch
     lines = []
     for probe, name, what in rows:
         if not any((probe, name) in column for column in columns):
             raise ValueError(f"{probe} has no value {name}")
         cells = [written(column.get((probe, name), float("nan"))) for column in columns]
-        lines.append([f"`{probe}`", f"{name}: {what}" if what else name, *cells])
+        shown = probe.partition(":other")[0]
+        lines.append([f"`{shown}`", f"{name}: {what}" if what else name, *cells])
     return markdown(head, lines)
 
 

@@ -173,9 +173,9 @@ def _is_over(run: Run) -> bool:
 
 
 def _has_circuits(run: Run) -> bool:
-    """Whether its checkpoints are of the model that trained: not of one under interventions."""
+    """Whether it has checkpoints to slide between, and can be read."""
     try:
-        return len(run.checkpoint_epochs) > 1 and not run.config.train.interventions
+        return run.config.id == run.id and len(run.checkpoint_epochs) > 1
     except StoreError:
         return False
 

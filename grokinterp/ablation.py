@@ -27,6 +27,9 @@ def ablate(
 ) -> pd.DataFrame:
     """What the model loses under these interventions, all attached at once.
 
+    To the snapshot's model, with what is attached to it already: of a run that trained under
+    interventions, `intact` is the model as it trained.
+
     The random control puts in place of each intervention that chose some of several (heads,
     neurons, frequencies) the same on as many others: `controls` different ones, or all that there
     are where they are fewer, as the three other heads for one of four. Where none of them chose,

@@ -148,7 +148,12 @@ class Inputs:
 
         with torch.enable_grad(), self._model.hooks(fwd_hooks=[("hook_embed", start_here)]):
             first = self._model(self.tokens)[0, -1].sum()
-            [gradient] = torch.autograd.grad(first, embedded)
+            # What hooks put in the place of everything depends on no example.
+            if not first.requires_grad:
+                return False
+            [gradient] = torch.autograd.grad(
+                first, embedded, allow_unused=True, materialize_grads=True
+            )
         return bool(gradient[1:].any())
 
     @property

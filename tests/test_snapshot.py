@@ -214,6 +214,17 @@ def test_what_is_of_one_example_refuses_hooks_that_mix_them(item):
             PROBES[name](shot)
 
 
+def test_a_split_s_loss_is_not_that_of_another_batch():
+    item = gh.AblateHead(0, kind="mean")
+    shot = Snapshot(gh.attach(perturbed_model(small_config("pre")), [item]), TASK, seed=1)
+    found = PROBES["restricted_loss"](shot, frequencies=(1, 2))["full"]
+    logits = shot.grid.logits[:, : TASK.p]
+    assert found == pytest.approx(F.cross_entropy(logits, shot.grid.labels).item())
+    for probe in ("restricted_loss", "excluded_loss"):
+        with pytest.raises(NotApplicable, match="the loss of the train pairs is of one example at"):
+            PROBES[probe](shot, split="train", frequencies=(1, 2))
+
+
 @pytest.mark.parametrize(
     "item", [gh.UniformAttention(), gh.UnitNorm("mlp"), gh.RemoveNorm("q"), gh.AblateHead(0)]
 )
@@ -248,3 +259,10 @@ def test_a_hook_on_a_module_may_be_anywhere():
     for ask in (direct_logit_attribution, lambda shot: frequency_circles(shot, [1])):
         with pytest.raises(NotApplicable, match=r"at blocks\.0\.attn; give it the bare weights"):
             ask(Snapshot(model, TASK))
+
+
+def test_what_no_example_decides_does_not_mix_them():
+    model = perturbed_model(small_config("pre"))
+    constant = torch.ones(3, 8, dtype=torch.float64)
+    shot = Snapshot(gh.attach(model, [gh.Patch("blocks.0.hook_resid_post", constant)]), TASK)
+    assert not shot.train.examples_mix

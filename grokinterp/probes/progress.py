@@ -3,8 +3,9 @@
 L[a, b, c] are the logits over the p × p grid without the class `=`, and P their projection, class
 by class, on cos ω_k(a + b) and sin ω_k(a + b) of the key frequencies k. Cross-entropies are over
 the p classes, in float64, in nats; a recipe's temperature and initial prediction are not in them.
-The keys are those of the training's end by a rule, of the snapshot itself with `at="self"`, or the
-given `frequencies`, whatever the model uses.
+All are read off the pass over the grid, so a split's is refused where hooks mix the examples of a
+batch. The keys are those of the training's end by a rule, of the snapshot itself with `at="self"`,
+or the given `frequencies`, whatever the model uses.
 """
 
 from __future__ import annotations
@@ -155,5 +156,7 @@ def _rerun(snapshot: Snapshot, post: Float[Tensor, "pair d_mlp"]) -> Float[Tenso
 
 def _loss(snapshot: Snapshot, logits: Float[Tensor, "pair p"], split: Split) -> float:
     inputs = snapshot.inputs(split)
+    if split != "grid":
+        snapshot.require_unmixed(f"the loss of the {split} pairs", snapshot.grid)
     a, b = inputs.tokens[:, 0].cpu(), inputs.tokens[:, 1].cpu()
     return F.cross_entropy(logits[a * snapshot.task.p + b], inputs.labels.cpu()).item()

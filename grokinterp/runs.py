@@ -197,7 +197,7 @@ class Run:
         attached to it, as permanent hooks; with `interventions=False` it is the bare weights.
         """
         # Here, because TransformerLens takes seconds to load, and most of a run is read without it.
-        from grokinterp.hooks import acting, attach
+        from grokinterp.hooks import UnknownIntervention, acting, attach
         from grokinterp.model import build_model
 
         epoch = self.find_checkpoint(epoch)
@@ -205,7 +205,14 @@ class Run:
         config = self.config
         model = build_model(config.model, config.task, config.seed, config.train.dtype)
         model.load_state_dict(checkpoint.weights, strict=False)
-        return attach(model, acting(config.train.interventions, epoch) if interventions else ())
+        active = acting(config.train.interventions, epoch) if interventions else ()
+        for item in active:
+            if isinstance(item, UnknownIntervention):
+                raise StoreError(
+                    f"run {self.id} cannot act as it trained: {item.reason}; "
+                    "run.snapshot(epoch, interventions=False) is of the bare weights"
+                )
+        return attach(model, active)
 
     def snapshot(self, epoch: int | None = None, interventions: bool = True) -> Snapshot:
         """What probes take: the model at a checkpoint (default: the last), its task and split.

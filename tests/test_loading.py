@@ -91,8 +91,12 @@ def test_a_run_under_an_unknown_intervention_leaves_the_others_readable(store):
     assert own.config.to_dict() == json.loads((own.path / "config.json").read_text())
     # It is trained to its end, and what is there is not trained again.
     assert gi.train([own.config], store=store)[0].metrics.equals(own.metrics)
+    # What it trained under is not known, so it is not measured as another model; the others are.
     table = gi.probe(runs, ["norms"], epochs=[30])
-    assert table["run"].nunique() == 10
+    assert set(table["run"]) == {run.id for run in runs} - {own.id}
+    with pytest.raises(StoreError, match="Louder is unknown here"):
+        own.snapshot()
+    assert own.snapshot(interventions=False).train.logits.isfinite().all()
 
 
 def test_every_command_lists_it_and_says_how_it_becomes_known(store, my_module):
@@ -107,8 +111,9 @@ def test_every_command_lists_it_and_says_how_it_becomes_known(store, my_module):
     assert "the intervention Louder" in listed[1]
     assert "--load" in listed[1]
     assert not {"damaged", "delete"} & set(listed[1].split())
-    assert probed[0].count("circularity") == 10
-    assert "of 11 claims decided" in audited[0]
+    assert probed[0].count("circularity") == 9
+    assert "the intervention Louder" in probed[1]
+    assert "verdicts on 11 claims" in audited[0]
     assert (known[0].count("finished"), known[1]) == (10, "")
 
 

@@ -276,7 +276,8 @@ def test_circles_are_circular_and_noise_is_not():
         ("logit_formula", ModularTask(5, "mul"), "logit_formula is about addition"),
         ("restricted_loss", ModularTask(5, "sub"), "restricted_loss is about addition"),
         ("excluded_loss", ModularTask(5, "sub"), "excluded_loss is about addition"),
-        ("neuron_frequencies", ModularTask(5, "div"), "needs all p × p pairs, and .* has 20"),
+        ("neuron_frequencies", ModularTask(5, "a2+b2"), "waves over a cyclic group"),
+        ("qk_table", ModularTask(5, "div"), "needs all p × p pairs, and .* has 20"),
     ],
 )
 def test_a_task_that_a_probe_is_not_about_is_a_sentence(probe, task, sentence):

@@ -31,7 +31,8 @@ def test_probe_values_are_those_of_the_models_that_ship():
     head, lines = parsed(blocks()["probes"])
     made_head, made = parsed(table(quick))
     assert made_head == head
-    assert [line[0] for line in lines] == [f"`{probe}`" for probe, _, _ in ROWS]
+    named = [probe.replace(":other={before}", "") for probe, _, _ in ROWS]
+    assert [line[0] for line in lines] == [f"`{name}`" for name in named]
     kept = [line for line in lines if not is_slow(line[0].strip("`"))]
     for line, made_line in zip(kept, made, strict=True):
         assert line[:2] == made_line[:2]

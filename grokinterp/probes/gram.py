@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from grokinterp.linear import linear
 from grokinterp.snapshot import NotApplicable
+
+if TYPE_CHECKING:
+    from transformer_lens import HookedTransformer
 
 Seen = dict[str, Tensor]
 """Activations by module name, [batch, pos, …]."""

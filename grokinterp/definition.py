@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
+from dis import get_instructions
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -63,19 +64,32 @@ def _parts(thing: Any, seen: set[int]) -> Iterator[str]:
             elif name == "__annotations__":
                 yield repr({key: str(kind) for key, kind in value.items()})
             elif _is_plain(value) and not name.startswith("__"):
-                yield f"{name}={value!r}"
+                yield f"{name}={_written(value)}"
     elif isinstance(thing, FunctionType):
         yield _source(thing)
-        yield repr(thing.__defaults__) if _is_plain(thing.__defaults__) else ""
-        for name in _names(thing.__code__):
-            value = thing.__globals__.get(name)
-            if _is_plain(value) and name in thing.__globals__:
-                yield f"{name}={value!r}"
+        for name, value in _held(thing):
+            if _is_plain(value):
+                yield f"{name}={_written(value)}"
             elif getattr(value, "__module__", None) == thing.__module__:
                 yield from _parts(value, seen)
     elif callable(thing):  # A partial, or an object with __call__.
         yield repr(getattr(thing, "args", ())) + repr(getattr(thing, "keywords", {}))
         yield from _parts(getattr(thing, "func", type(thing)), seen)
+
+
+def _held(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """What it reads besides its arguments: defaults, and what it finds by name around it."""
+    for i, value in enumerate(function.__defaults__ or ()):
+        yield f"default {i}", value
+    yield from (function.__kwdefaults__ or {}).items()
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # It was never given a value.
+            continue
+    for name in _names(function.__code__):
+        if name in function.__globals__:
+            yield name, function.__globals__[name]
 
 
 def _has_own_code(function: FunctionType, owner: type) -> bool:
@@ -96,16 +110,33 @@ def _source(function: FunctionType) -> str:
 
 
 def _bytecode(code: CodeType) -> str:
-    inner = [_bytecode(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    inner = [
+        _bytecode(one) if isinstance(one, CodeType) else _written(one) for one in code.co_consts
+    ]
     return f"{code.co_code.hex()} {inner} {code.co_names}"
 
 
 def _names(code: CodeType) -> list[str]:
+    """Of the globals that it reads, and not of attributes, which co_names holds too."""
     inner = [name for one in code.co_consts if isinstance(one, CodeType) for name in _names(one)]
-    return [*code.co_names, *inner]
+    read = (one for one in get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    return [*dict.fromkeys(str(one.argval) for one in read), *inner]
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, (tuple, frozenset)):
+    if isinstance(value, (tuple, list, set, frozenset)):
         return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value, *value.values())))
     return value is None or isinstance(value, (bool, int, float, complex, str, bytes))
+
+
+def _written(value: Any) -> str:
+    """Alike in every process, in which sets of text are ordered each in a way of its own."""
+    if isinstance(value, (set, frozenset)):
+        return f"{type(value).__name__}{sorted(map(_written, value))}"
+    if isinstance(value, (tuple, list)):
+        return f"{type(value).__name__}{[*map(_written, value)]}"
+    if isinstance(value, dict):
+        return f"{ {_written(key): _written(one) for key, one in value.items()} }"
+    return repr(value)

@@ -2,6 +2,9 @@
 
 import functools
 import linecache
+import os
+import subprocess
+import sys
 from itertools import count
 
 import pytest
@@ -41,7 +44,24 @@ class Halved:
     def act(self, x):
         return x * self.factor
 """
+HELD = """
+WEIGHTS = {"a": [1, 2], "b": {"c"}}
+def made(power):
+    def probe(snapshot, *, scale=WEIGHTS["a"][1], of=abs):
+        return {"value": scale * snapshot ** power + len(WEIGHTS)}
+    return probe
+probe = made(1)
+"""
+ATTRIBUTE = """
+rows = []
+def probe(snapshot):
+    return {"value": float(len(snapshot.rows))}
+"""
 EDITS = [
+    (HELD, "probe", "made(1)", "made(2)"),
+    (HELD, "probe", '["a"][1]', '["a"][0]'),
+    (HELD, "probe", '"b": {"c"}', '"b": {"d"}'),
+    (HELD, "probe", "[1, 2]", "[3, 2]"),
     (PROBE, "probe", "** power", "** power + 1"),
     (PROBE, "probe", "power=1", "power=2"),
     (PROBE, "probe", "SCALE = 2", "SCALE = 3"),
@@ -51,6 +71,8 @@ EDITS = [
     (CLASS, "Halved", "resid_mid", "resid_pre"),
 ]
 LEFT = [
+    (HELD, "probe", "WEIGHTS = ", "power = 7\nWEIGHTS = "),
+    (ATTRIBUTE, "probe", "rows = []", "rows = [1]"),
     (PROBE, "probe", "What it measures.", "What it says."),
     (PROBE, "probe", "def probe", "\n# Why.\ndef probe"),
     (CLASS, "Halved", "Half of it.", "A half."),
@@ -73,9 +95,28 @@ def test_comments_and_docstrings_do_not(source, name, old, new):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-@pytest.mark.parametrize(("source", "name"), [(PROBE, "probe"), (CLASS, "Halved")])
+@pytest.mark.parametrize(("source", "name"), [(PROBE, "probe"), (CLASS, "Halved"), (HELD, "probe")])
 def test_the_same_cell_run_again_is_the_same_definition(source, name, kept):
     assert definition_of(defined(source, name, kept)) == definition_of(defined(source, name, kept))
+
+
+SETS = """
+from grokinterp.definition import definition_of
+NAMES = {"q", "k", "v", "mlp"}
+def probe(snapshot):
+    return {"value": float(snapshot in NAMES or snapshot in {"x", "y", "z"})}
+print(definition_of(probe))
+"""
+
+
+def test_it_is_the_same_in_every_process():
+    said = {
+        subprocess.check_output(
+            [sys.executable, "-c", SETS], env={**os.environ, "PYTHONHASHSEED": seed}
+        )
+        for seed in "123456"
+    }
+    assert len(said) == 1
 
 
 def test_a_base_class_in_the_same_cell_counts():

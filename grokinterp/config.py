@@ -1,4 +1,4 @@
-"""What a run is: frozen, validated where it is made, and identified by a hash of it.
+"""What a run is: frozen, validated where it is made, and identified by a hash of how it trains.
 
 Nothing here imports torch, so the command line can describe every option at once.
 """
@@ -132,6 +132,11 @@ RECORDED = frozenset(
 )
 """Fields of TrainConfig that say what is recorded, and change nothing of how a run trains."""
 
+AS_BEFORE: dict[str, Any] = {}
+"""What a field that was added later means to the runs of before it: the value, by the field's name
+(an intervention's as `Class.field`), with which a run trains as all did without the field. A run
+with this value keeps the identity it had, and a config that lacks the field is read with it."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -167,9 +172,10 @@ class TrainConfig:
     stop_when: str | None = None
     """Stop early, for example 'test_accuracy >= 0.995 for 200' (epochs that it must hold)."""
     dtype: Literal["float32", "float64"] = "float32"
-    loss_dtype: Literal["float32", "float64"] | None = None
-    """Compute the loss in this precision; that of the model when not given. The paper's authors
-    take float64, on CUDA."""
+    loss_dtype: Literal["float32", "float64"] = "float64"
+    """Compute the loss in this precision. The paper's authors take float64, on CUDA. It matters: in
+    float32 no loss lies between 0 and 6e-8, and without LN before the MLP a memorised model comes
+    down to that."""
     device: str = "cpu"
     """cpu, cuda, cuda:N or mps."""
     probes: dict[str, int] = field(default_factory=dict, hash=False)
@@ -215,15 +221,17 @@ class TrainConfig:
                     f"epochs={self.epochs}; got {epoch!r}"
                 )
         object.__setattr__(self, "checkpoint_epochs", tuple(sorted(set(self.checkpoint_epochs))))
-        _one_of("dtype", self.dtype, ("float32", "float64"))
-        if self.loss_dtype is not None:
-            _one_of("loss_dtype", self.loss_dtype, ("float32", "float64"))
+        for name in ("dtype", "loss_dtype"):
+            _one_of(name, getattr(self, name), ("float32", "float64"))
         if re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(self.device)) is None:
             raise ValueError(
                 f"unknown device {self.device!r}; choose one of cpu, cuda, cuda:N, mps"
             )
         if self.device == "mps" and "float64" in (self.dtype, self.loss_dtype):
-            raise ValueError("device mps has no float64; use float32, or device cpu")
+            raise ValueError(
+                "device mps has no float64, which the recipe computes the loss in; give "
+                "dtype='float32' and loss_dtype='float32' (--loss-dtype float32), or train on cpu"
+            )
         if self.stop_when is not None:
             StopRule.parse(self.stop_when)
         if not isinstance(self.probes, Mapping):
@@ -267,11 +275,13 @@ class TrainConfig:
                 power += 1
         return tuple(sorted(chosen))
 
+    def is_judged(self, epoch: int) -> bool:
+        """Whether the stop rule looks at epoch (1, 2, …): the first, the last, every eval_every."""
+        return epoch == 1 or epoch == self.epochs or epoch % self.eval_every == 0
+
     def is_evaluated(self, epoch: int) -> bool:
-        """Whether epoch (1, 2, …) has a row of metrics: the first, the last, and every few."""
-        if epoch == 1 or epoch == self.epochs or epoch % self.eval_every == 0:
-            return True
-        return bool(self.due_probes(epoch))
+        """Whether an epoch has a row of metrics: those, and where a probe is recorded."""
+        return self.is_judged(epoch) or bool(self.due_probes(epoch))
 
     def due_probes(self, epoch: int) -> tuple[str, ...]:
         """The probes that are recorded at an epoch: every few epochs, and at the last."""
@@ -299,18 +309,8 @@ class RunConfig:
 
     @cached_property
     def id(self) -> str:
-        """Identity: the hash of the seed and of every field that is not at its default.
-
-        A field that a later version adds so leaves the identity of older runs as it was.
-        """
-        own, default = self.to_dict(), type(self)().to_dict()
-        changed: dict[str, Any] = {"seed": self.seed, "start": self.start}
-        for part in ("task", "model", "train"):
-            changed[part] = {
-                name: value for name, value in own[part].items() if value != default[part][name]
-            }
-        canonical = json.dumps(changed, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        """Identity: 16 hexadecimal digits; see `identity`."""
+        return identity(self.to_dict())
 
     @property
     def name(self) -> str:
@@ -340,22 +340,24 @@ class RunConfig:
     def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
         """The config that `to_dict` described; an intervention unknown here is kept as its data.
 
-        ValueError if a field is unknown or has a value that is.
+        ValueError if a field is unknown or has a value that is; KeyError if one is missing.
         """
         _check_known(data)
-        task = dict(data["task"])
-        if task.get("train_pairs") is not None:
+        data = _complete(cls, data)
+        task, train = _complete(ModularTask, data["task"]), _complete(TrainConfig, data["train"])
+        if task["train_pairs"] is not None:
             task["train_pairs"] = tuple((a, b) for a, b in task["train_pairs"])
-        train = dict(data["train"])
-        # A field that is not there was unknown to the version that wrote it: its default holds.
         for name in ("betas", "checkpoint_epochs"):
-            if name in train:
-                train[name] = tuple(train[name])
-        interventions = train.pop("interventions", ())
-        train["interventions"] = tuple(map(stored_intervention, interventions))
+            train[name] = tuple(train[name])
+        train["interventions"] = tuple(
+            stored_intervention({**_later(f"{item.get('name')}."), **item})
+            for item in train["interventions"]
+        )
+        # As None it once meant the model's precision.
+        train["loss_dtype"] = train["loss_dtype"] or train["dtype"]
         return cls(
             task=ModularTask(**task),
-            model=ModelConfig(**data["model"]),
+            model=ModelConfig(**_complete(ModelConfig, data["model"])),
             train=TrainConfig(**train),
             seed=data["seed"],
             start=data["start"],
@@ -377,6 +379,77 @@ def _check_known(data: Mapping[str, Any]) -> None:
         unknown += [f"{part}.{name}" for name in data[part] if name not in known]
     if unknown:
         raise ValueError(f"{' and '.join(unknown)}, which this version has not, so of a later one")
+
+
+def identity(data: Mapping[str, Any]) -> str:
+    """What tells a run from every other: a hash of what `RunConfig.to_dict` says of its training.
+
+    Every value counts as it stands, at its default or not, so that another version's defaults
+    change nothing. What is recorded (RECORDED) and the device do not count, but for `eval_every`
+    where a stop rule looks at these epochs; nor does a later field at its value AS_BEFORE, nor the
+    module that defines an intervention: its definition does.
+    """
+    train = {
+        name: value
+        for name, value in data["train"].items()
+        if name not in RECORDED and name != "device"
+    }
+    if train["stop_when"] is not None:
+        train["stop_when"] = asdict(StopRule.parse(train["stop_when"]))
+        train["eval_every"] = data["train"]["eval_every"]
+    train["interventions"] = [
+        {
+            name: value
+            for name, value in item.items()
+            if name != "module" and not _is_as_before(f"{item['name']}.{name}", value)
+        }
+        for item in train["interventions"]
+    ]
+    return digest({**data, "train": train})[:16]
+
+
+def digest(data: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON data, whose parts leave out the fields that are AS_BEFORE."""
+    counted = {
+        part: {name: v for name, v in value.items() if not _is_as_before(name, v)}
+        if isinstance(value, Mapping)
+        else value
+        for part, value in data.items()
+    }
+    canonical = json.dumps(_canonical(counted), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    """What is equal, written alike: 1 and 1.0, a tuple and a list."""
+    if isinstance(value, Mapping):
+        return {name: _canonical(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _is_as_before(name: str, value: object) -> bool:
+    return name in AS_BEFORE and AS_BEFORE[name] == value
+
+
+def _later(owner: str) -> dict[str, Any]:
+    """The later fields of an intervention, by their own names."""
+    return {
+        name.removeprefix(owner): value
+        for name, value in AS_BEFORE.items()
+        if name.startswith(owner)
+    }
+
+
+def _complete(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a config, with the later fields that it lacks; KeyError if it lacks another."""
+    names = [one.name for one in fields(kind)]
+    complete = {name: AS_BEFORE[name] for name in names if name in AS_BEFORE} | dict(data)
+    # Not filled in: another version's default would be another run.
+    if missing := [name for name in names if name not in complete]:
+        raise KeyError(f"the data of a {kind.__name__} lack {', '.join(missing)}; give them")
+    return complete
 
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -19,12 +19,13 @@ from pathlib import Path
 from grokinterp.config import RunConfig
 from grokinterp.device import check_device
 from grokinterp.engine import group_key
-from grokinterp.files import StoreError
+from grokinterp.files import NoStoreError, StoreError
 from grokinterp.loading import Files, Loaded
 from grokinterp.lock import RunLock
 from grokinterp.parcel import Parcel, discard, pack, unpack
 from grokinterp.progress import Observer
-from grokinterp.runs import Run, open_store
+from grokinterp.recording import fewest
+from grokinterp.runs import Run, Store, open_store
 from grokinterp.sweep import map_over
 from grokinterp.training import train
 from grokinterp.watch import Watch
@@ -36,6 +37,7 @@ Unit = list[RunConfig]
 Item = tuple[Loaded, Unit]
 """What a worker gets: the files first, because unpickling configs may need their classes."""
 Failure = tuple[str, str, str]
+Trained = tuple[list[tuple[RunConfig, Parcel]], list[Failure]]
 
 
 def train_over(
@@ -77,16 +79,18 @@ def train_over(
         for device in sorted({config.train.device for config in configs}):
             check_device(device)
     folder = os.path.abspath(store)
-    runs = {config.id: Run(Path(folder) / config.id) for config in configs}
-    units = pending_units(configs, folder, workers)
-    watch = Watch([config for unit in units for config in unit], runs, observer)
+    there, serves = _divided(configs, folder)
+    own = {config: Store(folder).recording(config) for config in serves.values()}
+    found = [there.get(config) or own[serves[config]] for config in configs]
+    units = _units(own, workers)
+    watch = Watch(own, observer)
     function = (
         partial(_train_here, folder)
         if shared
         else partial(_train_and_send, f"{socket.gethostname()}:{folder}")
     )
-    held = _Held(folder, runs, hold=not shared)
-    observer.begin(configs, [runs[config.id] for config in configs])
+    held = _Held(folder, own, hold=not shared)
+    observer.begin(configs, found)
     try:
         later: list[Unit] = []
         rounds = ((units, held.free(units, later)), (later, held.waited(later, observer)))
@@ -104,17 +108,17 @@ def train_over(
             )
             with closing(results):
                 for _, (parcels, failures) in results:
-                    for name, parcel in parcels.items():
-                        unpack(parcel, runs[name])
-                        held.release(name)
+                    for config, parcel in parcels:
+                        unpack(parcel, own[config])
+                        held.release(config)
                     for name, probe, reason in failures:
-                        observer.failed(runs[name], probe, reason)
+                        observer.failed(Run(Path(folder) / name), probe, reason)
                     watch.look(now=True)
         watch.wait()
     finally:
         held.release_all()
         observer.end()
-    return [runs[config.id] for config in configs]
+    return found
 
 
 def pending_units(
@@ -125,13 +129,31 @@ def pending_units(
     On a CPU the runs of an ensemble take turns, so each is a unit; on an accelerator an ensemble
     is, divided if it is wide, or if there would not be a part of it for each worker.
     """
-    groups: dict[RunConfig, dict[str, RunConfig]] = {}
+    _, serves = _divided(configs, store)
+    return _units(serves.values(), workers)
+
+
+def _divided(
+    configs: Iterable[RunConfig], store: str | os.PathLike[str]
+) -> tuple[dict[RunConfig, Run], dict[RunConfig, RunConfig]]:
+    """Where those are that the store has with all they ask for; what to train for the others."""
+    configs = list(dict.fromkeys(configs))
+    try:
+        opened = open_store(store)
+    except NoStoreError:
+        return {}, fewest(configs)
+    found = {config: opened.find(config) for config in configs}
+    there = {config: run for config, run in found.items() if run is not None}
+    return there, fewest(config for config in configs if config not in there)
+
+
+def _units(configs: Iterable[RunConfig], workers: int | None) -> list[Unit]:
+    groups: dict[RunConfig, dict[RunConfig, None]] = {}
     for config in configs:
-        if not Run(Path(store) / config.id).is_over:
-            groups.setdefault(group_key(config), {})[config.id] = config
+        groups.setdefault(group_key(config), {})[config] = None
     units = []
     for key, group in groups.items():
-        members = list(group.values())
+        members = list(group)
         if key.train.device == "cpu":
             count = len(members)
         else:
@@ -141,7 +163,7 @@ def pending_units(
     return units
 
 
-def _train_here(store: str, item: Item) -> tuple[dict[str, Parcel], list[Failure]]:
+def _train_here(store: str, item: Item) -> Trained:
     """In a worker that sees the store."""
     _, unit = item
     try:
@@ -153,10 +175,10 @@ def _train_here(store: str, item: Item) -> tuple[dict[str, Parcel], list[Failure
         ) from error
     failures = _Failures()
     train(unit, store=store, observer=failures)
-    return {}, failures.found
+    return [], failures.found
 
 
-def _train_and_send(sweep: str, item: Item) -> tuple[dict[str, Parcel], list[Failure]]:
+def _train_and_send(sweep: str, item: Item) -> Trained:
     """In a worker with a store of its own, kept for a retry until its runs are sent."""
     _, unit = item
     key = hashlib.sha256(f"{getpass.getuser()}:{sweep}".encode()).hexdigest()[:16]
@@ -164,7 +186,7 @@ def _train_and_send(sweep: str, item: Item) -> tuple[dict[str, Parcel], list[Fai
     trained = train(
         unit, store=Path(tempfile.gettempdir()) / f"grokinterp-{key}", observer=failures
     )
-    parcels = {run.id: pack(run) for run in trained}
+    parcels = [(config, pack(run)) for config, run in zip(unit, trained, strict=True)]
     for run in trained:
         discard(run)
     return parcels, failures.found
@@ -177,24 +199,24 @@ class _Failures(Observer):
         self.found: list[Failure] = []
 
     def failed(self, run: Run, probe: str, reason: str) -> None:
-        self.found.append((run.id, probe, reason))
+        self.found.append((run.path.name, probe, reason))
 
 
 class _Held:
     """The locks of the store: what others train now, and what is trained elsewhere for it."""
 
-    def __init__(self, store: str, runs: dict[str, Run], hold: bool) -> None:
+    def __init__(self, store: str, runs: dict[RunConfig, Run], hold: bool) -> None:
         self._store = store
         self._runs = runs
         self._hold = hold
-        self._locks: dict[str, RunLock] = {}
+        self._locks: dict[RunConfig, RunLock] = {}
 
     def free(self, units: Sequence[Unit], later: list[Unit]) -> Iterator[Unit]:
         """Units as workers get free for them, without the runs that another process trains."""
         # Not before the executor is there: what cannot begin writes nothing.
         self._opened = open_store(self._store, create=True)
         for unit in units:
-            open_runs = [config for config in unit if not self._runs[config.id].is_over]
+            open_runs = [config for config in unit if not self._runs[config].is_over]
             free = [config for config in open_runs if self._take(config, wait=False)]
             if busy := [config for config in open_runs if config not in free]:
                 later.append(busy)
@@ -205,7 +227,7 @@ class _Held:
         """Those runs, which their workers wait for; or here, if workers do not see the store."""
         for unit in units:
             for config in unit:
-                run = self._runs[config.id]
+                run = self._runs[config]
                 observer.waiting(run, RunLock(run.path).owner)
         for unit in units:
             if self._hold:
@@ -213,16 +235,16 @@ class _Held:
             if unit:
                 yield unit
 
-    def release(self, name: str) -> None:
-        self._locks.pop(name).release()
+    def release(self, config: RunConfig) -> None:
+        self._locks.pop(config).release()
 
     def release_all(self) -> None:
-        for name in list(self._locks):
-            self.release(name)
+        for config in list(self._locks):
+            self.release(config)
 
     def _take(self, config: RunConfig, wait: bool) -> bool:
         """Whether the run is there to train; held from now on if its worker cannot hold it."""
-        run = self._runs[config.id]
+        run = self._runs[config]
         if self._hold:
             self._opened.create(config)
         elif not run.path.exists():
@@ -233,5 +255,5 @@ class _Held:
         if not self._hold or run.is_over:
             lock.release()
             return not run.is_over
-        self._locks[run.id] = lock
+        self._locks[config] = lock
         return True

@@ -319,7 +319,9 @@ class Ensemble:
             if not math.isfinite(value):
                 message = f"diverged at epoch {self.epoch}: {name} is {value}"
                 return Report(run, self.epoch, None, "diverged", message)
-        rule = self.train_config.stop_rule
+        # At these epochs alone: what else is recorded must not end a run earlier.
+        judged = self.train_config.is_judged(self.epoch)
+        rule = self.train_config.stop_rule if judged else None
         if rule is not None and row is not None:
             if not rule.met(row[rule.metric]):
                 self._rule_met_since[i] = None

@@ -48,9 +48,8 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Save tensors with `about` as metadata, and a checksum of both."""
     described = {"about": json.dumps(about, sort_keys=True)}
-    checksum = _checksum(tensors, described["about"])
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    metadata = {**described, "sha256": checksum}
+    metadata = {**described, "sha256": checksum(tensors, described["about"])}
     write_whole(path, lambda target: save_file(contiguous, target, metadata=metadata))
 
 
@@ -83,14 +82,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata["sha256"] != _checksum(tensors, metadata["about"]):
+        if metadata["sha256"] != checksum(tensors, metadata["about"]):
             raise ValueError("its checksum does not match its content")
         return tensors, json.loads(metadata["about"])
 
     return _read(path, load)
 
 
-def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
+def checksum(tensors: Mapping[str, Tensor], about: str) -> str:
+    """Of the names, the values and a text beside them; a file's header holds the shapes."""
     digest = hashlib.sha256(about.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
@@ -107,8 +107,9 @@ def _table_checksum(table: pa.Table) -> bytes:
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """16 hexadecimal digits that identify these tensors, by name and value."""
-    return _checksum(tensors, "")[:16]
+    """16 hexadecimal digits that identify these tensors, by name, dtype, shape and value."""
+    kinds = {name: f"{tensor.dtype}{list(tensor.shape)}" for name, tensor in tensors.items()}
+    return checksum(tensors, json.dumps(kinds, sort_keys=True))[:16]
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -146,8 +147,9 @@ def _read(path: Path, read: Callable[[], Any]) -> Any:
 
 RETRAIN = "train the run again, which begins anew from epoch 0"
 REMEDIES = {
-    "store.json": 'write {"format": 1} into it',
+    "store.json": 'write {"format": 2} into it',
     "config.json": "train the same run again, which writes it anew",
+    "provenance.json": "train the same run again, which writes it anew",
     "status.json": "train the run again, which goes on from its last save, or begins anew if it "
     "was over",
     "metrics.parquet": RETRAIN,

@@ -28,7 +28,7 @@ def grid(base: RunConfig, axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
     configs = [
         _changed(base, dict(zip(axes, values, strict=True))) for values in product(*axes.values())
     ]
-    return list({config.id: config for config in configs}.values())
+    return list(dict.fromkeys(configs))
 
 
 def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:

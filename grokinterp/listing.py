@@ -10,6 +10,8 @@ from grokinterp.config import RECORDED, RunConfig
 from grokinterp.files import StoreError
 from grokinterp.grokking import grokking_times
 from grokinterp.hooks import UnknownIntervention
+from grokinterp.measurement import is_current
+from grokinterp.provenance import Provenance
 from grokinterp.runs import Run
 
 STATE = ("status", "epoch", "test accuracy", "memorised", "generalised")
@@ -81,7 +83,7 @@ def probe_table(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def details(run: Run) -> str:
-    """Config (what differs from the defaults first named), events, last metrics, checkpoints."""
+    """Events, where it was trained, last metrics, checkpoints; its config beside the defaults."""
     default, flat = RunConfig().flat(), run.config.flat()
     epochs = run.checkpoint_epochs
     lines = [
@@ -109,7 +111,14 @@ def _events(run: Run) -> list[str]:
         f"  generalised  {times.generalised}   (test accuracy >= 0.995)",
         f"  … for good   {times.generalised_for_good}   (and stays there for 200 epochs)",
         f"  … by loss    {times.generalised_by_loss}   (test loss <= 0.01)",
+        *(
+            f"  from epoch   {stretch['from_epoch']:,}: {Provenance.from_dict(stretch)}"
+            for stretch in run.provenance
+        ),
     ]
+    stale = [probe for probe, known in run.definitions.items() if not is_current(probe, known)]
+    if stale:
+        lines.append(f"  left out     {', '.join(stale)}: recorded before its present definition")
     if len(metrics):
         last = metrics.iloc[-1]
         lines += [f"  {name:<15}{last[name]:.6g}" for name in metrics.columns if name != "epoch"]

@@ -32,9 +32,7 @@ def loss_logits(
         logits = logits - initial_logits
     if config.loss_logit_scale != 1.0:
         logits = logits * config.loss_logit_scale
-    if config.loss_dtype is not None:
-        logits = logits.to(getattr(torch, config.loss_dtype))
-    return logits
+    return logits.to(getattr(torch, config.loss_dtype))
 
 
 def correct(

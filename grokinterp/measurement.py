@@ -9,12 +9,14 @@ import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
 from numbers import Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from torch import Tensor
 
+from grokinterp.definition import definition_of
 from grokinterp.failure import failure_of
 from grokinterp.probes import PROBES, Values
 from grokinterp.snapshot import NotApplicable, Snapshot
@@ -66,6 +68,11 @@ class Probing:
         options = ",".join(f"{name}={value}" for name, value in self.options.items())
         return f"{self.name}:{options}" if options else self.name
 
+    @property
+    def definition(self) -> str:
+        """What the probe does now; see grokinterp.definition."""
+        return definition_of(PROBES[self.name])
+
     def __call__(self, snapshot: Snapshot) -> Values:
         return _values(str(self), PROBES[self.name](snapshot, **self.options))
 
@@ -74,6 +81,15 @@ def expand(names: Iterable[str]) -> tuple[Probing, ...]:
     """The probes that these names and set names (`cheap`, `all`) mean, each once."""
     written = [one for name in names for one in SETS.get(name, (name,))]
     return tuple({str(probing): probing for probing in map(Probing.parse, written)}.values())
+
+
+def is_current(probe: str, definition: str) -> bool:
+    """Whether values that a probe gave under a definition are what it gives now.
+
+    They stand where there is no probe of this name: there is nothing that they could be taken for.
+    """
+    function = PROBES.get(probe.partition(":")[0])
+    return function is None or definition_of(function) == definition
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,8 @@ class Measurement:
     """Those that fail for what the model, task or training has not, whatever the weights."""
     tracebacks: dict[str, str] = field(default_factory=dict)
     """Of those that fail by a bug, in the probe or in what it calls."""
+    definitions: dict[str, str] = field(default_factory=dict)
+    """Of each probe that was asked for."""
 
     @property
     def columns(self) -> dict[str, float]:
@@ -105,6 +123,7 @@ def measure(snapshot: Snapshot, probes: Iterable[str | Probing]) -> Measurement:
     found = Measurement({}, {}, {}, set())
     for probing in chosen:
         probe = str(probing)
+        found.definitions[probe] = probing.definition
         try:
             values = probing(snapshot)
         except Exception as error:  # One probe's trouble must not keep the others from running.
@@ -150,6 +169,10 @@ def _value(what: str, value: Any) -> float | np.ndarray:
     return float(value)
 
 
+# Kept, because every plan of an experiment asks again.
+_annotations = cache(get_type_hints)
+
+
 def _names() -> str:
     return ", ".join([*PROBES, *SETS])
 
@@ -165,7 +188,7 @@ def _checked(probe: str, option: str, written: str) -> Any:
         value = ast.literal_eval(written)
     except (ValueError, SyntaxError):
         value = written
-    annotation = get_type_hints(function)[option]
+    annotation = _annotations(function)[option]
     if _fits(value, annotation):
         return value
     if get_origin(annotation) is Literal:

@@ -25,6 +25,7 @@ def probe(
 ) -> pd.DataFrame:
     """Compute what is missing of these probes at these checkpoints, and return all of it.
 
+    What was found under another definition of a probe, as before an edit of it, counts as missing.
     Scalars go to the run's `probes.parquet` (`run.probes`), arrays beside them
     (`run.arrays(epoch, probe)`). A probe that does not apply to a run is reported to the observer,
     once for the run, and does not keep the others from it; nor does a run or checkpoint that cannot
@@ -112,7 +113,7 @@ def _probe_run(work: _Work, wanted: Sequence[int] | None, again: bool) -> pd.Dat
 
 def _keep(work: _Work, epoch: int, found: Measurement) -> None:
     try:
-        work.run.records.add(epoch, found.scalars, found.arrays)
+        work.run.records.add(epoch, found.scalars, found.arrays, found.definitions)
     except (OSError, StoreError) as error:
         if not work.unkept:
             work.observer.unkept(work.run, str(error))

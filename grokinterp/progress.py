@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -102,12 +103,12 @@ class Bar(Observer):
     def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None:
         from tqdm import tqdm
 
-        unique = {run.id: (run, config) for run, config in zip(runs, configs, strict=True)}
-        self._epochs = {}
+        unique = {run.path: (run, config) for run, config in zip(runs, configs, strict=True)}
+        self._epochs: dict[Path, int] = {}
         total = 0
         for run, config in unique.values():
             done = config.train.epochs if run.is_over else run.epoch
-            self._epochs[run.id] = done
+            self._epochs[run.path] = done
             total += config.train.epochs
         self._bar = tqdm(
             total=total,
@@ -129,8 +130,8 @@ class Bar(Observer):
 
     def advanced(self, run: Run, config: RunConfig, report: Report) -> None:
         epochs = config.train.epochs if report.status != "running" else report.epoch
-        self._bar.update(epochs - self._epochs[run.id])
-        self._epochs[run.id] = epochs
+        self._bar.update(epochs - self._epochs[run.path])
+        self._epochs[run.path] = epochs
         if report.row is not None:
             row = report.row
             self._bar.set_postfix_str(

@@ -1,13 +1,15 @@
-"""The run store: a folder for each run, named by the hash of its config.
+"""The run store: a folder for each recording of a run, named by its id and by what is recorded.
 
 runs/
   store.json                        the format version
-  <id>/config.json                  the RunConfig
-  <id>/status.json                  running, finished, stopped or diverged; at which epoch
-  <id>/metrics.parquet              a row for each evaluated epoch
-  <id>/state.safetensors            where to go on from; gone once the run is over
-  <id>/checkpoints/000100.safetensors
-  <id>/probes.parquet               what probes found on checkpoints (records.py)
+  <id>-<recording>/
+    config.json                     the RunConfig
+    provenance.json                 where its epochs were trained, and how its probes were defined
+    status.json                     running, finished, stopped or diverged; at which epoch
+    metrics.parquet                 a row for each evaluated epoch
+    state.safetensors               where to go on from; gone once the run is over
+    checkpoints/000100.safetensors
+    probes.parquet                  what probes found on checkpoints (records.py)
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -39,7 +42,10 @@ from grokinterp.files import (
     write_tensors,
 )
 from grokinterp.grokking import GrokkingTimes, grokking_times
-from grokinterp.records import Records
+from grokinterp.measurement import is_current
+from grokinterp.provenance import Provenance, here
+from grokinterp.recording import amount, asked_of, definitions, folder_name, has_all, recorded
+from grokinterp.records import FIRST, Records
 from grokinterp.state import Row, RunState, Status
 
 if TYPE_CHECKING:
@@ -47,13 +53,16 @@ if TYPE_CHECKING:
 
     from grokinterp.snapshot import Other, Snapshot
 
-FORMAT = 1
+FORMAT = 2
+UPGRADE = "python -m grokinterp.upgrade"
 
 # A column of an online probe, `probe.value` or `probe:option=0.5,other=x.value`.
 OPTION = r"\w+=(?:-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|\([^()]*\)|[^,.()]+)"
 COLUMN = rf"^(?P<probe>[^.:]+(?::{OPTION}(?:,{OPTION})*)?)\.(?P<name>.*)$"
 
 MOMENTS = ("first_moment", "second_moment")
+OPTIMIZER = "+optimizer"
+"""Says, in what a fork starts from, that it went on with its parent's moments."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +77,15 @@ class Checkpoint:
     @property
     def fingerprint(self) -> str:
         """Identity of what a fork starts from."""
-        kept = "" if self.optimizer is None else "+optimizer"
+        kept = "" if self.optimizer is None else OPTIMIZER
         return f"{self.origin}{kept}:{fingerprint(self.weights)}"
 
 
 class Run:
-    """One run in a store: its config, its metrics, its models."""
+    """One run in a store: its config, its metrics, its models.
+
+    A recording of it: another may hold the same run with other epochs or probes recorded.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,11 +104,12 @@ class Run:
             ) from error
         except (AttributeError, KeyError, TypeError) as error:
             raise StoreError(f"{path} describes no run ({error!r}); {remedy(path)}") from error
-        if config.id == self.path.name:
+        name = folder_name(config.to_dict(), self.definitions)
+        if name == self.path.name:
             return config
-        if re.fullmatch("[0-9a-f]{16}", self.path.name):
+        if re.fullmatch("[0-9a-f]{16}-[0-9a-f]{8}", self.path.name):
             raise StoreError(
-                f"{path} describes run {config.id}, not {self.path.name}; it was changed after "
+                f"{path} describes run {name}, not {self.path.name}; it was changed after "
                 f"the run began, so {remedy(path)}"
             )
         raise StoreError(
@@ -106,7 +119,26 @@ class Run:
 
     @property
     def id(self) -> str:
-        return self.path.name
+        """Identity: of how it trains, whatever is recorded of it."""
+        return self.path.name.partition("-")[0]
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """Where its epochs were trained, one stretch after another.
+
+        Of each: `from_epoch` (it went on from there), `probes` (the definition of each probe that
+        is recorded while it trains), and the fields of Provenance; None is not known.
+        """
+        path = self.path / "provenance.json"
+        trained = read_json(path).get("trained")
+        if not (isinstance(trained, list) and trained and all(map(_is_stretch, trained))):
+            raise StoreError(f"{path} does not say where the run was trained; {remedy(path)}")
+        return trained
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """The definition of each probe that is recorded while it trains, the same all along."""
+        return self.provenance[-1]["probes"]
 
     @property
     def _status(self) -> dict[str, Any]:
@@ -145,11 +177,27 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """A row for each evaluated epoch: epoch, losses, accuracies and norms.
+        """A row for each evaluated epoch: epoch, losses, accuracies and norms; probes' values.
 
         train_loss and train_accuracy are of the parameters before that epoch's update,
-        test_loss and test_accuracy of those after it.
+        test_loss and test_accuracy of those after it. A probe that was defined otherwise when it
+        was recorded has no column here: its values are not what the probe gives now.
         """
+        table = self._rows
+        probes = _online(table)
+        if not probes:
+            return table
+        known = self.definitions
+        stale = [
+            column
+            for column, (probe, _) in probes.items()
+            if not is_current(probe, known.get(probe, FIRST))
+        ]
+        return table.drop(columns=stale)
+
+    @property
+    def _rows(self) -> pd.DataFrame:
+        """The metrics as they were recorded, whatever has become of the probes' definitions."""
         if self.epoch == 0 and not self._metrics.exists():
             return pd.DataFrame(columns=["epoch", *METRICS])
         return read_table(self._metrics)
@@ -275,23 +323,32 @@ class Run:
     def probes(self) -> pd.DataFrame:
         """Every scalar that a probe gave, while it trained or on its checkpoints afterwards.
 
-        A row for each: epoch, probe (with its options), name, value; of the model as it trained,
-        under its interventions.
+        A row for each: epoch, probe (with its options), name, value, and the probe's definition;
+        of the model as it trained, under its interventions. What was found under another
+        definition than the probe's present one is left out.
         """
-        metrics, after = self.metrics, self.records.table
-        online = [name for name in metrics.columns if name not in ("epoch", *METRICS)]
+        metrics = self.metrics
+        after = self.records.current.drop(columns="provenance")
+        online = _online(metrics)
         if not online:
             return after
-        tidy = metrics.melt("epoch", online, "column", "value").dropna(subset="value")
-        split = tidy["column"].str.extract(COLUMN)
-        tidy = tidy.assign(probe=split["probe"], name=split["name"])[after.columns.to_list()]
+        tidy = metrics.melt("epoch", [*online], "column", "value").dropna(subset="value")
+        known = self.definitions
+        columns = [online[column] for column in tidy["column"]]
+        tidy = tidy.assign(
+            probe=[probe for probe, _ in columns],
+            name=[name for _, name in columns],
+            definition=[known.get(probe, FIRST) for probe, _ in columns],
+        )[after.columns.to_list()]
         both = pd.concat([after, tidy], ignore_index=True) if len(after) else tidy
         both = both.drop_duplicates(["epoch", "probe", "name"])
         return both.sort_values(["probe", "name", "epoch"], ignore_index=True)
 
     def arrays(self, epoch: int, probe: str) -> dict[str, np.ndarray]:
         """The arrays that a probe gave on the checkpoint at an epoch, by name."""
-        found = {name: v for (p, name), v in self.records.arrays(epoch).items() if p == probe}
+        held = probe in self.records.probes().get(epoch, ())
+        arrays = self.records.arrays(epoch) if held else {}
+        found = {name: value for (of, name), value in arrays.items() if of == probe}
         if not found:
             raise StoreError(
                 f"run {self.id} holds no arrays of {probe} at epoch {epoch}; compute them with "
@@ -303,6 +360,23 @@ class Run:
     def records(self) -> Records:
         """Where what probes find on checkpoints is kept."""
         return Records(self.path)
+
+    def has_all(self, config: RunConfig) -> bool:
+        """Whether it is over, and holds all that a config of the same id asks to be recorded.
+
+        ValueError if the config asks for a probe that there is not.
+        """
+        if not self.is_over:
+            return False
+        until = self.epoch
+        there = recorded(self.config.train, self.definitions, until)
+        return has_all(there, asked_of(config, until))
+
+    def save_provenance(self, epoch: int) -> None:
+        """Note that it trains here from an epoch on: what came after that is trained anew."""
+        earlier = [one for one in self.provenance if one["from_epoch"] < epoch]
+        made = here(self.config.train.device)
+        _write_provenance(self.path, earlier, epoch, self.config, made)
 
     def save_state(self, state: RunState, rows: list[Row], schedule: bool) -> None:
         """Save progress, in the order that makes a kill at any moment harmless.
@@ -317,7 +391,9 @@ class Run:
         self.save_status("running", state.epoch)
 
     def save_checkpoint(self, state: RunState) -> None:
-        moments = MOMENTS if self.config.train.keep_optimizer else ()
+        # A fork's start is kept as a whole, so that it can begin anew without its parent.
+        forked = state.epoch == 0 and state.steps > 0
+        moments = MOMENTS if self.config.train.keep_optimizer or forked else ()
         path = self.checkpoint_path(state.epoch)
         path.parent.mkdir(exist_ok=True)
         write_tensors(path, *pack_state(state, moments))
@@ -338,13 +414,16 @@ class Run:
         if not path.exists() or not self._metrics.exists():
             return None
         state = unpack_state(*read_tensors(path))
-        metrics = self.metrics
+        metrics = self._rows
         rows = metrics[metrics["epoch"] <= state.epoch].to_dict("records")
         return state, [{str(name): value for name, value in row.items()} for row in rows]
 
 
 class Store:
-    """A folder of runs. Iteration gives those that can be read; `problems` names the others."""
+    """A folder of runs, each counted once, however many recordings of it there are.
+
+    Iteration gives those that can be read; `problems` names the others.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -359,11 +438,16 @@ class Store:
         """The runs whose config has these values: `select(placement="mlp-pre", seed=456)`.
 
         A field is named as in ModularTask, ModelConfig, TrainConfig or RunConfig; `id` selects
-        by the beginning of a run's id. A tuple, list or set of values selects any of them.
+        by the beginning of a run's id. A tuple, list or set of values selects any of them. Of
+        several recordings of a run, the one is given that is over, or furthest, and has the most.
 
         A run whose config cannot be read is left out, and is one of `problems`.
         """
-        return [run for run, problem in self._find(filters) if not problem]
+        found: dict[str, list[Run]] = {}
+        for run, problem in self._find(filters):
+            if not problem:
+                found.setdefault(run.id, []).append(run)
+        return [_best_first(recordings)[0] for recordings in found.values()]
 
     def problems(self, **filters: Any) -> dict[str, str]:
         """What `select` of the same filters leaves out, by folder: why, and what to do about it.
@@ -394,21 +478,55 @@ class Store:
             if all(_matches(values[name], value) for name, value in wanted.items()):
                 yield run, problem
 
+    def recordings(self, id: str) -> list[Run]:
+        """Every recording of a run that can be read, the one that `select` gives first."""
+        return _best_first([run for run, problem in self._find({"id": f"{id}-"}) if not problem])
+
+    def find(self, config: RunConfig) -> Run | None:
+        """A recording of the config's run that is over and has all that the config asks for."""
+        for run in self.recordings(config.id):
+            with suppress(StoreError):  # Another may serve; or it is met where this one is trained.
+                if run.has_all(config):
+                    return run
+        return None
+
+    def recording(self, config: RunConfig) -> Run:
+        """Where the config's own recording is, or would be. ValueError if it asks for a probe
+        that there is not."""
+        return Run(self.path / folder_name(config.to_dict(), definitions(config.train)))
+
     def create(self, config: RunConfig) -> Run:
-        """The run's folder, made if it is not there, with its config."""
-        run = Run(self.path / config.id)
-        path = run.path / "config.json"
+        """The folder of the config's own recording, made if it is not there, with its config."""
+        run = self.recording(config)
+        # What is not there, or damaged: it is known what it must hold. The config comes last.
+        missing = [name for name in ("provenance.json", "config.json") if not _is_read(run, name)]
         try:
-            read_json(path)
-        except StoreError:  # It is not there, or damaged, and it is known what it must hold.
-            try:
-                run.path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(
-                    f"cannot write to the store {self.path}: {error}; choose another with --store"
-                ) from error
-            write_json(path, config.to_dict())
+            run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to the store {self.path}: {error}; choose another with --store"
+            ) from error
+        if "provenance.json" in missing:
+            # Where a run that is under way was trained is not known any more.
+            begun = (run.path / "status.json").exists()
+            made = Provenance() if begun else here(config.train.device)
+            _write_provenance(run.path, [], 0, config, made)
+        if "config.json" in missing:
+            write_json(run.path / "config.json", config.to_dict())
         return run
+
+
+def _best_first(recordings: list[Run]) -> list[Run]:
+    """Over before running, then by how far and by how much is recorded; ties by the folder."""
+
+    def rank(run: Run) -> tuple[int, int, int]:
+        try:
+            there = recorded(run.config.train, run.definitions, run.epoch)
+            return int(not run.is_over), -run.epoch, -amount(there)
+        except StoreError:  # It cannot be read, which whoever takes it is told.
+            return 2, 0, 0
+
+    return recordings if len(recordings) < 2 else sorted(recordings, key=rank)
 
 
 def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> Store:
@@ -432,6 +550,11 @@ def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> S
             ) from error
         write_json(marker, {"format": FORMAT})
     found = read_json(marker).get("format")
+    if found == 1:
+        raise StoreError(
+            f"the store at {root} has format 1, where a run's id depended on what was recorded of "
+            f"it; carry it over with: {UPGRADE} {root}"
+        )
     if found != FORMAT:
         raise StoreError(
             f"the store at {root} has format {found!r}; this version of grokinterp reads format "
@@ -471,6 +594,21 @@ def unpack_state(tensors: dict[str, Tensor], about: dict[str, Any]) -> RunState:
     )
 
 
+def _is_stretch(data: object) -> bool:
+    kinds = {"from_epoch": int, "probes": dict}
+    return isinstance(data, dict) and all(
+        isinstance(data.get(name), kind) for name, kind in kinds.items()
+    )
+
+
+def _is_read(run: Run, name: str) -> bool:
+    try:
+        _ = run.provenance if name == "provenance.json" else read_json(run.path / name)
+    except StoreError:
+        return False
+    return True
+
+
 def _holds_run(folder: Path) -> bool:
     """Whether a folder is a run's, even if its config is gone."""
     kept = ("config.json", "status.json", "metrics.parquet", "checkpoints")
@@ -490,6 +628,23 @@ def _stored_values(folder: Path) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """As a config has it: JSON has lists in place of tuples."""
     return tuple(map(_plain, value)) if isinstance(value, list) else value
+
+
+def _write_provenance(
+    folder: Path, earlier: list[dict[str, Any]], epoch: int, config: RunConfig, made: Provenance
+) -> None:
+    """The stretches of before, and the one that begins here; none where it goes on alike."""
+    told = {"probes": definitions(config.train), **asdict(made)}
+    if not earlier or earlier[-1] != {**earlier[-1], **told}:
+        earlier = [*earlier, {"from_epoch": epoch, **told}]
+    write_json(folder / "provenance.json", {"trained": earlier})
+
+
+def _online(metrics: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """The columns of probes that were recorded while training: each's probe and value name."""
+    columns = [str(name) for name in metrics.columns if name not in ("epoch", *METRICS)]
+    matches = {column: re.match(COLUMN, column) for column in columns}
+    return {column: (one["probe"], one["name"]) for column, one in matches.items() if one}
 
 
 def _matches(value: Any, wanted: Any) -> bool:

@@ -21,7 +21,8 @@ from grokinterp.measurement import Measurement, expand, measure
 from grokinterp.model import build_model
 from grokinterp.model_difference import differences
 from grokinterp.progress import Observer
-from grokinterp.runs import Checkpoint, Run, Store, open_store
+from grokinterp.recording import fewest
+from grokinterp.runs import OPTIMIZER, Checkpoint, Run, Store, open_store
 from grokinterp.snapshot import NotApplicable, Other, Snapshot
 from grokinterp.state import Row, RunState
 
@@ -129,9 +130,12 @@ def train(
 ) -> list[Run]:
     """Train what is missing of these runs, and return all of them, in the order given.
 
-    A run that the store holds finished is not trained again; an interrupted one goes on from
-    its last saved epoch, bit for bit on a CPU; one that another process trains is waited for.
-    Runs of one architecture and recipe train together.
+    A run that the store holds to its end, with all that is asked to be recorded, is not trained
+    again: what more is recorded does not matter, nor on which device it trained. One that lacks a
+    row, checkpoint or probe, or was recorded under another definition of a probe, is: beside it,
+    as another recording of the same run. An interrupted one goes on from its last saved epoch, bit
+    for bit on a CPU; one that another process trains is waited for. Runs of one architecture and
+    recipe train together.
 
     Args:
         runs: What to train.
@@ -153,23 +157,25 @@ def train(
     for device in sorted({config.train.device for config in configs}):
         check_device(device)
     opened = open_store(store, create=True)
-    missing = [config for config in configs if not Run(opened.path / config.id).is_over]
-    missing = list({config.id: config for config in missing}.values())
-    starts = {config.id: _start_state(config, init, opened) for config in missing}
+    there = {config: opened.find(config) for config in configs}
+    serves = fewest(config for config, run in there.items() if run is None)
+    missing = list(dict.fromkeys(serves.values()))
+    starts = {config: _start_state(config, init, opened) for config in missing}
     _check_probes(missing, starts)
-    unique = {config.id: opened.create(config) for config in configs}
-    observer.begin(configs, [unique[c.id] for c in configs])
+    own = {config: opened.create(config) for config in missing}
+    found = [there[config] or own[serves[config]] for config in configs]
+    observer.begin(configs, found)
     try:
-        _train_missing(missing, unique, starts, observer)
+        _train_missing(missing, own, starts, observer)
     finally:
         observer.end()
-    return [unique[config.id] for config in configs]
+    return found
 
 
 def _train_missing(
     missing: Sequence[RunConfig],
-    runs: Mapping[str, Run],
-    starts: Mapping[str, RunState],
+    runs: Mapping[RunConfig, Run],
+    starts: Mapping[RunConfig, RunState],
     observer: Observer,
 ) -> None:
     """Train the runs that are free; then wait for the others, in case their process dies."""
@@ -177,44 +183,42 @@ def _train_missing(
     free: list[tuple[RunConfig, RunLock]] = []
     try:
         for config in missing:
-            lock = RunLock(runs[config.id].path)
+            lock = RunLock(runs[config].path)
             if lock.acquire(wait=False):
                 free.append((config, lock))
             else:
-                observer.waiting(runs[config.id], lock.owner)
+                observer.waiting(runs[config], lock.owner)
                 busy.append(config)
         groups: dict[RunConfig, list[tuple[RunConfig, RunLock]]] = {}
         for config, lock in free:
             groups.setdefault(group_key(config), []).append((config, lock))
         for group in groups.values():
-            _train_group([_open(config, lock, runs, starts) for config, lock in group], observer)
+            works = [_open(config, lock, runs[config], starts[config]) for config, lock in group]
+            _train_group(works, observer)
     finally:
         for _, lock in free:
             lock.release()
     for config in busy:
-        lock = RunLock(runs[config.id].path)
+        lock = RunLock(runs[config].path)
         lock.acquire(wait=True)
         try:
-            _train_group([_open(config, lock, runs, starts)], observer)
+            _train_group([_open(config, lock, runs[config], starts[config])], observer)
         finally:
             lock.release()
 
 
-def _open(
-    config: RunConfig, lock: RunLock, runs: Mapping[str, Run], starts: Mapping[str, RunState]
-) -> _Work:
-    run, start = runs[config.id], starts[config.id]
+def _open(config: RunConfig, lock: RunLock, run: Run, start: RunState) -> _Work:
     saved = run.load_state()
     state, rows = saved or (start, [])
     recorder = Recorder(config, start.weights)
     return _Work(run, config, lock, start, state, rows, time.monotonic(), recorder)
 
 
-def _check_probes(configs: Sequence[RunConfig], starts: Mapping[str, RunState]) -> None:
+def _check_probes(configs: Sequence[RunConfig], starts: Mapping[RunConfig, RunState]) -> None:
     """Try each group's probes once: what applies to one of its runs applies to all."""
     tried = {group_key(config): config for config in configs if config.train.probes}
     for config in tried.values():
-        Recorder(config, starts[config.id].weights).check()
+        Recorder(config, starts[config].weights).check()
 
 
 def _train_group(group: Sequence[_Work], observer: Observer) -> None:
@@ -222,6 +226,7 @@ def _train_group(group: Sequence[_Work], observer: Observer) -> None:
     if not group:
         return
     for work in group:
+        work.run.save_provenance(work.state.epoch)
         if work.state.epoch == 0:
             work.run.save_checkpoint(work.start)
     together = train_together(
@@ -280,13 +285,7 @@ def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState
         _check_interventions(config, start.weights)
         return start
     if init is None:
-        begun = Run(store.path / config.id)
-        if 0 not in begun.checkpoint_epochs:
-            raise ValueError(
-                f"run {config.id} starts from the weights {config.start!r}, and the store does "
-                "not hold them; give them as init"
-            )
-        init = begun.checkpoint(0)
+        init = _begun(config, store)
     if isinstance(init, Derived):
         init = init.make()
     start = RunState.initial(_parameters(config, init))
@@ -317,6 +316,20 @@ def _attached(config: RunConfig) -> list[tuple[Intervention, ...]]:
     turns = {turn for one in every for turn in (one.from_epoch, (one.until_epoch or 0) + 1)}
     sets = [acting(every, turn) for turn in (0, *sorted(turns)) if turn <= epochs]
     return list(dict.fromkeys(sets))
+
+
+def _begun(config: RunConfig, store: Store) -> Checkpoint:
+    """What a run began with that did not begin from its seed, as a recording of it kept it."""
+    for run in store.recordings(config.id):
+        if 0 in run.checkpoint_epochs:
+            start = run.checkpoint(0)
+            # Without its parent's moments it would be another training.
+            if start.optimizer is not None or OPTIMIZER not in config.start:
+                return start
+    raise ValueError(
+        f"run {config.id} starts from the weights {config.start!r}, and the store does not hold "
+        "all of them; give them as init"
+    )
 
 
 def _parameters(

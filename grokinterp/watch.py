@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from grokinterp.config import RunConfig
@@ -22,12 +22,9 @@ SECONDS_TO_ARRIVE = 90.0
 class Watch:
     """Tells an observer what it would hear if the runs trained here: every row, in order."""
 
-    def __init__(
-        self, configs: Iterable[RunConfig], runs: Mapping[str, Run], observer: Observer
-    ) -> None:
-        self._open = {config.id: config for config in configs}
-        self._runs = runs
-        self._epochs = {name: runs[name].epoch for name in self._open}
+    def __init__(self, runs: Mapping[RunConfig, Run], observer: Observer) -> None:
+        self._open = dict(runs)
+        self._epochs = {config: run.epoch for config, run in runs.items()}
         self._observer = observer
         self._looked = time.monotonic()
 
@@ -35,7 +32,7 @@ class Watch:
         """Read how far the runs are, at most once a second unless `now`."""
         if not now and time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
             return
-        for config in list(self._open.values()):
+        for config in list(self._open):
             self._look_at(config)
         self._looked = time.monotonic()
 
@@ -46,16 +43,16 @@ class Watch:
         while self._open and time.monotonic() < deadline:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             self.look(now=True)
-        for config in self._open.values():
+        for config, run in self._open.items():
             raise StoreError(
                 f"workers trained {len(self._open)} runs that do not appear in the store, such as "
-                f"{config.name} in {self._runs[config.id].path}; it is not the same folder on "
+                f"{config.name} in {run.path}; it is not the same folder on "
                 "every node, so put the store in one that is, or have the runs sent back with "
                 "--send-back (shared=False)"
             )
 
     def _look_at(self, config: RunConfig) -> None:
-        run, seen = self._runs[config.id], self._epochs[config.id]
+        run, seen = self._open[config], self._epochs[config]
         # In this order: a status of over is written together with the last epoch.
         is_over, status, epoch = run.is_over, cast(Status, run.status), run.epoch
         if not is_over and (epoch <= seen or status != "running"):
@@ -67,6 +64,6 @@ class Watch:
         for reached, row in rows.items():
             self._observer.advanced(run, config, Report(0, reached, row, "running"))
         self._observer.advanced(run, config, Report(0, epoch, last, status, run.message))
-        self._epochs[run.id] = epoch
+        self._epochs[config] = epoch
         if is_over:
-            del self._open[run.id]
+            del self._open[config]

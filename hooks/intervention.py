@@ -17,6 +17,8 @@ from grokinterp.hooks.checks import check_hook, integer
 from grokinterp.hooks.choice import Choice, random_controls
 from grokinterp.hooks.held import Held
 
+from grokinterp.definition import definition_of, is_own
+
 if TYPE_CHECKING:
     from torch import Tensor
     from transformer_lens import HookedTransformer
@@ -85,7 +87,10 @@ class Intervention:
         return self.from_epoch <= epoch and (self.until_epoch is None or epoch <= self.until_epoch)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data; `intervention_from_dict` takes it back."""
+        """Plain JSON data; `intervention_from_dict` takes it back.
+
+        Of a class that the package does not define, its definition and its module are told too.
+        """
         data = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, value in data.items():
             if isinstance(value, Held):
@@ -94,14 +99,22 @@ class Intervention:
                     "hooks.applied; what a run trains under must be numbers and names, such as "
                     "FreezeScale(to='mean'), FrozenPattern(values='mean') or values in tuples"
                 )
-        return {"name": type(self).__name__, **data}
+        return {"name": type(self).__name__, **_definition(type(self)), **data}
+
+
+def _definition(cls: type[Intervention]) -> dict[str, str]:
+    """What tells it from another class of its name: nothing where that is the package's first."""
+    definition = definition_of(cls)
+    if is_own(cls):
+        return {} if definition == "1" else {"definition": definition}
+    return {"definition": definition, "module": cls.__module__}
 
 
 def intervention_from_dict(data: Mapping[str, Any]) -> Intervention:
     """The intervention that `to_dict` described.
 
-    ValueError if there is no such class, if it does not take these arguments, or if the data names
-    another definition than the class has here.
+    ValueError if there is no such class, if it does not take these arguments, or if it was defined
+    otherwise when the data were written.
     """
     arguments = {k: value for k, value in data.items() if k not in ("name", *PROVENANCE)}
     name = data.get("name")
@@ -110,14 +123,13 @@ def intervention_from_dict(data: Mapping[str, Any]) -> Intervention:
             f"unknown intervention {name!r}; choose one of {', '.join(sorted(INTERVENTIONS))}"
         )
     cls = INTERVENTIONS[name]
-    stored = data.get("definition")
-    # Here, because reading source needs modules that describing a run does not.
-    from grokinterp.definition import definition_of
-
-    if stored is not None and stored != definition_of(cls):
+    known = definition_of(cls)
+    # Written by hand, a user's own needs no definition.
+    stored = data.get("definition", "1" if is_own(cls) else known)
+    if stored != known:
         raise ValueError(
             f"the definition of {name} has changed since: what is stored was trained under another "
-            f"({stored}) than {cls.__module__} has here ({definition_of(cls)}); load the file as "
+            f"({stored or 'not kept'}) than {cls.__module__} has here ({known}); load the file as "
             "it was then"
         )
     return _construct(cls, arguments)

@@ -3,14 +3,24 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import pytest
-from grokinterp.hooks import RemoveNorm, UnitNorm
+from grokinterp.hooks import RemoveNorm, Temperature, UniformAttention, UnitNorm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grokinterp.config import METRICS, ModelConfig, RunConfig, StopRule, TrainConfig
+from grokinterp.config import (
+    AS_BEFORE,
+    METRICS,
+    RECORDED,
+    ModelConfig,
+    RunConfig,
+    StopRule,
+    TrainConfig,
+    identity,
+)
+from grokinterp.experiments.recipe import PAPER
 from grokinterp.task import ModularTask
 
 # Another value of every field than the default.
@@ -56,7 +66,7 @@ OTHER = {
         "keep_optimizer": True,
         "stop_when": "test_accuracy >= 0.9",
         "dtype": "float64",
-        "loss_dtype": "float64",
+        "loss_dtype": "float32",
         "device": "cuda:1",
         "probes": {"ntk": 1000, "cheap": 100},
         "interventions": (UnitNorm("mlp"), RemoveNorm("q", from_epoch=3, until_epoch=9)),
@@ -84,24 +94,98 @@ def test_the_table_of_changes_is_complete() -> None:
 
 
 @pytest.mark.parametrize(("part", "name"), every_change())
-def test_every_field_enters_the_identity_and_survives_json(part: str, name: str) -> None:
+def test_a_field_is_identity_if_it_changes_the_training_and_survives_json(part, name) -> None:
     run = changed(part, **{name: OTHER[part][name]})
-    assert run.id != DEFAULT.id
+    assert (run.id == DEFAULT.id) == (name in RECORDED | {"device"})
     again = RunConfig.from_dict(json.loads(json.dumps(run.to_dict())))
     assert again == run
     assert again.id == run.id
 
 
 def test_no_two_of_the_changes_share_an_identity() -> None:
-    ids = [changed(part, **{name: OTHER[part][name]}).id for part, name in every_change()]
+    recorded = RECORDED | {"device"}
+    changes = [(part, name) for part, name in every_change() if name not in recorded]
+    ids = [changed(part, **{name: OTHER[part][name]}).id for part, name in changes]
     assert len(set(ids)) == len(ids)
 
 
-def test_a_run_of_before_a_field_existed_keeps_its_identity() -> None:
-    run = RunConfig(train=TrainConfig(lr=0.01), seed=789)
-    older = run.to_dict()
-    del older["train"]["probes"], older["model"]["gated_mlp"]
-    assert RunConfig.from_dict(older).id == run.id == "a6be805e8c484a2b"
+GOLDEN = {
+    "307d2fe1295a4e66": RunConfig(),
+    "7730dacd0093ab58": RunConfig(model=ModelConfig("off"), seed=111),
+    "3735a2443657b8b6": RunConfig(train=TrainConfig(loss_dtype="float32")),
+    "89fe10c101ffa12f": RunConfig(train=TrainConfig(lr=0.01, couple_decay_to_lr=True), seed=789),
+    "ecfbf433c2b4e7e3": RunConfig(train=TrainConfig(stop_when="test_accuracy >= 0.995 for 200")),
+    "ac8243db9ccbab7f": RunConfig(
+        task=ModularTask(p=97, operation="xor", operand=3),
+        model=ModelConfig("q+mlp", norm="rms", n_layers=2, readout_scale=0.5),
+        train=TrainConfig(interventions=(UnitNorm("mlp", from_epoch=3), UniformAttention())),
+        start="0123456789abcdef@500, unchanged",
+    ),
+}
+"""Ids as they are in stores: whatever changes one makes every run of it another run."""
+
+
+@pytest.mark.parametrize("id", GOLDEN)
+def test_an_identity_is_for_good(id: str) -> None:
+    assert GOLDEN[id].id == id
+
+
+def test_what_is_recorded_is_no_part_of_the_identity() -> None:
+    assert RunConfig(model=ModelConfig("off"), train=PAPER, seed=456).id == (
+        RunConfig(model=ModelConfig("off"), train=TrainConfig(), seed=456).id
+    )
+    recorded = {name: OTHER["train"][name] for name in RECORDED}
+    assert changed("train", **recorded, epochs=500).id == changed("train", epochs=500).id
+
+
+def test_the_epochs_that_a_stop_rule_looks_at_are() -> None:
+    ids = {
+        changed("train", eval_every=every, stop_when=rule).id
+        for every in (5, 10)
+        for rule in (None, "test_loss <= 1 for 20")
+    }
+    assert len(ids) == 3
+
+
+@dataclass(frozen=True)
+class Tomorrow(RunConfig):
+    """With another recipe as the default."""
+
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=3e-3))
+
+
+def test_another_default_changes_no_identity() -> None:
+    assert Tomorrow(train=TrainConfig()).id == RunConfig().id
+    assert Tomorrow().id == RunConfig(train=TrainConfig(lr=3e-3)).id
+
+
+def test_a_field_that_was_added_later_leaves_older_runs_as_they_were(monkeypatch) -> None:
+    """Here readout_scale, and the pathway of an intervention, as if they were new."""
+    older = changed("train", interventions=(UnitNorm("mlp"),)).to_dict()
+    del older["model"]["readout_scale"], older["train"]["interventions"][0]["pathway"]
+    id = identity(older)
+    monkeypatch.setitem(AS_BEFORE, "readout_scale", 0.5)
+    monkeypatch.setitem(AS_BEFORE, "UnitNorm.pathway", "mlp")
+    run = RunConfig.from_dict(older)
+    assert (run.model.readout_scale, run.train.interventions) == (0.5, (UnitNorm("mlp"),))
+    assert run.id == id
+    assert replace(run, model=ModelConfig(readout_scale=1.0)).id != id
+
+
+def test_no_field_is_filled_in_with_today_s_default() -> None:
+    for part in ("task", "model", "train"):
+        for name in OTHER[part]:
+            data = RunConfig().to_dict()
+            del data[part][name]
+            with pytest.raises(KeyError, match=f"lack {name}; give them"):
+                RunConfig.from_dict(data)
+
+
+def test_of_older_data_no_precision_of_the_loss_means_the_model_s() -> None:
+    for dtype in ("float32", "float64"):
+        data = changed("train", dtype=dtype).to_dict()
+        data["train"]["loss_dtype"] = None
+        assert RunConfig.from_dict(data).train.loss_dtype == dtype
 
 
 def test_all_changes_together_survive_json() -> None:
@@ -134,8 +218,12 @@ def test_the_identity_is_the_same_in_another_process() -> None:
         ("train", {"loss_logit_scale": 2}, {"loss_logit_scale": 2.0}),
         ("train", {"effective_rank_penalty": 1}, {"effective_rank_penalty": 1.0}),
         ("train", {"betas": (0, 0.9)}, {"betas": (0.0, 0.9)}),
-        ("train", {"checkpoint_ratio": 2}, {"checkpoint_ratio": 2.0}),
-        ("train", {"checkpoint_epochs": (7, 3, 7)}, {"checkpoint_epochs": (3, 7)}),
+        ("train", {"stop_when": "test_loss<=1"}, {"stop_when": " test_loss <= 1.0 for 0"}),
+        (
+            "train",
+            {"interventions": (Temperature(2),)},
+            {"interventions": (Temperature(2.0),)},
+        ),
         ("model", {"placement": "M+A*"}, {"placement": "pre"}),
         ("model", {"placement": "mlp+k+v+q"}, {"placement": "pre"}),
         ("model", {"d_mlp": None}, {"d_mlp": 512}),
@@ -150,6 +238,7 @@ def test_the_paper_s_recipe_is_the_default() -> None:
     run = RunConfig()
     assert (run.train.epochs, run.lr, run.weight_decay) == (10_000, 1e-3, 1.0)
     assert (run.train.betas, run.train.adam_eps) == ((0.9, 0.98), 1e-8)
+    assert (run.train.dtype, run.train.loss_dtype) == ("float32", "float64")
     model = run.model
     assert (model.n_layers, model.d_model, model.n_heads, model.d_head) == (1, 128, 4, 32)
     assert (model.d_mlp, model.readout_scale, model.init) == (512, 1.0, "lecun")
@@ -193,8 +282,9 @@ def test_a_checkpoint_schedule_ascends_from_zero_to_the_end(
 
 
 def test_evaluated_epochs() -> None:
-    config = TrainConfig(epochs=25, eval_every=10)
-    assert [epoch for epoch in range(1, 26) if config.is_evaluated(epoch)] == [1, 10, 20, 25]
+    config = TrainConfig(epochs=25, eval_every=10, probes={"ntk": 15})
+    assert [epoch for epoch in range(1, 26) if config.is_judged(epoch)] == [1, 10, 20, 25]
+    assert [epoch for epoch in range(1, 26) if config.is_evaluated(epoch)] == [1, 10, 15, 20, 25]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +372,8 @@ OTHERS = [
     (TrainConfig, {"dtype": "float16"}, ["dtype", "'float16'", "float32, float64"]),
     (TrainConfig, {"loss_dtype": "half"}, ["loss_dtype", "'half'", "float32, float64"]),
     (TrainConfig, {"device": "tpu"}, ["device", "'tpu'", "cpu, cuda, cuda:N, mps"]),
-    (TrainConfig, {"device": "mps", "dtype": "float64"}, ["mps", "float64", "cpu"]),
+    (TrainConfig, {"device": "mps"}, ["mps", "float64", "loss_dtype='float32'", "cpu"]),
+    (TrainConfig, {"loss_dtype": None}, ["loss_dtype", "None", "float32, float64"]),
     (TrainConfig, {"stop_when": "soon"}, ["stop_when", "for 200", "'soon'"]),
     (TrainConfig, {"stop_when": "test_loss <= 1.2.3"}, ["stop_when", "'test_loss <= 1.2.3'"]),
     (TrainConfig, {"stop_when": "loss <= 1"}, ["stop_when", "'loss'", *METRICS]),

@@ -34,7 +34,7 @@ def store(whole, tmp_path):
 
 
 def bad(store):
-    return store.path / SMALL_RUN.id
+    return store.recording(SMALL_RUN).path
 
 
 def truncate(path):
@@ -56,11 +56,11 @@ def said(capsys, *arguments):
 
 
 def test_a_copy_of_a_run_is_named_and_left_out(store, capsys):
-    shutil.copytree(bad(store), store.path / f"{SMALL_RUN.id}.bak")
+    shutil.copytree(bad(store), store.path / f"{bad(store).name}.bak")
     assert {run.id for run in store} == {config.id for config in CONFIGS}
     assert len(store.select(id=SMALL_RUN.id)) == 1
     [(folder, problem)] = store.problems().items()
-    assert folder == f"{SMALL_RUN.id}.bak"
+    assert folder == f"{bad(store).name}.bak"
     assert "looks like a copy" in problem
     assert "delete" not in problem
     listed = said(capsys, "runs", "--store", store.path)
@@ -84,7 +84,7 @@ def test_a_bad_config_leaves_the_other_runs(store, capsys, damage):
             path.write_text("{}")
     assert {run.id for run in store} == {config.id for config in CONFIGS[1:]}
     [(folder, problem)] = store.problems(seed=1).items()
-    assert folder == SMALL_RUN.id
+    assert folder == bad(store).name
     assert f"{path} {expected.get(damage, 'describes no run')}" in problem
     assert "train the same run again, which writes it anew" in problem
     for command in (["runs"], ["probe", "--probes", "norms", "--epochs", "30"]):
@@ -140,7 +140,7 @@ SMALL_OPTIONS += ["--eval-every", "5", "--checkpoint-every", "10"]
 def test_doing_what_is_said_of_one_file_makes_the_run_whole(store, whole, file, read):
     """No more than the file is to be deleted."""
     truncate(bad(store) / file)
-    run, before = gi.Run(bad(store)), gi.Run(whole / SMALL_RUN.id)
+    run, before = gi.Run(bad(store)), gi.Run(whole / bad(store).name)
     with pytest.raises(
         StoreError, match=r"is damaged .*; restore it, or delete this file"
     ) as error:
@@ -200,8 +200,8 @@ def test_a_file_that_is_no_checkpoint_is_none(store, name, capsys):
         for foreign in (name, ".DS_Store"):
             (place / foreign).write_bytes(b"\0\5\26\7")
     (store.path / ".Trash").mkdir()
-    shutil.copytree(bad(store), store.path / ".Trash" / SMALL_RUN.id)
-    shutil.copytree(bad(store), store.path / f"._{SMALL_RUN.id}")
+    shutil.copytree(bad(store), store.path / ".Trash" / bad(store).name)
+    shutil.copytree(bad(store), store.path / f"._{bad(store).name}")
     assert gi.Run(bad(store)).checkpoint_epochs == (0, 10, 20, 30)
     assert len(store) == 3
     assert store.problems() == {}
@@ -254,7 +254,7 @@ def test_what_ships_stands_in_for_a_damaged_run(tmp_path, damage, capsys):
     source = shipped(config.id)
     assert source is not None
     store = gi.open_store(tmp_path / "runs", create=True)
-    folder = shutil.copytree(source.path, store.path / config.id)
+    folder = shutil.copytree(source.path, store.path / source.path.name)
     match damage:
         case "no metrics":
             (folder / "metrics.parquet").unlink()
@@ -265,14 +265,14 @@ def test_what_ships_stands_in_for_a_damaged_run(tmp_path, damage, capsys):
             truncate(folder / f"{damage}{suffix}")
     plan = make_plan(experiment, str(store.path), [456])
     assert plan.found[config.id].path == source.path
-    assert set(plan.problems) == (set() if damage == "no metrics" else {config.id})
+    assert set(plan.problems) == (set() if damage == "no metrics" else {folder.name})
     if damage == "metrics":
         problems = {}
         assert verdicts(str(store.path), problems=problems) == verdicts(str(tmp_path / "nowhere"))
-        assert set(problems) == {config.id}
+        assert set(problems) == {folder.name}
         shown = said(capsys, "audit", "--store", store.path)
         assert "verdicts on 11 claims" in shown.out
-        assert f"{config.id} is left out: {folder / 'metrics.parquet'} is damaged" in shown.err
+        assert f"{folder.name} is left out: {folder / 'metrics.parquet'} is damaged" in shown.err
         results = ["--results", tmp_path / "results", "--no-train", "--seeds", "1"]
         shown = said(capsys, "reproduce", "ln-position", "--store", store.path, *results)
         assert "LN position" in shown.out
@@ -288,7 +288,7 @@ def test_a_damaged_owner_is_another_process(store):
 
 def test_a_damaged_marker_says_what_it_must_hold(store):
     (store.path / "store.json").write_text("")
-    with pytest.raises(StoreError, match=r'store.json is damaged .*write {"format": 1} into it'):
+    with pytest.raises(StoreError, match=r'store.json is damaged .*write {"format": 2} into it'):
         gi.open_store(store.path)
 
 

@@ -8,6 +8,7 @@ import pytest
 MODULES = (
     "config",
     "audit.claim",
+    "definition",
     "experiments.cost",
     "experiments.recipe",
     "audit.interval",
@@ -25,6 +26,7 @@ MODULES = (
     "probes.hessian",
     "probes.optimisation",
     "probes.similarity",
+    "provenance",
     "task",
 )
 

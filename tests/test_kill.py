@@ -92,4 +92,4 @@ def test_killed_runs_end_bit_identical(tmp_path, context):
 
 def epoch_of(store: Path, config: gi.RunConfig) -> int:
     """How far the run is saved."""
-    return gi.Run(store / config.id).epoch
+    return gi.Store(store).recording(config).epoch

@@ -98,9 +98,9 @@ def test_online_probes_survive_an_interruption(tmp_path, monkeypatch):
 
 
 def test_probing_does_not_change_the_training(tmp_path):
-    [probed] = gi.train([PROBED], store=tmp_path)
-    [plain] = gi.train([with_recipe(PROBED, probes={})], store=tmp_path)
-    assert plain.id != probed.id
+    [probed] = gi.train([PROBED], store=tmp_path / "probed")
+    [plain] = gi.train([with_recipe(PROBED, probes={})], store=tmp_path / "plain")
+    assert plain.id == probed.id
     pd.testing.assert_frame_equal(
         plain.metrics, probed.metrics[plain.metrics.columns], check_exact=True
     )

@@ -74,9 +74,8 @@ def test_a_run_in_the_store_is_preferred_and_one_that_is_not_over_is_missing(tmp
     assert make_plan(experiment, str(tmp_path), [456]).found[run.id].path != run.path
     shipped = shipping.shipped(run.id)
     assert shipped is not None
-    for path in shipped.path.iterdir():
-        shutil.copy(path, run.path)
-    assert make_plan(experiment, str(tmp_path), [456]).found[run.id].path == run.path
+    shutil.copytree(shipped.path, tmp_path / shipped.path.name)
+    assert make_plan(experiment, str(tmp_path), [456]).found[run.id].path.parent == tmp_path
 
 
 def tiny(probes: Afterwards | None = None, epochs: int = 20) -> Experiment:
@@ -153,8 +152,7 @@ def test_a_run_is_read_from_where_each_plan_finds_it(tmp_path, monkeypatch):
     shutil.copytree(tmp_path / "runs", shipped)
     probed = tiny(Afterwards(("norms",)))
     carry_out(make_plan(probed, str(shipped), [1]).missing, str(shipped))
-    there = {run.id: run for run in gi.open_store(shipped)}
-    monkeypatch.setattr("grokinterp.experiments.plan.shipped", there.get)
+    monkeypatch.setattr("grokinterp.experiments.plan.shipped_runs", lambda: gi.open_store(shipped))
     read = {}
     for experiment, folder in ((tiny(), "runs"), (probed, "shipped")):
         found = make_plan(experiment, store, [1], read=read).done
@@ -164,10 +162,7 @@ def test_a_run_is_read_from_where_each_plan_finds_it(tmp_path, monkeypatch):
 def test_a_run_that_diverged_at_once_is_said_and_not_drawn(tmp_path, monkeypatch, capsys):
     experiment = EXPERIMENTS["readout-scale"]
     lost = experiment.plan([456])[0].config
-    monkeypatch.setattr(
-        "grokinterp.experiments.plan.shipped",
-        lambda id: None if id == lost.id else shipping.shipped(id),
-    )
+    monkeypatch.setattr("grokinterp.experiments.plan.shipped_runs", lambda: Without(lost.id))
     store = gi.open_store(tmp_path / "runs", create=True)
     store.create(lost).close([], "diverged", 1, "diverged at epoch 1: test_loss is nan")
     plan = make_plan(experiment, str(store.path), [456])
@@ -180,6 +175,17 @@ def test_a_run_that_diverged_at_once_is_said_and_not_drawn(tmp_path, monkeypatch
     shown = capsys.readouterr().out
     assert "not drawn: α 0.5, lr fixed, seed 456 diverged at epoch 1: test_loss is nan" in shown
     assert lost.id not in (tmp_path / "results" / "readout-scale" / "runs.csv").read_text()
+
+
+class Without(gi.Store):
+    """What ships, but for a run."""
+
+    def __init__(self, lost):
+        super().__init__(shipping.FOLDER)
+        self.lost = lost
+
+    def recordings(self, id):
+        return [] if id == self.lost else super().recordings(id)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -238,7 +244,7 @@ def test_runs_are_published_without_their_checkpoints(tmp_path):
     unfinished = gi.open_store(tmp_path / "runs").create(replace(SMALL_RUN, seed=99))
     folder = tmp_path / "results"
     folder.mkdir()
-    (folder / "store.json").write_text('{"format": 1}')
+    (folder / "store.json").write_text('{"format": 2}')
     assert publish.publish([run, unfinished], folder) == [run.id]
     [kept] = gi.open_store(folder).select()
     assert kept.metrics.equals(run.metrics)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from hang import HANG
-from runs_cases import SMALL_RUN, with_recipe
+from runs_cases import SMALL_RUN, with_model, with_recipe
 from sweep_functions import die_so_often, fail, not_for_pickle, sleep, square
 from test_training import same_run
 
@@ -230,7 +230,7 @@ def test_runs_are_sent_back(tmp_path, monkeypatch):
     store = tmp_path / "runs"
     # What an interrupted training left here goes: the worker cannot see it.
     gi.open_store(store, create=True).create(SMALL_RUN)
-    (store / SMALL_RUN.id / "state.safetensors").touch()
+    (gi.open_store(store).recording(SMALL_RUN).path / "state.safetensors").touch()
     [run] = train_over([SMALL_RUN], store, workers=1, shared=False)
     [expected] = gi.train([SMALL_RUN], store=tmp_path / "train")
     same_run(run, expected)
@@ -240,17 +240,24 @@ def test_runs_are_sent_back(tmp_path, monkeypatch):
 
 
 def test_a_failure_in_a_worker_is_a_sentence(tmp_path):
-    config = with_recipe(probes={"fourier": 5})
-    with pytest.raises(ValueError, match="unknown probe 'fourier'; did you mean"):
+    config = with_recipe(with_model(n_heads=1), probes={"head_similarity": 5})
+    with pytest.raises(ValueError, match="cannot record while mlp-pre · seed 1 trains"):
         train_over([config], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["store.json"]
 
 
+def test_what_is_wrong_before_any_worker_works_is_said_at_once(tmp_path):
+    config = with_recipe(probes={"fourier": 5})
+    with pytest.raises(ValueError, match="unknown probe 'fourier'; did you mean"):
+        train_over([config], tmp_path / "runs")
+    assert not list(tmp_path.iterdir())
+
+
 def test_runs_that_do_not_arrive_are_missed(tmp_path, monkeypatch):
     monkeypatch.setattr("grokinterp.watch.SECONDS_TO_ARRIVE", 0.0)
-    runs = {SMALL_RUN.id: gi.Run(tmp_path / SMALL_RUN.id)}
+    runs = {SMALL_RUN: gi.Run(tmp_path / SMALL_RUN.id)}
     with pytest.raises(StoreError, match=r"not the same folder on every node.*--send-back"):
-        Watch([SMALL_RUN], runs, Observer()).wait()
+        Watch(runs, Observer()).wait()
 
 
 def test_units_are_runs_on_a_cpu_and_ensembles_on_an_accelerator(tmp_path):
@@ -421,4 +428,4 @@ def test_ray_sends_runs_back_and_tells_what_went_wrong(tmp_path, two_nodes):
     with pytest.raises(ValueError, match="unknown probe 'fourier'; did you mean"):
         train_over([unknown], tmp_path / "ray", two_nodes)
     with pytest.raises(ValueError, match="need a GPU, and no node of the Ray cluster has one"):
-        train_over([with_recipe(device="cuda")], tmp_path / "ray", two_nodes)
+        train_over([with_recipe(device="cuda", epochs=7)], tmp_path / "ray", two_nodes)

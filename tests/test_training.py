@@ -39,6 +39,7 @@ def test_a_trained_run_is_all_there(tmp_path):
         "config.json",
         "lock",
         "metrics.parquet",
+        "provenance.json",
         "status.json",
     }
 

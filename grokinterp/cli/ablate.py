@@ -31,6 +31,7 @@ def ablate(
     """
     from grokinterp.ablation import ablate as measure_ablation
     from grokinterp.ablation import parse, scalars, summarise
+    from grokinterp.definition import definition_of
 
     found = select(store, id=run)
     if len(found) != 1:
@@ -43,7 +44,10 @@ def ablate(
     table = measure_ablation(snapshot, interventions, controls, seed)
     name = f"ablation:{'+'.join(hook)}"
     assert snapshot.epoch is not None
-    found[0].records.add(snapshot.epoch, {(name, k): v for k, v in scalars(table).items()}, {})
+    definitions = [definition_of(type(item)) for item in interventions]
+    defined = dict.fromkeys([definition_of(measure_ablation), *definitions])
+    values = {(name, key): value for key, value in scalars(table).items()}
+    found[0].records.add(snapshot.epoch, values, {}, {name: "+".join(defined)})
     print(f"{found[0].config.name}, epoch {snapshot.epoch:,}: {', '.join(map(str, hook))}")
     print(summarise(table).to_string(float_format="{:.4f}".format, na_rep="–"))
     if "control" not in set(table["condition"]):

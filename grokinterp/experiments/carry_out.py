@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from grokinterp.config import RunConfig
 from grokinterp.experiments.experiment import Planned
-from grokinterp.experiments.plan import in_store
 from grokinterp.files import StoreError
 from grokinterp.probing import probe
 from grokinterp.progress import Observer
@@ -31,17 +30,16 @@ def carry_out(
         train_all: How runs that start from their seeds are trained; here, one after the other,
             when not given.
     """
-    parents = {one.fork.parent.id: one.fork.parent for one in missing if one.fork is not None}
-    plain = {one.config.id: one.config for one in missing if one.fork is None}
-    configs = list({**parents, **plain}.values())
+    parents = [one.fork.parent for one in missing if one.fork is not None]
+    configs = list(dict.fromkeys([*parents, *(one.config for one in missing if not one.fork)]))
     if configs:
         (train_all or _train_here)(configs, store, observer)
     for one in missing:
         if one.fork is not None:  # One that is there already is not trained again.
             train([one.config], store=store, init=_derived(one, store), observer=observer)
     for one in missing:
-        run = in_store(one.config.id, store)
-        if one.afterwards is not None and run is not None and run.is_over:
+        run = _trained(one.config, store)
+        if one.afterwards is not None and run is not None:
             epochs = one.afterwards.epochs(run)
             probe([run], one.afterwards.probes, epochs, observer=observer)
 
@@ -53,7 +51,11 @@ def _train_here(configs: Sequence[RunConfig], store: str, observer: Observer | N
 def _derived(planned: Planned, store: str) -> Derived:
     fork = planned.fork
     assert fork is not None
-    parent = in_store(fork.parent.id, store)
+    parent = _trained(fork.parent, store)
     if parent is None:
         raise StoreError("; ".join(open_store(store).problems(id=fork.parent.id).values()))
     return Derived(fork.name, lambda: fork.change(parent.snapshot(fork.epoch)))
+
+
+def _trained(config: RunConfig, store: str) -> Run | None:
+    return open_store(store).find(config)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pandas as pd
 
+from grokinterp.config import TrainConfig
 from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import placements
-from grokinterp.experiments.recipe import BARE, SEEDS
+from grokinterp.experiments.recipe import SEEDS
 from grokinterp.figures.strip import strip
 from grokinterp.grokking import MEMORISED_ACCURACY
 from grokinterp.placement import PLACEMENTS
 from grokinterp.runs import Run
 
 # The paper's recipe, ended where the training pairs are known.
-UNTIL_MEMORISED = replace(
-    BARE,
+UNTIL_MEMORISED = TrainConfig(
     epochs=1000,
     eval_every=1,
     checkpoint_every=None,

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from grokinterp.config import RunConfig
+from grokinterp.definition import definition_of
 from grokinterp.experiments.recipe import SEEDS
 from grokinterp.runs import Run
 
@@ -30,7 +31,11 @@ class Fork:
 
     @property
     def name(self) -> str:
-        return f"{self.parent.id}@{self.epoch}, {self.change.__name__}"
+        """The start of the run, which is part of its identity: the change's definition too, once
+        it is not the package's first."""
+        definition = definition_of(self.change)
+        told = "" if definition == "1" else f" {definition}"
+        return f"{self.parent.id}@{self.epoch}, {self.change.__name__}{told}"
 
 
 @dataclass(frozen=True)

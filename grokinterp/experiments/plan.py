@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.kept import Kept
 from grokinterp.files import NoStoreError, StoreError
-from grokinterp.results import shipped
+from grokinterp.results import shipped_runs
 from grokinterp.runs import Run, open_store
 
 
@@ -18,14 +18,20 @@ class Plan:
 
     experiment: Experiment
     planned: tuple[Planned, ...]
-    found: dict[str, Run]
-    """By run id: over, and probed as the plan asks; in the store or shipped with the package."""
+    runs: tuple[Run | None, ...]
+    """Of each planned one: over, recorded and probed as it asks; in the store or shipped with the
+    package."""
     problems: dict[str, str]
     """Why what the store holds of its runs is left out where it cannot be read, by folder."""
 
     @property
+    def found(self) -> dict[str, Run]:
+        """The runs that are there, by id."""
+        return {run.id: run for run in self.runs if run is not None}
+
+    @property
     def missing(self) -> list[Planned]:
-        return [one for one in self.planned if one.config.id not in self.found]
+        return [one for one, run in zip(self.planned, self.runs, strict=True) if run is None]
 
     @property
     def done(self) -> Done:
@@ -38,8 +44,8 @@ class Plan:
         return [(one, run) for one, run in self._there() if not len(run.metrics)]
 
     def _there(self) -> Done:
-        ids = ((one, self.found.get(one.config.id)) for one in self.planned)
-        return [(one, run) for one, run in ids if run is not None]
+        pairs = zip(self.planned, self.runs, strict=True)
+        return [(one, run) for one, run in pairs if run is not None]
 
 
 def make_plan(
@@ -62,24 +68,23 @@ def make_plan(
     if epochs is not None:
         planned = [_shortened(one, epochs) for one in planned]
     read = {} if read is None else read
-    found: dict[str, Run] = {}
+    runs: list[Run | None] = []
     problems: dict[str, str] = {}
     for one in planned:
-        id = one.config.id
-        stored = in_store(id, store)
-        if stored is None:
-            problems |= _problems(id, store)
-        for place in filter(None, (stored, shipped(id))):
-            run = read.setdefault(str(place.path), Kept(place.path))
+        stored = in_store(one.config.id, store)
+        run = None
+        for place in (*stored, *shipped_runs().recordings(one.config.id)):
+            looked_at = read.setdefault(str(place.path), Kept(place.path))
             try:
-                whole = _is_whole(one, run)
+                if _is_whole(one, looked_at):
+                    run = looked_at
+                    break
             except StoreError as error:
-                problems[run.path.name] = str(error)
-                continue
-            if whole:
-                found[id] = run
-                break
-    return Plan(experiment, tuple(planned), found, problems)
+                problems[place.path.name] = str(error)
+        if run is None or run.path not in [place.path for place in stored]:
+            problems |= _problems(one.config.id, store)
+        runs.append(run)
+    return Plan(experiment, tuple(planned), tuple(runs), problems)
 
 
 def results_of(experiment: Experiment, store: str = "runs") -> Results:
@@ -101,13 +106,12 @@ def results_of(experiment: Experiment, store: str = "runs") -> Results:
     return experiment.results(plan.done)
 
 
-def in_store(id: str, store: str) -> Run | None:
-    """The run of this id that a store holds, however far it is."""
+def in_store(id: str, store: str) -> list[Run]:
+    """The recordings of a run that a store holds, however far they are."""
     try:
-        found = open_store(store).select(id=id)
+        return open_store(store).recordings(id)
     except NoStoreError:
-        return None
-    return found[0] if found else None
+        return []
 
 
 def _problems(id: str, store: str) -> dict[str, str]:
@@ -119,9 +123,9 @@ def _problems(id: str, store: str) -> dict[str, str]:
 
 
 def _is_whole(planned: Planned, run: Kept) -> bool:
-    """Whether a run is over, with the probes that the plan asks for. StoreError if the files that
-    results are made of cannot be read."""
-    if not run.is_over:
+    """Whether a run is over, recorded and probed as the plan asks, with the probes as they are
+    defined now. StoreError if the files that results are made of cannot be read."""
+    if not run.has_all(planned.config):
         return False
     run.read()
     if planned.afterwards is None:

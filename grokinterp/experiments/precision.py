@@ -18,9 +18,7 @@ from grokinterp.experiments.outcomes import grouped_outcomes
 from grokinterp.experiments.positions import LN_POSITIONS
 from grokinterp.experiments.recipe import PAPER, SEEDS
 
-Precision = Literal["float32", "float64"] | None
-
-PRECISIONS: dict[str, Precision] = {"float64": "float64", "float32": None}
+PRECISIONS: tuple[Literal["float64", "float32"], ...] = ("float64", "float32")
 
 
 def label(case: str, precision: str) -> str:
@@ -35,15 +33,15 @@ def _cases() -> dict[str, RunConfig]:
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
     configs = {
-        label(case, name): replace(config, train=replace(config.train, loss_dtype=precision))
+        label(case, precision): replace(config, train=replace(config.train, loss_dtype=precision))
         for case, config in _cases().items()
-        for name, precision in PRECISIONS.items()
+        for precision in PRECISIONS
     }
     return each_seed(configs, seeds)
 
 
 def results(done: Done) -> Results:
-    groups = {case: {name: label(case, name) for name in PRECISIONS} for case in _cases()}
+    groups = {case: {str(name): label(case, name) for name in PRECISIONS} for case in _cases()}
     plain = [one for one in done if one[0].label in groups["off"].values()]
     figures = {
         "train_loss": column_figure(

@@ -16,10 +16,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from grokinterp.config import ModelConfig, RunConfig
+from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.curves import accuracy_figure
 from grokinterp.experiments.experiment import Done, Experiment, Fork, Planned, Results
-from grokinterp.experiments.recipe import BARE, SEEDS
+from grokinterp.experiments.recipe import SEEDS
 
 if TYPE_CHECKING:
     from grokinterp.snapshot import Snapshot
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 REMOVED_AT = (500, 1500, 3000)
 KEPT_AT = (500, 1500)
 INSERTED_AT = 500
-NORMED = replace(BARE, epochs=max(REMOVED_AT), checkpoint_every=500)
-PLAIN = replace(BARE, epochs=INSERTED_AT, checkpoint_every=INSERTED_AT)
+NORMED = TrainConfig(epochs=max(REMOVED_AT), checkpoint_every=500)
+PLAIN = TrainConfig(epochs=INSERTED_AT, checkpoint_every=INSERTED_AT)
 # Long enough for a model without LN to generalise, and then to be seen to stay there.
-TRAINED_ON = replace(
-    BARE, epochs=5000, checkpoint_every=1000, stop_when="test_accuracy >= 0.995 for 500"
+TRAINED_ON = TrainConfig(
+    epochs=5000, checkpoint_every=1000, stop_when="test_accuracy >= 0.995 for 500"
 )
 
 

@@ -2,7 +2,7 @@
 
 init.safetensors                  the initial weights, which all nine share, name by name
 <placement>.<stage>.safetensors   memorised, grokked
-card.json                         of each: config, epochs, accuracies, code version, checksums
+card.json                         of each: config, provenance, epochs, accuracies, checksums
 
 The metrics of the runs that they come from ship in grokinterp.results.
 `python -m grokinterp.pretrained RUNS` rebuilds them from a run store, and trains what it misses.

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import grokinterp
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.publish import publish
 from grokinterp.experiments.recipe import PAPER
@@ -58,11 +57,11 @@ def _export(run: Run, folder: Path) -> dict[str, Any]:
         }
         if stage != "init":
             name = f"{run.config.model.placement}.{stage}.safetensors"
-            write_tensors(folder / name, weights, {"epoch": epoch, "run": run.id})
+            write_tensors(folder / name, weights, {"epoch": epoch})
     return {
         "config": run.config.to_dict(),
         "run": run.id,
-        "code": f"grokinterp {grokinterp.__version__}",
+        "provenance": run.provenance,
         "memorised": str(times.memorised),
         "generalised": str(times.generalised),
         "generalised_for_good": str(times.generalised_for_good),

@@ -1,6 +1,7 @@
 """Runs that ship with the package: what they measured, without their checkpoints.
 
-<id>/config.json, status.json, metrics.parquet, probes.parquet     as in a run store
+<run>/config.json, provenance.json, status.json, metrics.parquet, probes.parquet
+                                                                     as in a run store
 
 Figures and verdicts on the paper are made from these without training anything.
 `python -m grokinterp.experiments.publish STORE` adds what a store holds of the experiments' runs.
@@ -8,7 +9,6 @@ Figures and verdicts on the paper are made from these without training anything.
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 from grokinterp.runs import Run, Store, open_store
@@ -23,9 +23,4 @@ def shipped_runs() -> Store:
 
 def shipped(id: str) -> Run | None:
     """The one of this id, if it ships."""
-    return _by_id().get(id)
-
-
-@cache
-def _by_id() -> dict[str, Run]:
-    return {run.id: run for run in shipped_runs()}
+    return next(iter(shipped_runs().recordings(id)), None)

@@ -1,6 +1,7 @@
 """A definition changes when what it defines is edited, and with nothing else."""
 
 import functools
+import json
 import linecache
 import os
 import subprocess
@@ -8,9 +9,11 @@ import sys
 from itertools import count
 
 import pytest
-from grokinterp.hooks import UnitNorm
+from grokinterp.hooks import INTERVENTIONS, UnitNorm, intervention_from_dict
 
+from grokinterp.config import RunConfig, TrainConfig
 from grokinterp.definition import definition_of
+from grokinterp.experiments import transplant
 from grokinterp.probes import PROBES
 
 CELLS = count()
@@ -129,6 +132,88 @@ def test_a_partial_is_told_by_its_arguments():
     probe = defined(PROBE, "probe")
     one, two = functools.partial(probe, power=1), functools.partial(probe, power=2)
     assert definition_of(one) != definition_of(two)
+
+
+MINE = """
+from dataclasses import dataclass
+from grokinterp.hooks import Intervention
+@dataclass(frozen=True)
+class Mine(Intervention):
+    share: float = 0.5
+    def hooks(self, model):
+        return [("blocks.0.hook_resid_pre", lambda x, hook: x * self.share)]
+"""
+
+
+@pytest.fixture
+def mine():
+    """The class that a cell defines, edited or not."""
+
+    def define(old="", new=""):
+        return defined(MINE.replace(old, new), "Mine")
+
+    yield define
+    INTERVENTIONS.pop("Mine", None)
+
+
+def under(*interventions):
+    return RunConfig(train=TrainConfig(interventions=interventions))
+
+
+def test_a_user_s_intervention_is_identity_by_its_definition(mine):
+    first = under(mine()(0.5))
+    [written] = first.to_dict()["train"]["interventions"]
+    assert written["module"] == "__main__"
+    assert RunConfig.from_dict(json.loads(json.dumps(first.to_dict()))) != under()
+    assert under(mine("# Why.", "")(0.5)).id == first.id  # The same cell, run again.
+    edited = under(mine("x * self.share", "x + self.share")(0.5))
+    assert edited.id != first.id
+    assert under(mine("0.5", "0.25")()).id not in (edited.id, first.id)
+
+
+def test_the_module_that_defines_it_is_not(mine):
+    first = under(mine()(0.5))
+    cls = mine()
+    cls.__module__ = "elsewhere"
+    for function in vars(cls).values():
+        if hasattr(function, "__code__"):
+            function.__module__ = "elsewhere"
+    moved = under(cls(0.5))
+    assert moved.to_dict()["train"]["interventions"][0]["module"] == "elsewhere"
+    assert moved.id == first.id
+
+
+def test_what_was_written_under_another_definition_is_not_taken_for_the_present_one(mine):
+    written = mine()(0.5).to_dict()
+    assert intervention_from_dict(written).to_dict() == written
+    by_hand = {"name": "Mine", "share": 0.5}
+    assert intervention_from_dict(by_hand).to_dict() == written
+    mine("x * self.share", "x + self.share")
+    with pytest.raises(ValueError, match=r"Mine is defined otherwise now .* in module __main__"):
+        intervention_from_dict(written)
+    assert intervention_from_dict(by_hand).to_dict() != written
+
+
+def test_the_package_s_own_intervention_is_told_by_its_version(monkeypatch):
+    written = UnitNorm("mlp").to_dict()
+    assert written == {
+        "name": "UnitNorm",
+        "pathway": "mlp",
+        "from_epoch": 1,
+        "until_epoch": None,
+    }
+    before = under(UnitNorm("mlp")).id
+    monkeypatch.setattr(UnitNorm, "version", 2, raising=False)
+    assert under(UnitNorm("mlp")).id != before
+    with pytest.raises(ValueError, match=r"UnitNorm is defined otherwise now \(2\) .* \(1\)"):
+        intervention_from_dict(written)
+
+
+def test_a_fork_s_change_is_identity_by_its_definition(monkeypatch):
+    [fork] = [one.fork for one in transplant.plan([1]) if one.label == "LN removed at 500"]
+    assert fork.name == f"{fork.parent.id}@500, without_mlp_norm"
+    monkeypatch.setattr(transplant.without_mlp_norm, "version", 2, raising=False)
+    assert fork.name == f"{fork.parent.id}@500, without_mlp_norm 2"
 
 
 def test_the_package_s_own_are_told_by_their_versions():

@@ -20,6 +20,7 @@ from grokinterp.experiments.published import generalisation_epochs
 from grokinterp.files import StoreError
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import pretrained_card
+from grokinterp.probes import PROBES
 from grokinterp.results import shipped_runs
 
 NOWHERE = "there/is/no/store"
@@ -56,6 +57,19 @@ def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
     for table in found.tables.values():
         assert len(table)
     assert len(plan.done) + len(plan.missing) == len(plan.planned)
+
+
+def test_a_probe_that_no_figure_reads_may_get_another_definition(monkeypatch):
+    """What ships recorded it: its values are no longer shown, and the runs are found as before."""
+    before = {name: len(make_plan(one, NOWHERE).done) for name, one in EXPERIMENTS.items()}
+    monkeypatch.setattr(PROBES["softmax_collapse"], "version", 99, raising=False)
+    found = {name: make_plan(one, NOWHERE).done for name, one in EXPERIMENTS.items()}
+    assert {name: len(done) for name, done in found.items()} == before
+    for _, run in found["ln-position"]:
+        assert "softmax_collapse" in run.definitions
+        assert not [name for name in run.metrics if name.startswith("softmax_collapse")]
+        assert "compressibility.effective_rank" in run.metrics
+        assert "softmax_collapse" not in set(run.probes["probe"])
 
 
 def test_a_folder_that_is_no_store_is_not_taken_for_an_empty_one(tmp_path):

@@ -99,6 +99,15 @@ def test_an_edited_config_is_refused(run):
         _ = gi.Run(run.path).config
 
 
+def test_an_edit_of_what_a_config_says_was_recorded_is_refused(run):
+    path = run.path / "config.json"
+    data = json.loads(path.read_text())
+    data["train"]["keep_optimizer"] = True
+    path.write_text(json.dumps(data))
+    with pytest.raises(StoreError, match="it was changed after"):
+        _ = gi.Run(run.path).config
+
+
 def test_foreign_folders_and_other_formats_are_refused(tmp_path, run):
     with pytest.raises(StoreError, match="there is no run store at"):
         gi.open_store(tmp_path / "nowhere")

@@ -48,10 +48,11 @@ def mixed(store: Path) -> Path:
     data = SMALL_RUN.to_dict()
     data["train"]["interventions"] = [{"name": "Gone", "module": "mine"}]
     unknown = open_store(path).create(gi.RunConfig.from_dict(data))
+    known = open_store(path).recording(SMALL_RUN).path
     for name in ("status.json", "metrics.parquet"):
-        shutil.copy(path / SMALL_RUN.id / name, unknown.path / name)
-    for name, field in ((SMALL_RUN.id[::-1], "later"), (f"{SMALL_RUN.id}.bak", "epochs")):
-        shutil.copytree(path / SMALL_RUN.id, path / name)
+        shutil.copy(known / name, unknown.path / name)
+    for name, field in ((known.name[::-1], "later"), (f"{known.name}.bak", "epochs")):
+        shutil.copytree(known, path / name)
         data = SMALL_RUN.to_dict()
         data["train"][field] = 30
         (path / name / "config.json").write_text(json.dumps(data))

@@ -61,6 +61,7 @@ def group_key(config: RunConfig) -> RunConfig:
     )
 
 
+@torch.inference_mode(False)  # Which switches gradients on, too.
 def train_together(
     configs: Sequence[RunConfig],
     initial: Sequence[Weights],

@@ -38,6 +38,7 @@ EXACT_EPS = 0.0
 DEFAULT_EPS = 1e-5
 
 
+@torch.inference_mode(False)  # Its parameters can be trained, whatever mode the caller is in.
 def build_model(
     config: ModelConfig,
     task: ModularTask,

@@ -61,7 +61,10 @@ class Remembered:
             self._values.clear()
             self.state = ModelState(self._model)
         if key not in self._values:
-            self._values[key] = compute()
+            gradients = torch.is_grad_enabled()
+            # What is kept may be asked for again where gradients are taken of it.
+            with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+                self._values[key] = compute()
         return self._values[key]
 
     def get(self, key: Hashable) -> Any:

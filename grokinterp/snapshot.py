@@ -27,7 +27,7 @@ Other = Moment | int
 """Another checkpoint of a training: its start, its end, the one before, or that of an epoch."""
 
 # A training's snapshots share one split, which nothing writes to.
-_split = lru_cache(maxsize=16)(ModularTask.split)
+_split = lru_cache(maxsize=16)(torch.inference_mode(False)(ModularTask.split))
 
 
 class NotApplicable(ValueError):
@@ -167,7 +167,7 @@ class Inputs:
 
     def _gradients(self) -> dict[str, Tensor]:
         named = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
-        with torch.enable_grad():
+        with torch.inference_mode(False):  # Which switches gradients on, too.
             logits = self._model(self.tokens)[:, -1]
             found = torch.autograd.grad(
                 F.cross_entropy(logits.double(), self.labels),
@@ -239,7 +239,8 @@ class Snapshot:
 
         To a hook that mixes the examples of a batch, this is another batch than the train one.
         """
-        return Inputs(self.model, *self.task.encode(self.task.pairs()))
+        with torch.inference_mode(False):
+            return Inputs(self.model, *self.task.encode(self.task.pairs()))
 
     def inputs(self, split: Split) -> Inputs:
         """The inputs of this name: `train`, `test` or `grid`."""

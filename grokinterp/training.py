@@ -122,6 +122,7 @@ class Recorder:
         )
 
 
+@torch.inference_mode(False)  # Which switches gradients on, too.
 def train(
     runs: Iterable[RunConfig],
     store: str | os.PathLike[str] = "runs",

@@ -18,6 +18,11 @@ class Held:
     """
 
     def __init__(self, tensor: Tensor) -> None:
+        if tensor.is_inference():  # It could not be used where gradients are taken.
+            import torch
+
+            with torch.inference_mode(False):
+                tensor = tensor.clone()
         self.tensor = tensor
 
     @cached_property

@@ -16,6 +16,7 @@ ROUNDING = 64
 """Machine epsilons of spread, relative to the largest value, that rounding alone may cause."""
 
 
+@torch.inference_mode(False)  # Which switches gradients on, too.
 def gradient_symmetricity(
     snapshot: Snapshot, samples: int = 1000, seed: int = 0
 ) -> dict[str, float | np.ndarray]:
@@ -45,12 +46,11 @@ def gradient_symmetricity(
         embedded.append(x.detach().requires_grad_())
         return embedded[0]
 
-    with torch.enable_grad():
-        logits = model.run_with_hooks(tokens, fwd_hooks=[("hook_embed", start_here)])
-        chosen = torch.from_numpy(classes).to(logits.device)[:, None]
-        # Examples do not mix, so one backward of the sum gives each its own gradient.
-        total = logits[:, -1].gather(1, chosen).sum()
-        [gradient] = torch.autograd.grad(total, embedded)
+    logits = model.run_with_hooks(tokens, fwd_hooks=[("hook_embed", start_here)])
+    chosen = torch.from_numpy(classes).to(logits.device)[:, None]
+    # Examples do not mix, so one backward of the sum gives each its own gradient.
+    total = logits[:, -1].gather(1, chosen).sum()
+    [gradient] = torch.autograd.grad(total, embedded)
     by_a, by_b = gradient[:, 0].cpu().double(), gradient[:, 1].cpu().double()
     lengths = by_a.norm(dim=1) * by_b.norm(dim=1)
     cosines = ((by_a * by_b).sum(1) / lengths).numpy()

@@ -60,7 +60,7 @@ def add_gram(kernel: Float[Tensor, "batch batch"], factors: Sequence[Tensor]) ->
                 kernel[rows, columns] += product
 
 
-@torch.enable_grad()
+@torch.inference_mode(False)  # Which switches gradients on, too.
 def gradient_gram(
     model: HookedTransformer,
     tokens: Int[Tensor, "batch pos"],

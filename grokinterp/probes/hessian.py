@@ -20,6 +20,7 @@ Product = Callable[[Vector], Vector]
 MAX_RESTARTS = 50
 
 
+@torch.inference_mode(False)  # Which switches gradients on, too.
 def hessian(
     snapshot: Snapshot,
     top: int = 5,
@@ -92,7 +93,7 @@ def hessian_vector_product(
     names = list(parameters)
     leaves = [parameters[name].detach().requires_grad_() for name in names]
     sizes = [leaf.numel() for leaf in leaves]
-    with torch.enable_grad():
+    with torch.inference_mode(False):  # Which switches gradients on, too.
         loss = loss_function(dict(zip(names, leaves, strict=True)))
         gradient = torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True)
         # What the loss is linear in, or does not depend on, has a gradient without a graph.

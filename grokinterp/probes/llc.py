@@ -15,6 +15,7 @@ from grokinterp.hooks.checks import integer, positive
 from grokinterp.snapshot import Snapshot
 
 
+@torch.inference_mode(False)  # Which switches gradients on, too.
 def llc(
     snapshot: Snapshot,
     step_size: float = 1e-7,
@@ -108,7 +109,7 @@ def sgld_losses(
     losses = []
     for _ in range(steps):
         optimizer.zero_grad()
-        with torch.enable_grad():
+        with torch.inference_mode(False):  # Which switches gradients on, too.
             loss = loss_function(weights)
             gradient = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
         for leaf, g in zip(leaves, gradient, strict=True):

@@ -15,6 +15,7 @@ from grokinterp.snapshot import Other, Snapshot, Split
 Kind = Literal["sum_logits", "trace"]
 
 
+@torch.inference_mode(False)  # Which switches gradients on, too.
 def ntk(
     snapshot: Snapshot,
     kind: Kind = "sum_logits",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.func import functional_call, vmap
 
@@ -20,7 +20,7 @@ from grokinterp.device import check_device, keep_freed_memory
 from grokinterp.forward import last_position
 from grokinterp.hooks.attention import UniformAttention
 from grokinterp.hooks.intervention import Intervention, collect_hooks
-from grokinterp.loss import correct, cross_entropy, effective_rank
+from grokinterp.loss import correct, cross_entropy, effective_rank, losses_of_examples
 from grokinterp.model import DTYPES, build_model
 from grokinterp.optimizer import AdamW
 from grokinterp.state import Row, RunState, Status, Weights
@@ -132,11 +132,14 @@ class Ensemble:
         splits = [config.task.split(config.seed) for config in configs.values()]
         data = [torch.stack(part).to(self._device) for part in zip(*splits, strict=True)]
         self._train_tokens, self._train_labels, self._test_tokens, self._test_labels = data
-        self._initial_train = self._initial_test = None
+        self._initial: Weights | None = None
+        self._initial_train: Tensor | None = None
         if self.train_config.subtract_initial_prediction:
-            weights = {n: self._stack([w[n] for w in initial]) for n in initial[0]}
-            self._initial_train = self._predict(weights, self._train_tokens, ())
-            self._initial_test = self._predict(weights, self._test_tokens, ())
+            self._initial = {n: self._stack([w[n] for w in initial]) for n in initial[0]}
+            with torch.no_grad():
+                parts = self._train_tokens.split(EVALUATION_ROWS, dim=1)
+                logits = [self._forward(self._initial, part, ())[0] for part in parts]
+            self._initial_train = torch.cat(logits, dim=1)
 
     def _load(self, states: Sequence[RunState]) -> None:
         self._theta = self._flatten([state.weights for state in states])
@@ -218,9 +221,9 @@ class Ensemble:
         self._load(states)
         for name in ("_train_tokens", "_train_labels", "_test_tokens", "_test_labels"):
             setattr(self, name, getattr(self, name)[positions])
-        if self._initial_train is not None and self._initial_test is not None:
+        if self._initial is not None and self._initial_train is not None:
+            self._initial = {name: value[positions] for name, value in self._initial.items()}
             self._initial_train = self._initial_train[positions]
-            self._initial_test = self._initial_test[positions]
 
     def _step(self, evaluated: bool) -> tuple[Tensor, Float[Tensor, "metric run"] | None]:
         """One epoch: the loss before the update and, if evaluated, METRICS of each run."""
@@ -239,14 +242,16 @@ class Ensemble:
         if not evaluated:
             self._optimizer.step(self._theta, gradient)
             return loss, None
+        train_correct = correct(logits.detach(), self._train_labels)
+        del logits  # Of many pairs, they are most of the memory.
         before = self._theta.clone()
         self._optimizer.step(self._theta, gradient)
-        test_logits = self._predict(self._leaves, self._test_tokens, active)
+        test_loss, test_correct = self._test(active)
         row = [
             loss,
-            correct(logits.detach(), self._train_labels).to(self._dtype).mean(1),
-            cross_entropy(config, test_logits, self._test_labels, self._initial_test),
-            correct(test_logits, self._test_labels).to(self._dtype).mean(1),
+            train_correct.to(self._dtype).mean(1),
+            test_loss,
+            test_correct.to(self._dtype).mean(1),
             (before.square().sum(1) + self._frozen_square).sqrt(),
             gradient.norm(dim=1),
             (self._theta - before).norm(dim=1),
@@ -257,13 +262,21 @@ class Ensemble:
         return tuple(item for item in self.train_config.interventions if item.active(self.epoch))
 
     @torch.no_grad()
-    def _predict(
-        self, weights: Weights, tokens: Int[Tensor, "run batch 3"], active: Sequence[Intervention]
-    ) -> Float[Tensor, "run batch d_vocab"]:
-        rows = EVALUATION_ROWS if not active else tokens.shape[1]
-        return torch.cat(
-            [self._forward(weights, part, active)[0] for part in tokens.split(rows, dim=1)], dim=1
-        )
+    def _test(
+        self, active: Sequence[Intervention]
+    ) -> tuple[Float[Tensor, " run"], Bool[Tensor, "run batch"]]:
+        """The test loss, and which answers are right: by chunk, never with all logits at once."""
+        # An intervention may mix the examples of a batch.
+        rows = self._test_tokens.shape[1] if active else EVALUATION_ROWS
+        losses, right = [], []
+        for tokens, labels in zip(
+            self._test_tokens.split(rows, dim=1), self._test_labels.split(rows, dim=1), strict=True
+        ):
+            logits, _ = self._forward(self._leaves, tokens, active)
+            before = None if self._initial is None else self._forward(self._initial, tokens, ())[0]
+            losses.append(losses_of_examples(self.train_config, logits, labels, before))
+            right.append(correct(logits, labels))
+        return torch.cat(losses, dim=1).mean(1), torch.cat(right, dim=1)
 
     def _forward(
         self, weights: Weights, tokens: Int[Tensor, "run batch 3"], active: Sequence[Intervention]

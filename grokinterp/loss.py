@@ -17,9 +17,19 @@ def cross_entropy(
     initial_logits: Float[Tensor, "run batch d_vocab"] | None = None,
 ) -> Float[Tensor, " run"]:
     """Mean cross-entropy of each run, in nats, of the logits that the recipe's loss sees."""
+    return losses_of_examples(config, logits, labels, initial_logits).mean(1)
+
+
+def losses_of_examples(
+    config: TrainConfig,
+    logits: Float[Tensor, "run batch d_vocab"],
+    labels: Int[Tensor, "run batch"],
+    initial_logits: Float[Tensor, "run batch d_vocab"] | None = None,
+) -> Float[Tensor, "run batch"]:
+    """The cross-entropy of each example: what `cross_entropy` is the mean of."""
     logits = loss_logits(config, logits, initial_logits)
     losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    return losses.view(labels.shape).mean(1)
+    return losses.view(labels.shape)
 
 
 def loss_logits(

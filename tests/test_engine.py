@@ -205,7 +205,7 @@ def test_effective_rank_penalty_lowers_the_effective_rank():
 
 def test_loss_in_float64_keeps_what_float32_rounds_away():
     recipe = replace(SMALL.train, dtype="float32", loss_logit_scale=400.0, epochs=40)
-    plain = replace(SMALL, train=recipe)
+    plain = replace(SMALL, train=replace(recipe, loss_dtype="float32"))
     exact = replace(SMALL, train=replace(recipe, loss_dtype="float64"))
     losses = [run_together([config])[0][0][-1]["train_loss"] for config in (plain, exact)]
     assert losses[0] != losses[1]

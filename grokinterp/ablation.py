@@ -27,6 +27,10 @@ def ablate(
 ) -> pd.DataFrame:
     """What the model loses under these interventions, all attached at once.
 
+    An intervention over the grid of all pairs, such as FilterFrequencies, runs on all of them, and
+    the scores are of the train and the test pairs among these; for a mean ablation beside it the
+    batch is the grid then.
+
     To the snapshot's model, with what is attached to it already: of a run that trained under
     interventions, `intact` is the model as it trained.
 
@@ -108,8 +112,17 @@ def _intact(snapshot: Snapshot) -> dict[str, float]:
 
 
 def _under(snapshot: Snapshot, interventions: Sequence[Intervention]) -> dict[str, float]:
+    on_grid = any(item.on_grid for item in interventions)
+    if on_grid:
+        snapshot.require_unmixed("an ablation on the grid", snapshot.grid)
     with torch.no_grad(), applied(snapshot.model, interventions) as model:
-        logits = {side: model(snapshot.inputs(side).tokens)[:, -1] for side in SIDES}
+        if on_grid:
+            grid = model(snapshot.grid.tokens)[:, -1]
+            p = snapshot.task.p
+            pairs = {side: snapshot.inputs(side).tokens[:, :2] for side in SIDES}
+            logits = {side: grid[ab[:, 0] * p + ab[:, 1]] for side, ab in pairs.items()}
+        else:
+            logits = {side: model(snapshot.inputs(side).tokens)[:, -1] for side in SIDES}
     return _scores(snapshot, logits)
 
 

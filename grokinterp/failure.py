@@ -22,8 +22,8 @@ class Failure:
     """Of a bug."""
 
 
-def failure_of(error: Exception, module: str) -> Failure:
-    """Of an exception in code of this module, or in what it calls.
+def failure_of(error: Exception, module: str = OWN) -> Failure:
+    """Of an exception in code of this module (default: grokinterp's), or in what it calls.
 
     A sentence is what a `raise` of grokinterp's or of the module itself says, by a ValueError or
     an exception of grokinterp's own. All else is a bug: so is a ValueError of numpy or torch, which

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,10 +18,6 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-
-# It can be read by setting it only.
-UMASK = os.umask(0)
-os.umask(UMASK)
 
 
 class StoreError(RuntimeError):
@@ -115,13 +112,13 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Write beside the target, then move over it: a reader sees the old file or the new one."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        temporary.touch(exist_ok=False)
         try:
+            mode = temporary.stat().st_mode
             write(temporary)
-            # A temporary file is its owner's alone; a store may be shared.
-            temporary.chmod(0o666 & ~UMASK)
+            # Libraries make files that are their owner's alone; a store may be shared.
+            temporary.chmod(mode)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -132,6 +129,21 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             f"cannot write {path}: {error}; what was saved before is intact, so make room or "
             "grant access, and run the same command again"
         ) from error
+
+
+def check_output(path: Path) -> None:
+    """Make the folder of a file that is to be written later; ValueError if it cannot be written.
+
+    Asked before the work whose outcome goes there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error}; choose another path") from error
 
 
 def _read(path: Path, read: Callable[[], Any]) -> Any:

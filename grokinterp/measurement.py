@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 import types
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from grokinterp.definition import definition_of
 from grokinterp.failure import failure_of
+from grokinterp.hooks.intervention import parse_value
 from grokinterp.probes import PROBES, Values
 from grokinterp.snapshot import NotApplicable, Snapshot
 
@@ -184,13 +184,12 @@ def _checked(probe: str, option: str, written: str) -> Any:
     if option not in known:
         has = f"its options are {', '.join(known)}" if known else "it has none"
         raise ValueError(f"{probe} has no option {option!r}; {has}")
-    try:
-        value = ast.literal_eval(written)
-    except (ValueError, SyntaxError):
-        value = written
+    value = parse_value(written)
     annotation = _annotations(function)[option]
-    if _fits(value, annotation):
-        return value
+    # A choice may be called as a word that is also a value, such as none.
+    for one in (value, written):
+        if _fits(one, annotation):
+            return one
     if get_origin(annotation) is Literal:
         raise ValueError(f"unknown {option} {value!r} of {probe}; choose {_described(annotation)}")
     raise ValueError(f"{option} of {probe} must be {_described(annotation)}; got {written!r}")

@@ -17,9 +17,9 @@ COLUMNS = ["run", "epoch", "probe", "name", "value"]
 
 
 def probe(
-    runs: Iterable[Run],
-    probes: Iterable[str] = ("cheap",),
-    epochs: Sequence[int] | None = None,
+    runs: Run | Iterable[Run],
+    probes: str | Iterable[str] = ("cheap",),
+    epochs: int | Sequence[int] | None = None,
     again: bool = False,
     observer: Observer | None = None,
 ) -> pd.DataFrame:
@@ -32,9 +32,10 @@ def probe(
     be read, or a store that cannot be written: what was found is in the table then, and only there.
 
     Args:
-        runs: Runs of a store.
-        probes: Names, with options as `shortcut:convention=paper`, or `cheap`, or `all`.
-        epochs: Epochs with a checkpoint; all of them when not given.
+        runs: A run of a store, or several.
+        probes: A name, with options as `shortcut:convention=paper`, or `cheap`, or `all`; or
+            several.
+        epochs: An epoch with a checkpoint, or several; all of them when not given.
         again: Compute what is there too, and replace it.
         observer: Told of progress; see grokinterp.progress.
 
@@ -46,9 +47,10 @@ def probe(
         StoreError: Of none of the runs anything can be read.
     """
     observer = observer or Observer()
-    chosen = expand(probes)
+    chosen = expand([probes] if isinstance(probes, str) else probes)
+    epochs = [epochs] if isinstance(epochs, int) else epochs
     works: list[_Work] = []
-    for run in runs:
+    for run in [runs] if isinstance(runs, Run) else runs:
         work = _Work(run, chosen, observer)
         # Refuses an epoch that is not there before anything is computed.
         with work.told():

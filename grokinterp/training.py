@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -13,9 +14,10 @@ from transformer_lens import HookedTransformer
 
 from grokinterp.config import RunConfig
 from grokinterp.device import check_device
-from grokinterp.engine import Report, group_key, train_together
+from grokinterp.engine import Ensemble, Report, group_key, train_together
 from grokinterp.files import fingerprint
 from grokinterp.hooks import Intervention, acting, applied, attach
+from grokinterp.interrupt import held_back
 from grokinterp.lock import RunLock
 from grokinterp.measurement import Measurement, expand, measure
 from grokinterp.model import build_model
@@ -122,14 +124,30 @@ class Recorder:
         )
 
 
-@torch.inference_mode(False)  # Which switches gradients on, too.
+@overload
+def train(
+    runs: RunConfig,
+    store: str | os.PathLike[str] = "runs",
+    init: Init | None = None,
+    observer: Observer | None = None,
+) -> Run: ...
+@overload
 def train(
     runs: Iterable[RunConfig],
     store: str | os.PathLike[str] = "runs",
     init: Init | None = None,
     observer: Observer | None = None,
-) -> list[Run]:
+) -> list[Run]: ...
+@torch.inference_mode(False)  # Which switches gradients on, too.
+def train(
+    runs: RunConfig | Iterable[RunConfig],
+    store: str | os.PathLike[str] = "runs",
+    init: Init | None = None,
+    observer: Observer | None = None,
+) -> Run | list[Run]:
     """Train what is missing of these runs, and return all of them, in the order given.
+
+    Of one config, not in a list, the run itself is returned.
 
     A run that the store holds to its end, with all that is asked to be recorded, is not trained
     again: what more is recorded does not matter, nor on which device it trained. One that lacks a
@@ -139,7 +157,7 @@ def train(
     recipe train together.
 
     Args:
-        runs: What to train.
+        runs: What to train: a config, or several.
         store: The folder that holds the runs.
         init: Weights to start from in place of the seed's: a HookedTransformer, which must compute
             what the config's model does with them; a state dict by TransformerLens names; a
@@ -147,12 +165,17 @@ def train(
             its config, Adam's moments go on too; or `Derived`.
         observer: Told of progress; see grokinterp.progress.
 
+    Ctrl-C and SIGTERM save what is under way first, at the next evaluated epoch; a second one does
+    not wait for that.
+
     Raises:
         ValueError: The device is not usable, `init` does not fit a run's architecture or is
             missing for a run that began with one, or a probe or an intervention of its config is
             unknown or does not apply. Nothing has been trained then.
         StoreError: The store cannot be read or written.
     """
+    if isinstance(runs, RunConfig):
+        return train([runs], store, init, observer)[0]
     observer = observer or Observer()
     configs = [_started(config, init) for config in runs]
     for device in sorted({config.train.device for config in configs}):
@@ -235,22 +258,36 @@ def _train_group(group: Sequence[_Work], observer: Observer) -> None:
         [work.start.weights for work in group],
         [work.state for work in group],
     )
-    for ensemble, reports in together:
-        for report in reports:
-            work = group[report.run]
-            if report.row is not None:
-                row: Row = {"epoch": report.epoch, **report.row}
-                due = work.config.train.due_probes(report.epoch)
-                if due:
-                    weights = ensemble.state(report.run).weights
-                    found = work.recorder.record(report.epoch, weights, due)
-                    row |= found.columns
-                    for name, reason in found.failures.items():
-                        observer.failed(work.run, name, f"at epoch {report.epoch:,}, {reason}")
-                work.rows.append(row)
-                report = replace(report, row=row)
-            _save(work, report, ensemble.state)
-            observer.advanced(work.run, work.config, report)
+    running: dict[int, Ensemble] = {}
+    with held_back() as interrupted:
+        for ensemble, reports in together:
+            for report in reports:
+                _record(group[report.run], report, ensemble, observer)
+            running |= dict.fromkeys((report.run for report in reports), ensemble)
+            for report in reports:
+                if report.status != "running":
+                    del running[report.run]
+            if interrupted():
+                for run, under_way in running.items():
+                    work = group[run]
+                    work.run.save_state(under_way.state(run), work.rows, schedule=False)
+                break
+
+
+def _record(work: _Work, report: Report, ensemble: Ensemble, observer: Observer) -> None:
+    if report.row is not None:
+        row: Row = {"epoch": report.epoch, **report.row}
+        due = work.config.train.due_probes(report.epoch)
+        if due:
+            weights = ensemble.state(report.run).weights
+            found = work.recorder.record(report.epoch, weights, due)
+            row |= found.columns
+            for name, reason in found.failures.items():
+                observer.failed(work.run, name, f"at epoch {report.epoch:,}, {reason}")
+        work.rows.append(row)
+        report = replace(report, row=row)
+    _save(work, report, ensemble.state)
+    observer.advanced(work.run, work.config, report)
 
 
 def _save(work: _Work, report: Report, state_of: Callable[[int], RunState]) -> None:

@@ -7,7 +7,7 @@ cos(2πkx/p) and sin(2πkx/p). Chosen ones are kept or removed; the constant alw
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from grokinterp.hooks.checks import Indices, check_hook, check_text, indices, integer
 from grokinterp.hooks.choice import Choice
@@ -118,6 +118,8 @@ class FilterFrequencies(_OnFrequencies):
     `frequencies`, without the constant: keep=True leaves the constant and T, keep=False all but
     T. So it is for analysis: no training set is the whole grid.
     """
+
+    on_grid: ClassVar[bool] = True
 
     hook: str
     frequencies: Indices

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from grokinterp.hooks.checks import check_hook, integer
 from grokinterp.hooks.choice import Choice, random_controls
@@ -43,6 +43,9 @@ class Intervention:
     One that holds an activation (a Patch, another model's pattern or scale) works everywhere
     but in a TrainConfig: it has no plain data to be stored by.
     """
+
+    on_grid: ClassVar[bool] = False
+    """Whether a pass must be over all p² pairs, a outer, b inner, so that no training fits it."""
 
     from_epoch: int = 1
     until_epoch: int | None = None

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from grokinterp.hooks import (
     AblateHead,
     AblateNeurons,
+    FilterFrequencies,
     UnitNorm,
     applied,
     distinct_controls,
@@ -206,4 +207,44 @@ def test_a_wrong_hook_is_one_sentence_and_saves_nothing(tmp_path, capsys, hook, 
     error = capsys.readouterr().err
     assert sentence in error
     assert "Traceback" not in error
+    assert run.probes.empty
+
+
+def test_what_is_over_the_grid_is_scored_on_the_pairs_of_each_side():
+    shot = snapshot()
+    hook = "blocks.0.mlp.hook_post"
+    filtered = FilterFrequencies(hook, (2,), keep=False)
+    table = ablate(shot, [filtered], controls=3)
+    assert (table["condition"] == "control").sum() == 2
+    with torch.no_grad(), applied(shot.model, [filtered]) as model:
+        logits = model(shot.grid.tokens)[:, -1]
+    scores = table.set_index("condition").loc["ablated"]
+    for side in ("train", "test"):
+        inputs = shot.inputs(side)
+        rows = [shot.task.pairs().index((a, b)) for a, b, _ in inputs.tokens.tolist()]
+        expected = F.cross_entropy(logits[rows].double(), inputs.labels).item()
+        assert scores[f"{side}_loss"] == pytest.approx(expected, rel=1e-12)
+    # All but nothing is everything.
+    nothing = ablate(shot, [FilterFrequencies(hook, (), keep=False)])
+    for name in METRICS:
+        assert nothing.loc[1, name] == pytest.approx(nothing.loc[0, name], rel=1e-5)
+
+
+def test_an_ablation_that_cannot_be_kept_is_shown(tmp_path, capsys, monkeypatch):
+    config = gi.RunConfig(
+        task=ModularTask(p=5),
+        model=gi.ModelConfig(d_model=8, n_heads=2),
+        train=gi.TrainConfig(epochs=10),
+    )
+    run = gi.train(config, store=tmp_path)
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError("the store is read-only")
+
+    monkeypatch.setattr("grokinterp.records.Records.add", refuse)
+    hook = "FilterFrequencies:blocks.0.mlp.hook_post,frequencies=(1,),keep=false"
+    main(["ablate", run.id[:6], "--store", str(tmp_path), "--hook", hook])
+    shown = capsys.readouterr()
+    assert "ablated" in shown.out
+    assert "not kept: the store is read-only" in shown.err
     assert run.probes.empty

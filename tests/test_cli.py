@@ -144,3 +144,45 @@ def test_training_under_an_intervention(tmp_path):
     main(["train", *SMALL, *store])
     [plain] = [one for one in gi.open_store(tmp_path) if one.id != run.id]
     assert plain.metrics["train_loss"].iloc[-1] != run.metrics["train_loss"].iloc[-1]
+
+
+def test_what_the_terminal_cannot_write_is_replaced():
+    code = "from grokinterp.cli import main; main(['audit'])"
+    for encoding in ("ascii", "latin-1"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert b"?" in done.stdout
+        assert b"undecided" in done.stdout
+
+
+def test_a_bug_keeps_its_traceback_and_a_sentence_has_none(tmp_path, monkeypatch, capsys):
+    def bug(*arguments: object, **options: object) -> None:
+        int("no number")
+
+    monkeypatch.setattr("grokinterp.listing.table", bug)
+    gi.train(SMALL_RUN, store=tmp_path)
+    with pytest.raises(ValueError, match="invalid literal"):
+        main(["runs", "--store", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main(["runs", "--store", str(tmp_path / "none")])
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo", "--p", "5", "--epochs", "20", "--figure"],
+        ["report", "--out"],
+        ["reproduce", "lattice", "--results"],
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_before_the_work(tmp_path, command, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(SystemExit):
+        main([*command, str(tmp_path / "file" / "out"), "--store", str(tmp_path / "runs")])
+    shown = capsys.readouterr()
+    assert "cannot write" in shown.err
+    assert "choose another path" in shown.err
+    assert shown.out == ""
+    assert not (tmp_path / "runs").exists()

@@ -189,7 +189,9 @@ def test_what_was_written_under_another_definition_is_not_taken_for_the_present_
     by_hand = {"name": "Mine", "share": 0.5}
     assert intervention_from_dict(by_hand).to_dict() == written
     mine("x * self.share", "x + self.share")
-    with pytest.raises(ValueError, match=r"definition of Mine has changed since: .* than __main__ has"):
+    with pytest.raises(
+        ValueError, match=r"definition of Mine has changed since: .* than __main__ has"
+    ):
         intervention_from_dict(written)
     assert intervention_from_dict(by_hand).to_dict() != written
 
@@ -205,7 +207,9 @@ def test_the_package_s_own_intervention_is_told_by_its_version(monkeypatch):
     before = under(UnitNorm("mlp")).id
     monkeypatch.setattr(UnitNorm, "version", 2, raising=False)
     assert under(UnitNorm("mlp")).id != before
-    with pytest.raises(ValueError, match=r"definition of UnitNorm has changed since: .*\(1\) than .*\(2\)"):
+    with pytest.raises(
+        ValueError, match=r"definition of UnitNorm has changed since: .*\(1\) than .*\(2\)"
+    ):
         intervention_from_dict(written)
 
 

@@ -436,3 +436,16 @@ def test_sets_name_probes_that_exist():
         "shortcut:kind=unit_norm,split=train"
     )
     assert [str(one) for one in expand(["cheap", "norms"])].count("norms") == 1
+
+
+def test_one_run_one_probe_and_one_epoch_need_no_lists(tmp_path):
+    run = gi.train(SMALL_RUN, store=tmp_path)
+    one = gi.probe(run, "norms", 20)
+    several = gi.probe([run], ["norms"], [20])
+    pd.testing.assert_frame_equal(one, several)
+    assert set(one["epoch"]) == {20}
+
+
+def test_an_option_takes_true_false_and_none_as_interventions_do():
+    assert str(Probing.parse("hessian:smallest=true")) == "hessian:smallest=True"
+    assert Probing.parse("ntk:rows=none").options == Probing.parse("ntk:rows=None").options

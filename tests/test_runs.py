@@ -1,6 +1,7 @@
 """The store: selection, and refusal of what is damaged or foreign."""
 
 import json
+import os
 from dataclasses import replace
 
 import pandas as pd
@@ -129,3 +130,16 @@ def test_nothing_is_pickled(run):
         ".parquet",
         ".safetensors",
     }
+
+
+def test_files_follow_the_umask_of_when_they_are_written(tmp_path):
+    before = os.umask(0o027)
+    try:
+        gi.train(SMALL_RUN, store=tmp_path)
+    finally:
+        os.umask(before)
+    files = [
+        path for path in tmp_path.rglob("*") if path.suffix in (".json", ".safetensors", ".parquet")
+    ]
+    assert {path.suffix for path in files} == {".json", ".safetensors", ".parquet"}
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o640"}

@@ -242,3 +242,9 @@ def test_missing_gpu_is_said_before_anything_is_written(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="this machine has 0"):
         gi.train([with_recipe(device="cuda")], store=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_one_config_is_one_run(tmp_path):
+    run = gi.train(SMALL_RUN, store=tmp_path)
+    assert isinstance(run, gi.Run)
+    assert [one.id for one in gi.train([SMALL_RUN], store=tmp_path)] == [run.id]

@@ -5,6 +5,7 @@ Options come from the functions' arguments and the configs' own fields.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -40,31 +41,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"unknown command {command!r}; choose one of {', '.join(COMMANDS)}")
     import tyro
 
+    from grokinterp.failure import failure_of
+    from grokinterp.interrupt import Terminated, cleaned_up
     from grokinterp.loading import load_files
 
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal's encoding has not, such as τ, is replaced: it must not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     function = getattr(import_module(f"grokinterp.cli.{command}"), command)
     try:
-        load_files(_values(options, "--load"))
-        tyro.cli(
-            function,
-            prog=f"grokinterp {command}",
-            args=options,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
-        sys.stdout.flush()
+        with cleaned_up():
+            load_files(_values(options, "--load"))
+            tyro.cli(
+                function,
+                prog=f"grokinterp {command}",
+                args=options,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+            sys.stdout.flush()
     except BrokenPipeError:  # `grokinterp runs | head` has read what it wants.
         # Python flushes once more when it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
+    except OSError as error:
         _fail(str(error))
-    except RuntimeError as error:
-        from grokinterp.files import StoreError
-
-        if not isinstance(error, StoreError):
+    except (KeyboardInterrupt, Terminated) as ended:
+        how, code = ("terminated", 143) if isinstance(ended, Terminated) else ("interrupted", 130)
+        _fail(f"{how}; the same command goes on from the last save", code)
+    except Exception as error:
+        failure = failure_of(error)
+        if failure.traceback:  # A bug, which keeps its place.
             raise
-        _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from the last save", code=130)
+        _fail("\n".join([failure.reason, *getattr(error, "__notes__", ())]))
 
 
 def _values(options: Sequence[str], name: str) -> list[str]:

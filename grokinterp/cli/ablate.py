@@ -22,7 +22,8 @@ def ablate(
     Args:
         run: The beginning of a run's id.
         hook: Interventions, all attached at once: UnitNorm:mlp, AblateHead:2,kind=mean,
-            AblateNeurons:neurons=(1,2), or cluster:5 for the neurons of a frequency.
+            AblateNeurons:neurons=(1,2), cluster:5 for the neurons of a frequency, or
+            FilterFrequencies:blocks.0.mlp.hook_post,frequencies=(5,),keep=false.
         epoch: An epoch that has a checkpoint; the last when not given.
         controls: Random controls of the same size, where something was chosen among several: so
             many different ones, or all that there are.
@@ -32,6 +33,8 @@ def ablate(
     from grokinterp.ablation import ablate as measure_ablation
     from grokinterp.ablation import parse, scalars, summarise
     from grokinterp.definition import definition_of
+    from grokinterp.files import StoreError
+    from grokinterp.progress import say
 
     found = select(store, id=run)
     if len(found) != 1:
@@ -47,7 +50,10 @@ def ablate(
     definitions = [definition_of(type(item)) for item in interventions]
     defined = dict.fromkeys([definition_of(measure_ablation), *definitions])
     values = {(name, key): value for key, value in scalars(table).items()}
-    found[0].records.add(snapshot.epoch, values, {}, {name: "+".join(defined)})
+    try:
+        found[0].records.add(snapshot.epoch, values, {}, {name: "+".join(defined)})
+    except (OSError, StoreError) as error:  # A store that can only be read.
+        say(f"not kept: {error}")
     print(f"{found[0].config.name}, epoch {snapshot.epoch:,}: {', '.join(map(str, hook))}")
     print(summarise(table).to_string(float_format="{:.4f}".format, na_rep="–"))
     if "control" not in set(table["condition"]):

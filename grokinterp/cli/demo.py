@@ -26,9 +26,11 @@ def demo(
         epochs: Give up after so many.
     """
     from grokinterp.figures.learning import learning_curves
+    from grokinterp.files import check_output
     from grokinterp.progress import Bar
     from grokinterp.training import train as train_runs
 
+    check_output(figure)
     config = RunConfig(
         task=ModularTask(p=p),
         model=ModelConfig(placement="mlp-pre"),
@@ -48,7 +50,6 @@ def demo(
         times.generalised.by,
         title=f"Grokking: (a + b) mod {config.task.p}, LN before the MLP, seed {seed}",
     )
-    figure.parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(figure, dpi=200)
     print(
         f"\nIt knew its training pairs by epoch {times.memorised}, and pairs it had never seen "

@@ -23,8 +23,10 @@ def report(
         circuits: Whose circuits are drawn: placements that ship trained, and beginnings of ids of
             the store's runs; a choice of both when not given.
     """
+    from grokinterp.files import check_output
     from grokinterp.report import save_report
 
+    check_output(out)
     print("Reading runs, and drawing figures and circuits.", flush=True)
     path = save_report(str(store), out, circuits or None)
     print(f"Report: {path.resolve()} ({path.stat().st_size / 1e6:.1f} MB)")

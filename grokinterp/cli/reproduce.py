@@ -46,6 +46,7 @@ def reproduce(
     from grokinterp.experiments.drawing import plan_table, save
     from grokinterp.experiments.plan import make_plan
     from grokinterp.experiments.recipe import first_seeds
+    from grokinterp.files import check_output
     from grokinterp.progress import Bar
     from grokinterp.tracking import observers
 
@@ -55,6 +56,7 @@ def reproduce(
         raise ValueError(
             f"unknown experiment {name!r}; {hint}choose one of {', '.join(EXPERIMENTS)}, or all"
         )
+    check_output(results / "runs.csv")
     chosen = None if seeds is None else first_seeds(seeds)
     names = list(EXPERIMENTS) if name == "all" else [name]
 

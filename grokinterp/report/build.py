@@ -11,7 +11,7 @@ from grokinterp.circuits.document import document, element
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.kept import Kept
 from grokinterp.experiments.verdicts import Judged, verdicts
-from grokinterp.files import StoreError, write_whole
+from grokinterp.files import StoreError, check_output, write_whole
 from grokinterp.report.circuits import choose_subjects, circuits_section
 from grokinterp.report.experiments import (
     Carried,
@@ -70,8 +70,8 @@ def save_report(
 ) -> Path:
     """Write the page of `build_report` to a file, whole or not at all."""
     path = Path(path)
+    check_output(path)
     page = build_report(store, circuits)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda target: target.write_text(page, encoding="utf-8"))
     return path
 

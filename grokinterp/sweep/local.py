@@ -7,13 +7,13 @@ import os
 import pickle
 import signal
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from grokinterp.failure import failure_of
 from grokinterp.sweep.executor import (
     Died,
     Done,
@@ -151,12 +151,14 @@ def _end_with_parent() -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception, or its words if pickle cannot carry it; with its traceback as a note."""
+    """The exception, or its words if pickle cannot carry it; with a bug's traceback as a note."""
+    told = failure_of(error).traceback
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
         error = RuntimeError(f"{type(error).__name__}: {error}")
-    error.add_note("In the worker:\n" + "".join(traceback.format_exception(error)))
+    if told:
+        error.add_note(f"In the worker:\n{told}")
     return error
 
 

@@ -1,0 +1,93 @@
+"""Ctrl-C and SIGTERM while runs train: what is under way is saved first."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+
+import pytest
+from runs_cases import SMALL_RUN, with_recipe
+from test_training import same_run
+
+import grokinterp as gi
+from grokinterp.cli import main
+from grokinterp.interrupt import Terminated, cleaned_up, held_back
+from grokinterp.progress import Observer
+
+LONG = with_recipe(epochs=40, eval_every=5, checkpoint_every=40)
+RAISED = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+
+
+class Sends(Observer):
+    """Sends this process a signal once a run is at an epoch."""
+
+    def __init__(self, number: int, epoch: int, times: int = 1) -> None:
+        self.number, self.epoch, self.times = number, epoch, times
+
+    def advanced(self, run, config, report) -> None:
+        if report.epoch == self.epoch:
+            for _ in range(self.times):
+                os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", RAISED)
+def test_what_is_under_way_is_saved(tmp_path, number):
+    before = [signal.getsignal(one) for one in RAISED]
+    configs = [LONG, replace(LONG, seed=LONG.seed + 1)]
+    with pytest.raises(RAISED[number]):
+        gi.train(configs, store=tmp_path / "cut", observer=Sends(number, 15))
+    assert [signal.getsignal(one) for one in RAISED] == before
+    cut = gi.open_store(tmp_path / "cut").select()
+    # No checkpoint is due before the end, and no half a minute has passed.
+    assert max(run.epoch for run in cut) == 15
+    assert {run.status for run in cut} == {"running"}
+    whole = gi.train(configs, store=tmp_path / "whole")
+    for run, expected in zip(gi.train(configs, store=tmp_path / "cut"), whole, strict=True):
+        same_run(run, expected)
+
+
+def test_a_run_that_is_over_stays_over(tmp_path):
+    with pytest.raises(Terminated):
+        gi.train(
+            [LONG, SMALL_RUN], store=tmp_path, observer=Sends(signal.SIGTERM, LONG.train.epochs)
+        )
+    [run] = gi.open_store(tmp_path).select(id=LONG.id)
+    assert (run.status, run.epoch) == ("finished", 40)
+
+
+def test_a_second_one_does_not_wait(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        gi.train(LONG, store=tmp_path, observer=Sends(signal.SIGINT, 15, times=2))
+    [run] = gi.open_store(tmp_path).select()
+    assert run.epoch == 0
+
+
+def test_someone_else_s_handler_stays():
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        with cleaned_up(), held_back() as came:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not came()
+        assert seen == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+    ],
+)
+def test_the_command_says_how_to_go_on(tmp_path, monkeypatch, capsys, number, code, said):
+    def send(*arguments: object, **options: object) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("grokinterp.training.train", send)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--store", str(tmp_path)])
+    assert ended.value.code == code
+    assert f"{said}; the same command goes on from the last save" in capsys.readouterr().err
+    assert "grokinterp.training" in sys.modules

@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from grokinterp.snapshot import Other, Snapshot
 
 FORMAT = 2
-UPGRADE = "python -m grokinterp.upgrade"
 
 # A column of an online probe, `probe.value` or `probe:option=0.5,other=x.value`.
 OPTION = r"\w+=(?:-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|\([^()]*\)|[^,.()]+)"
@@ -550,11 +549,6 @@ def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> S
             ) from error
         write_json(marker, {"format": FORMAT})
     found = read_json(marker).get("format")
-    if found == 1:
-        raise StoreError(
-            f"the store at {root} has format 1, where a run's id depended on what was recorded of "
-            f"it; carry it over with: {UPGRADE} {root}"
-        )
     if found != FORMAT:
         raise StoreError(
             f"the store at {root} has format {found!r}; this version of grokinterp reads format "

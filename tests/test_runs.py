@@ -10,7 +10,7 @@ import torch
 from runs_cases import SMALL_RUN, with_model
 
 import grokinterp as gi
-from grokinterp.files import StoreError, read_tensors
+from grokinterp.files import StoreError, fingerprint, read_tensors
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,12 @@ def test_foreign_folders_and_other_formats_are_refused(tmp_path, run):
     (run.path.parent / "store.json").write_text('{"format": 99}')
     with pytest.raises(StoreError, match="has format 99; this version"):
         gi.open_store(run.path.parent)
+
+
+def test_fingerprints_tell_shapes_and_dtypes_apart():
+    zeros = torch.zeros(2, 6)
+    others = (zeros.view(3, 4), zeros.view(6, 2), zeros.int(), zeros.view(12))
+    assert len({fingerprint({"w": one}) for one in (zeros, *others)}) == 5
 
 
 def test_nothing_is_pickled(run):

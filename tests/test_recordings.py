@@ -130,7 +130,7 @@ def test_a_store_counts_a_run_once_and_gives_its_best_recording(tmp_path):
     assert [run.config for run in store.recordings(more.id)] == [MORE, SMALL_RUN, further, OTHER]
     assert [run.path for run in store.select(id=more.id[:4], seed=1)] == [more.path]
     assert [run.config for run in store.select(eval_every=5)] == [SMALL_RUN]
-    assert len(table(store.select())) == 1
+    assert len(table(store.select(), print)) == 1
 
 
 def planned(config):
@@ -203,7 +203,7 @@ def test_a_probe_that_was_edited_is_recorded_and_measured_anew(tmp_path, monkeyp
     [first] = gi.train([config], store=tmp_path)
     gi.probe([first], ["power"], epochs=[10])
     assert first.metrics["power.value"].dropna().tolist() == [10.0, 20.0, 30.0]
-    probed = Afterwards(("power",), near=(10,))
+    probed = (Afterwards(("power",), near=(10,)),)
     plans = [replace(one, afterwards=probed) for one in planned(SMALL_RUN).plan([1])]
     asked = replace(planned(SMALL_RUN), plan=lambda seeds: plans)
     assert make_plan(asked, str(tmp_path), [1]).missing == []

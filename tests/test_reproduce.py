@@ -9,15 +9,18 @@ from runs_cases import SMALL_RUN, with_model
 
 import grokinterp as gi
 from grokinterp import results as shipping
+from grokinterp.audit.rules import STEP
 from grokinterp.cli import main
 from grokinterp.config import METRICS
 from grokinterp.experiments import EXPERIMENTS, cost, publish
 from grokinterp.experiments import verdicts as auditing
 from grokinterp.experiments.carry_out import carry_out
 from grokinterp.experiments.experiment import Afterwards, Experiment, Planned, Results, nearest
+from grokinterp.experiments.feature_evolution import MOVEMENT
 from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.published import generalisation_epochs
 from grokinterp.files import StoreError
+from grokinterp.measurement import Probing
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import pretrained_card
 from grokinterp.probes import PROBES
@@ -56,7 +59,8 @@ def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
     assert found.figures
     for table in found.tables.values():
         assert len(table)
-    assert len(plan.done) + len(plan.missing) == len(plan.planned)
+    assert len(plan.done) == sum(run is not None for run in plan.runs)
+    assert len(plan.missing) + sum(plan.whole) == len(plan.planned)
 
 
 def test_a_probe_that_no_figure_reads_may_get_another_definition(monkeypatch):
@@ -92,7 +96,7 @@ def test_a_run_in_the_store_is_preferred_and_one_that_is_not_over_is_missing(tmp
     assert make_plan(experiment, str(tmp_path), [456]).found[run.id].path.parent == tmp_path
 
 
-def tiny(probes: Afterwards | None = None, epochs: int = 20) -> Experiment:
+def tiny(*probes: Afterwards, epochs: int = 20) -> Experiment:
     """Two placements, as quick as a test."""
 
     def plan(seeds):
@@ -151,9 +155,40 @@ def test_probes_afterwards_make_a_run_whole(tmp_path):
     assert make_plan(probed, store).missing == []
 
 
+def test_a_run_is_drawn_without_what_it_was_not_asked_for_when_it_shipped(tmp_path):
+    store = str(tmp_path)
+    norms = Afterwards(("norms",), near=(20,))
+    carry_out(make_plan(tiny(norms), store, [1]).missing, store)
+    for wanted, drawn in ((Afterwards(("circularity",), at=10), 0), (None, 2)):
+        wanted = wanted or Afterwards(("circularity",), at=10, drawn_without=True)
+        plan = make_plan(tiny(norms, wanted), store, [1])
+        assert (len(plan.done), len(plan.missing)) == (drawn, 2)
+    carry_out(plan.missing, store)
+    whole = make_plan(tiny(norms, wanted), store, [1])
+    assert (len(whole.done), whole.missing) == (2, [])
+    for _, run in whole.done:
+        assert {e for e, found in run.records.probes().items() if "circularity" in found} == {10}
+    # Where a run has no such checkpoint, it is asked for nothing.
+    beyond = tiny(norms, Afterwards(("circularity",), at=500))
+    carry_out(beyond.plan([1]), store)
+    assert make_plan(beyond, store, [1]).missing == []
+
+
+def test_what_the_claim_of_movement_reads_is_planned(tmp_path):
+    for planned in EXPERIMENTS["feature-evolution"].plan([456]):
+        schedule = planned.config.train.checkpoint_schedule()
+        moved = [one for one in planned.afterwards if one.at is not None]
+        assert [one.at for one in moved] == list(MOVEMENT)
+        for one in moved:
+            assert one.at in schedule
+            assert one.at - STEP in schedule
+            [probe] = one.probes
+            assert Probing.parse(probe).options == {"other": one.at - STEP}
+
+
 def test_a_run_that_two_experiments_plan_is_probed_as_each_asks(tmp_path):
     store = str(tmp_path)
-    probed, plain = (tiny(probes).plan([1]) for probes in (Afterwards(("norms",)), None))
+    probed, plain = tiny(Afterwards(("norms",))).plan([1]), tiny().plan([1])
     carry_out([*probed, *plain], store)
     assert make_plan(tiny(Afterwards(("norms",))), store, [1]).missing == []
 

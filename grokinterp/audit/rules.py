@@ -387,6 +387,11 @@ def continuous_feature_evolution(labels: Sequence[str]) -> Claim:
     )
 
 
+def moved(epoch: int) -> str:
+    """The probe that holds the NTK at an epoch against that of STEP epochs before."""
+    return f"{NTK}:other={epoch - STEP}"
+
+
 def _largest(run: Run) -> float:
     values = probed(run, NTK, "relative_distance")
     return float(values[values.index <= EARLY].max())

@@ -39,9 +39,12 @@ def carry_out(
             train([one.config], store=store, init=_derived(one, store), observer=observer)
     for one in missing:
         run = _trained(one.config, store)
-        if one.afterwards is not None and run is not None:
-            epochs = one.afterwards.epochs(run)
-            probe([run], one.afterwards.probes, epochs, observer=observer)
+        if run is None:
+            continue
+        for wanted in one.afterwards:
+            # No epochs would mean all of them.
+            if epochs := wanted.epochs(run):
+                probe([run], wanted.probes, epochs, observer=observer)
 
 
 def _train_here(configs: Sequence[RunConfig], store: str, observer: Observer | None) -> list[Run]:

@@ -28,7 +28,7 @@ READOUT = "norm_readout"
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
-    afterwards = Afterwards((UNIT_NORM, SHUFFLED, READOUT))
+    afterwards = [Afterwards((UNIT_NORM, SHUFFLED, READOUT))]
     return placements(PLACEMENTS, seeds, UNTIL_MEMORISED, afterwards)
 
 

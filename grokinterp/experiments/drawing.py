@@ -39,7 +39,7 @@ def plan_table(plans: Mapping[str, Plan]) -> pd.DataFrame:
             {
                 "experiment": name,
                 "runs": len(plan.planned),
-                "there": len(plan.found),
+                "there": sum(plan.whole),
                 "to train": len(missing),
                 "epochs, at most": f"{sum(config.train.epochs for config in configs):,}",
                 "time here, about": hours_and_minutes(seconds) if missing else "–",

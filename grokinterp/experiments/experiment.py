@@ -45,6 +45,11 @@ class Afterwards:
     probes: tuple[str, ...]
     near: tuple[int, ...] = ()
     """On the checkpoint nearest to each of these epochs; on the last where none is given."""
+    at: int | None = None
+    """In place of that, on the checkpoint of this epoch, where the run has one."""
+    drawn_without: bool = False
+    """Whether a run without these is drawn and judged by what it has, and is missing only to them:
+    so one that shipped before they were asked for."""
 
     def epochs(self, run: Run) -> list[int]:
         """The checkpoints of a run that is over, whether or not they are kept."""
@@ -52,6 +57,8 @@ class Afterwards:
         epochs = {epoch for epoch in schedule if epoch <= run.epoch}
         if run.status != "diverged":
             epochs.add(run.epoch)
+        if self.at is not None:
+            return sorted(epochs & {self.at})
         return nearest(sorted(epochs), self.near)
 
 
@@ -69,7 +76,7 @@ class Planned:
     label: str
     config: RunConfig
     fork: Fork | None = None
-    afterwards: Afterwards | None = None
+    afterwards: tuple[Afterwards, ...] = ()
 
     def __post_init__(self) -> None:
         if self.fork is not None:
@@ -77,11 +84,11 @@ class Planned:
 
 
 def each_seed(
-    configs: Mapping[str, RunConfig], seeds: Sequence[int], afterwards: Afterwards | None = None
+    configs: Mapping[str, RunConfig], seeds: Sequence[int], afterwards: Sequence[Afterwards] = ()
 ) -> list[Planned]:
     """Each of these configs, by its label, under each seed."""
     return [
-        Planned(label, replace(config, seed=seed), afterwards=afterwards)
+        Planned(label, replace(config, seed=seed), afterwards=tuple(afterwards))
         for label, config in configs.items()
         for seed in seeds
     ]

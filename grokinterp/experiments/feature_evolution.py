@@ -17,8 +17,16 @@ SPECTRA = "weight_spectra"
 NEAR = (0, 10, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
+MOVEMENT = (1000, 1500, 2000, 3000, 5000, 7500, 10_000)
+"""Where the NTK is held against that of rules.STEP epochs before."""
+
+
 def plan(seeds: Sequence[int]) -> list[Planned]:
-    return placements(LN_POSITIONS, seeds, afterwards=Afterwards((rules.NTK, SPECTRA), NEAR))
+    since_before = [
+        Afterwards((rules.moved(epoch),), at=epoch, drawn_without=True) for epoch in MOVEMENT
+    ]
+    afterwards = [Afterwards((rules.NTK, SPECTRA), NEAR), *since_before]
+    return placements(LN_POSITIONS, seeds, afterwards=afterwards)
 
 
 def results(done: Done) -> Results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
+from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.experiments.kept import Kept
 from grokinterp.files import NoStoreError, StoreError
 from grokinterp.results import shipped_runs
@@ -14,13 +14,15 @@ from grokinterp.runs import Run, open_store
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment's runs for some seeds: those that are there as a whole, and the others."""
+    """An experiment's runs for some seeds: those that are there, and those that are missing."""
 
     experiment: Experiment
     planned: tuple[Planned, ...]
     runs: tuple[Run | None, ...]
-    """Of each planned one: over, recorded and probed as it asks; in the store or shipped with the
-    package."""
+    """Of each planned one: over, recorded and probed as it asks, but for what it is drawn without;
+    in the store or shipped with the package."""
+    whole: tuple[bool, ...]
+    """Of each planned one, whether it is there with that too."""
     problems: dict[str, str]
     """Why what the store holds of its runs is left out where it cannot be read, by folder."""
 
@@ -31,7 +33,8 @@ class Plan:
 
     @property
     def missing(self) -> list[Planned]:
-        return [one for one, run in zip(self.planned, self.runs, strict=True) if run is None]
+        """What is to be trained, or only to be probed."""
+        return [one for one, whole in zip(self.planned, self.whole, strict=True) if not whole]
 
     @property
     def done(self) -> Done:
@@ -69,22 +72,27 @@ def make_plan(
         planned = [_shortened(one, epochs) for one in planned]
     read = {} if read is None else read
     runs: list[Run | None] = []
+    wholes: list[bool] = []
     problems: dict[str, str] = {}
     for one in planned:
         stored = in_store(one.config.id, store)
-        run = None
+        run, whole = None, False
         for place in (*stored, *shipped_runs().recordings(one.config.id)):
             looked_at = read.setdefault(str(place.path), Kept(place.path))
             try:
-                if _is_whole(one, looked_at):
+                if not _is_drawn(one, looked_at):
+                    continue
+                if whole := all(_is_probed(looked_at, wanted) for wanted in one.afterwards):
                     run = looked_at
                     break
+                run = run or looked_at
             except StoreError as error:
                 problems[place.path.name] = str(error)
         if run is None or run.path not in [place.path for place in stored]:
             problems |= _problems(one.config.id, store)
         runs.append(run)
-    return Plan(experiment, tuple(planned), tuple(runs), problems)
+        wholes.append(whole)
+    return Plan(experiment, tuple(planned), tuple(runs), tuple(wholes), problems)
 
 
 def results_of(experiment: Experiment, store: str = "runs") -> Results:
@@ -122,16 +130,18 @@ def _problems(id: str, store: str) -> dict[str, str]:
         return {}
 
 
-def _is_whole(planned: Planned, run: Kept) -> bool:
-    """Whether a run is over, recorded and probed as the plan asks, with the probes as they are
-    defined now. StoreError if the files that results are made of cannot be read."""
+def _is_drawn(planned: Planned, run: Kept) -> bool:
+    """Whether a run is over, recorded and probed as figures and claims need, with the probes as
+    they are defined now. StoreError if the files that results are made of cannot be read."""
     if not run.has_all(planned.config):
         return False
     run.read()
-    if planned.afterwards is None:
-        return True
-    recorded, wanted = run.records.probes(), set(planned.afterwards.probes)
-    return all(wanted <= recorded.get(e, set()) for e in planned.afterwards.epochs(run))
+    return all(_is_probed(run, one) for one in planned.afterwards if not one.drawn_without)
+
+
+def _is_probed(run: Kept, wanted: Afterwards) -> bool:
+    recorded = run.records.probes()
+    return all(set(wanted.probes) <= recorded.get(epoch, set()) for epoch in wanted.epochs(run))
 
 
 def _shortened(planned: Planned, epochs: int) -> Planned:

@@ -16,7 +16,7 @@ def placements(
     names: Iterable[str],
     seeds: Sequence[int],
     train: TrainConfig = PAPER,
-    afterwards: Afterwards | None = None,
+    afterwards: Sequence[Afterwards] = (),
 ) -> list[Planned]:
     """Runs of these placements, labelled by them."""
     configs = {name: RunConfig(model=ModelConfig(name), train=train) for name in names}

@@ -132,7 +132,7 @@ RECORDED = frozenset(
 )
 """Fields of TrainConfig that say what is recorded, and change nothing of how a run trains."""
 
-AS_BEFORE: dict[str, Any] = {}
+AS_BEFORE: dict[str, Any] = {"weights_seed": None}
 """What a field that was added later means to the runs of before it: the value, by the field's name
 (an intervention's as `Class.field`), with which a run trains as all did without the field. A run
 with this value keeps the identity it had, and a config that lacks the field is read with it."""
@@ -294,7 +294,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run: a task, an architecture, a recipe and a seed, which drives split and weights."""
+    """One run: a task, an architecture, a recipe and a seed, which draws split and weights."""
 
     task: ModularTask = field(default_factory=ModularTask)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -302,10 +302,21 @@ class RunConfig:
     seed: int = 456
     start: str = "seed"
     """Where the initial weights come from: the seed, or the fingerprint of given ones."""
+    weights_seed: int | None = None
+    """Draws the initial weights in place of `seed`, which draws the split alone then."""
 
     def __post_init__(self) -> None:
-        if not _is_integer(self.seed) or self.seed < 0:
-            raise ValueError(f"seed must be an integer of at least 0; got {self.seed!r}")
+        _seed("seed", self.seed)
+        if self.weights_seed is not None:
+            _seed("weights_seed", self.weights_seed)
+            if self.start != "seed":
+                raise ValueError(
+                    "weights_seed must not be given where the initial weights are: it would draw "
+                    f"none; got weights_seed={self.weights_seed} and start={self.start!r}"
+                )
+        # Another name for the same run.
+        if self.weights_seed == self.seed:
+            object.__setattr__(self, "weights_seed", None)
 
     @cached_property
     def id(self) -> str:
@@ -315,7 +326,8 @@ class RunConfig:
     @property
     def name(self) -> str:
         """What a person calls it."""
-        return f"{self.model.placement} · seed {self.seed}"
+        weights = "" if self.weights_seed is None else f", weights {self.weights_seed}"
+        return f"{self.model.placement} · seed {self.seed}{weights}"
 
     @property
     def lr(self) -> float:
@@ -361,13 +373,15 @@ class RunConfig:
             train=TrainConfig(**train),
             seed=data["seed"],
             start=data["start"],
+            weights_seed=data["weights_seed"],
         )
 
     def flat(self) -> dict[str, Any]:
-        """Every field of task, model and train by its own name, and seed and start."""
+        """Every field of task, model and train by its own name, and the run's own fields."""
         parts = (self.task, self.model, self.train)
         flat = {f.name: getattr(part, f.name) for part in parts for f in fields(part)}
-        return {**flat, "seed": self.seed, "start": self.start}
+        own = ("seed", "start", "weights_seed")
+        return flat | {name: getattr(self, name) for name in own}
 
 
 def _check_known(data: Mapping[str, Any]) -> None:
@@ -409,12 +423,13 @@ def identity(data: Mapping[str, Any]) -> str:
 
 
 def digest(data: Mapping[str, Any]) -> str:
-    """SHA-256 of JSON data, whose parts leave out the fields that are AS_BEFORE."""
+    """SHA-256 of JSON data, without the fields, its own and its parts', that are AS_BEFORE."""
     counted = {
         part: {name: v for name, v in value.items() if not _is_as_before(name, v)}
         if isinstance(value, Mapping)
         else value
         for part, value in data.items()
+        if not _is_as_before(part, value)
     }
     canonical = json.dumps(_canonical(counted), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -464,6 +479,11 @@ def _boolean(name: str, value: object) -> None:
 
 def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _seed(name: str, value: object) -> None:
+    if not _is_integer(value) or value < 0:
+        raise ValueError(f"{name} must be an integer of at least 0; got {value!r}")
 
 
 def _positive_integer(name: str, value: object) -> None:

@@ -43,7 +43,7 @@ class Report:
 
 
 def group_key(config: RunConfig) -> RunConfig:
-    """Runs with equal keys can share a run axis: they may differ in seed (so in split), start,
+    """Runs with equal keys can share a run axis: they may differ in seeds (so in split), start,
     learning rate, weight decay and readout scale."""
     return replace(
         config,
@@ -58,6 +58,7 @@ def group_key(config: RunConfig) -> RunConfig:
         ),
         seed=0,
         start="seed",
+        weights_seed=None,
     )
 
 

@@ -64,4 +64,5 @@ def _changed(base: RunConfig, values: dict[str, Any]) -> RunConfig:
         name: replace(part, **{f.name: values[f.name] for f in fields(part) if f.name in values})
         for name, part in (("task", base.task), ("model", base.model), ("train", base.train))
     }
-    return replace(base, **parts, seed=values.get("seed", base.seed))
+    seeds = {name: values[name] for name in ("seed", "weights_seed") if name in values}
+    return replace(base, **parts, **seeds)

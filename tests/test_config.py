@@ -21,6 +21,7 @@ from grokinterp.config import (
     identity,
 )
 from grokinterp.experiments.recipe import PAPER
+from grokinterp.grid import grid
 from grokinterp.task import ModularTask
 
 # Another value of every field than the default.
@@ -71,7 +72,7 @@ OTHER = {
         "probes": {"ntk": 1000, "cheap": 100},
         "interventions": (UnitNorm("mlp"), RemoveNorm("q", from_epoch=3, until_epoch=9)),
     },
-    "run": {"seed": 789, "start": "0123"},
+    "run": {"seed": 789, "start": "0123", "weights_seed": 1},
 }
 # The operand is part of a bit game only.
 DEFAULT = RunConfig(task=ModularTask(operation="xor"))
@@ -107,6 +108,14 @@ def test_no_two_of_the_changes_share_an_identity() -> None:
     changes = [(part, name) for part, name in every_change() if name not in recorded]
     ids = [changed(part, **{name: OTHER[part][name]}).id for part, name in changes]
     assert len(set(ids)) == len(ids)
+
+
+def test_the_weights_seed_that_is_the_seed_is_no_other_run() -> None:
+    assert replace(DEFAULT, weights_seed=DEFAULT.seed) == DEFAULT
+    assert grid(DEFAULT, {"seed": (1, 2), "weights_seed": (1, 2)}) == [
+        replace(DEFAULT, seed=split, weights_seed=weights) for split in (1, 2) for weights in (1, 2)
+    ]
+    assert len({one.id for one in grid(DEFAULT, {"seed": (1, 2), "weights_seed": (1, 2)})}) == 4
 
 
 GOLDEN = {
@@ -188,12 +197,13 @@ def test_of_older_data_no_precision_of_the_loss_means_the_model_s() -> None:
         assert RunConfig.from_dict(data).train.loss_dtype == dtype
 
 
-def test_all_changes_together_survive_json() -> None:
+@pytest.mark.parametrize("without", ["start", "weights_seed"])
+def test_all_changes_together_survive_json(without) -> None:
     run = RunConfig(
         ModularTask(**OTHER["task"]),
         ModelConfig(**OTHER["model"]),
         TrainConfig(**OTHER["train"]),
-        **OTHER["run"],
+        **{name: value for name, value in OTHER["run"].items() if name != without},
     )
     assert RunConfig.from_dict(run.to_dict()) == run
 
@@ -382,6 +392,8 @@ OTHERS = [
     (RunConfig, {"seed": -1}, ["seed", "at least 0", "got -1"]),
     (RunConfig, {"seed": True}, ["seed", "integer", "got True"]),
     (RunConfig, {"seed": 1.0}, ["seed", "integer", "got 1.0"]),
+    (RunConfig, {"weights_seed": -1}, ["weights_seed", "at least 0", "got -1"]),
+    (RunConfig, {"weights_seed": 1, "start": "0123"}, ["weights_seed", "start='0123'"]),
 ]  # fmt: skip
 
 

@@ -57,6 +57,24 @@ def test_checkpoint_0_is_the_seeds_model_and_the_last_has_the_last_rows_loss(tmp
     assert loss == pytest.approx(run.metrics["test_loss"].iloc[-1], rel=1e-5)
 
 
+def test_split_and_weights_are_drawn_apart(tmp_path):
+    seeds = [(1, 1), (1, 2), (2, 1), (2, 2)]
+    configs = [replace(SMALL_RUN, seed=split, weights_seed=weights) for split, weights in seeds]
+    runs = dict(zip(seeds, gi.train(configs, store=tmp_path), strict=True))
+    for (split, weights), run in runs.items():
+        plain = runs[weights, weights].checkpoint(0).weights
+        drawn = run.checkpoint(0).weights
+        assert all(torch.equal(drawn[name], value) for name, value in plain.items())
+        expected = SMALL_RUN.task.split(split).train_tokens
+        assert torch.equal(run.snapshot(0).train.tokens, expected)
+        assert [one.id for one in gi.open_store(tmp_path).select(id=run.id)] == [run.id]
+    assert not torch.equal(
+        runs[1, 1].checkpoint(0).weights["embed.W_E"], runs[1, 2].checkpoint(0).weights["embed.W_E"]
+    )
+    losses = [run.metrics["test_loss"].iloc[-1] for run in runs.values()]
+    assert len(set(losses)) == 4
+
+
 def test_the_same_command_repeats_nothing(tmp_path, monkeypatch):
     gi.train([SMALL_RUN], store=tmp_path)
     monkeypatch.setattr(training, "train_together", None)

@@ -139,6 +139,7 @@ def plain(config: RunConfig) -> dict[str, Any]:
         **data["train"],
         "seed": config.seed,
         "start": config.start,
+        "weights_seed": config.weights_seed,
     }
 
 

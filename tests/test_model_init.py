@@ -102,3 +102,25 @@ def test_float32_weights_are_the_float64_ones_rounded() -> None:
     for name, value in build_model(small_config("pre"), TASK).named_parameters():
         assert value.dtype == torch.float32
         assert torch.equal(value, double[name].float())
+
+
+# A seed means these numbers in every version of PyTorch, or a run could not be made again.
+FIRST = {
+    "embed.W_E": (0.037661056002286204, 0.001410214721268089),
+    "pos_embed.W_pos": (0.024386994139495501, 0.0034833309120191657),
+    "blocks.0.attn.W_Q": (-0.067914278133167555, 0.026970227923719801),
+    "blocks.0.attn.W_O": (-0.027221924862224408, -0.076309678666998559),
+    "blocks.0.mlp.W_in": (0.15002521060620613, -0.020376522082836256),
+    "blocks.0.mlp.W_out": (-0.053866583743594161, -0.069920669437252794),
+}
+
+
+def test_a_seed_means_the_same_numbers_in_every_version_of_pytorch(monkeypatch) -> None:
+    def forbidden(*args: object, **options: object) -> None:
+        raise AssertionError("what torch.nn.init draws from a seed is not the same in all versions")
+
+    monkeypatch.setattr(torch.nn.init, "trunc_normal_", forbidden)
+    config = ModelConfig("off", d_model=D_MODEL)
+    drawn = dict(build_model(config, ModularTask(p=59), seed=1, dtype="float64").named_parameters())
+    for name, values in FIRST.items():
+        assert drawn[name].flatten()[:2].tolist() == pytest.approx(values, rel=1e-12)

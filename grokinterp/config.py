@@ -54,8 +54,9 @@ class ModelConfig:
     """Keep every norm's gain and bias at their initial values."""
     readout_scale: float = 1.0
     """α: multiplies the logits."""
-    init: Literal["lecun", "kaiming"] = "lecun"
-    """W_O and MLP weights: truncated normal of std 1/√fan_in, or normal of std √(2/fan_in)."""
+    init: Literal["lecun", "lecun-icdf", "kaiming"] = "lecun"
+    """W_O and MLP weights: truncated normal of std 1/√fan_in, or normal of std √(2/fan_in).
+    lecun-icdf is lecun's distribution, with the numbers that PyTorch 2.11 draws from a seed."""
     weight_init_scale: float = 1.0
     """Multiplies every parameter after initialisation."""
 
@@ -63,7 +64,7 @@ class ModelConfig:
         object.__setattr__(self, "placement", resolve_placement(self.placement).name)
         _one_of("norm", self.norm, ("layer", "rms"))
         _one_of("final_norm", self.final_norm, ("none", "learned", "center-only"))
-        _one_of("init", self.init, ("lecun", "kaiming"))
+        _one_of("init", self.init, ("lecun", "lecun-icdf", "kaiming"))
         for name in ("n_layers", "d_model", "n_heads"):
             _positive_integer(name, getattr(self, name))
         if self.d_model % self.n_heads:

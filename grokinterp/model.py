@@ -300,15 +300,23 @@ def _initial_weights(
     return weights
 
 
-def _draw_truncated(value: Tensor, std: float, generator: torch.Generator) -> None:
-    """A normal distribution within two standard deviations: what is beyond them is drawn again.
+# A normal distribution within two standard deviations. Not by torch.nn.init.trunc_normal_: from one
+# seed, PyTorch 2.11 draws by inversion with it, and 2.13 by rejection.
 
-    Not PyTorch's own: from one seed its versions 2.11 and 2.13 draw different numbers.
-    """
+
+def _draw_by_rejection(value: Tensor, std: float, generator: torch.Generator) -> None:
+    """What is beyond the two standard deviations is drawn again."""
     value.normal_(0, std, generator=generator)
     while (beyond := value.abs() > 2 * std).any():
         again = torch.empty_like(value).normal_(0, std, generator=generator)
         value.copy_(torch.where(beyond, again, value))
+
+
+def _draw_by_inversion(value: Tensor, std: float, generator: torch.Generator) -> None:
+    """The inverse of the distribution function, of uniform numbers."""
+    bound = math.erf(math.sqrt(2))
+    value.uniform_(-bound, bound, generator=generator).erfinv_().mul_(std * math.sqrt(2))
+    value.clamp_(-2 * std, 2 * std)
 
 
 def _draw(value: Tensor, name: str, config: ModelConfig, generator: torch.Generator) -> None:
@@ -326,6 +334,7 @@ def _draw(value: Tensor, name: str, config: ModelConfig, generator: torch.Genera
         if config.init == "kaiming":
             value.normal_(0, math.sqrt(2 / fan_in), generator=generator)
         else:
-            _draw_truncated(value, fan_in**-0.5, generator)
+            draw = _draw_by_rejection if config.init == "lecun" else _draw_by_inversion
+            draw(value, fan_in**-0.5, generator)
     else:
         value.fill_(1.0 if leaf == "w" else 0.0)

@@ -52,9 +52,10 @@ def test_attention_inputs_are_uniform(init: str, name: str) -> None:
     assert value.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.03)
 
 
+@pytest.mark.parametrize("init", ["lecun", "lecun-icdf"])
 @pytest.mark.parametrize("name", FAN_IN)
-def test_lecun_is_a_truncated_normal(name: str) -> None:
-    value, std = weights("lecun")[f"blocks.0.{name}"], FAN_IN[name] ** -0.5
+def test_lecun_is_a_truncated_normal(init: str, name: str) -> None:
+    value, std = weights(init)[f"blocks.0.{name}"], FAN_IN[name] ** -0.5
     assert 1.98 * std < value.abs().max() <= 2 * std
     # No correction for the variance that the cut takes away.
     assert value.std().item() == pytest.approx(TRUNCATED_STD * std, rel=0.04)

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from runs_cases import SMALL_RUN, with_model
 
 import grokinterp as gi
@@ -21,6 +22,7 @@ from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.published import generalisation_epochs
 from grokinterp.files import StoreError
 from grokinterp.measurement import Probing
+from grokinterp.model import build_model
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import pretrained_card
 from grokinterp.probes import PROBES
@@ -381,3 +383,28 @@ def test_commands(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["reproduce", "ln-position", "--seeds", "9", *paths])
     assert "seeds must be a number from 1 to 5; got 9" in capsys.readouterr().err
+
+
+def shipped_from_seeds():
+    """A run of each kind that ships and began from its seed."""
+    kinds = {}
+    for run in shipping.shipped_runs():
+        if run.config.start == "seed" and not run.config.train.interventions:
+            kinds.setdefault(replace(run.config.model, readout_scale=1.0), []).append(run)
+    return [run for runs in kinds.values() for run in (runs[0], runs[-1])]
+
+
+@pytest.mark.parametrize(
+    "run", shipped_from_seeds(), ids=lambda run: f"{run.config.name}, {run.id}"
+)
+def test_a_run_that_ships_began_with_the_weights_that_its_config_draws(run):
+    config = run.config
+    seed = config.seed if config.weights_seed is None else config.weights_seed
+    model = build_model(config.model, config.task, seed, "float32")
+    split = config.task.split(config.seed)
+    with torch.no_grad():
+        logits = model(split.train_tokens)[:, -1].double() * config.train.loss_logit_scale
+    if config.train.subtract_initial_prediction:
+        logits = torch.zeros_like(logits)
+    loss = torch.nn.functional.cross_entropy(logits, split.train_labels).item()
+    assert run.metrics["train_loss"].iloc[0] == pytest.approx(loss, rel=1e-6)

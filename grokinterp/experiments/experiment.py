@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grokinterp.config import RunConfig
 from grokinterp.definition import definition_of
-from grokinterp.experiments.recipe import SEEDS
+from grokinterp.experiments.recipe import SEEDS, seeded
 from grokinterp.runs import Run
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def each_seed(
 ) -> list[Planned]:
     """Each of these configs, by its label, under each seed."""
     return [
-        Planned(label, replace(config, seed=seed), afterwards=tuple(afterwards))
+        Planned(label, seeded(config, seed), afterwards=tuple(afterwards))
         for label, config in configs.items()
         for seed in seeds
     ]

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
-from grokinterp.config import TrainConfig
+from grokinterp.config import RunConfig, TrainConfig
 
 SEEDS = (456, 789, 111, 222, 333)
 """The paper's, which the rules of the claims were written in sight of."""
 FRESH_SEEDS = (444, 555, 666, 777, 888, 999)
 """Those that confirm: fixed before any run of them was there."""
+
+FRESH_INIT: Literal["lecun-icdf"] = "lecun-icdf"
+"""How they draw what `lecun` draws. Most of their runs were trained on a GPU under PyTorch 2.11,
+and what is compared by seed must begin with the same weights."""
+
+
+def seeded(config: RunConfig, seed: int) -> RunConfig:
+    """A config of an experiment under a seed."""
+    if seed in FRESH_SEEDS and config.model.init == "lecun":
+        config = replace(config, model=replace(config.model, init=FRESH_INIT))
+    return replace(config, seed=seed)
 
 
 def first_seeds(count: int) -> tuple[int, ...]:

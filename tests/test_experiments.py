@@ -3,17 +3,22 @@
 from dataclasses import replace
 from importlib import import_module
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from cases import TASK, perturbed_model, small_config
 
 import grokinterp as gi
+from grokinterp.audit.interval import LEVEL, coverage, median_interval
 from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS, recipe, transplant
 from grokinterp.experiments.carry_out import carry_out
 from grokinterp.experiments.plan import make_plan
+from grokinterp.experiments.split_or_weights import POWER, _order, components, seeds_needed
 from grokinterp.experiments.transplant import unchanged, with_mlp_norm, without_mlp_norm
+from grokinterp.figures.strip import Beyond
 from grokinterp.model import build_model
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
@@ -147,3 +152,55 @@ def test_an_unknown_experiment_is_a_sentence(capsys):
         "unknown experiment 'transplants'; did you mean transplant? choose one of ln-position"
         in (capsys.readouterr().err)
     )
+
+
+def test_the_parts_of_a_full_square_are_those_of_the_analysis_of_variance():
+    rng, n = np.random.default_rng(3), 4
+    table = rng.normal(size=(n, n)) + rng.normal(size=(n, 1)) + 2 * rng.normal(size=(1, n))
+    found = components({(i, j): table[i, j] for i in range(n) for j in range(n)})
+    split, weights = (table.mean(axis, keepdims=True) - table.mean() for axis in (1, 0))
+    left = ((table - table.mean() - split - weights) ** 2).sum() / (n - 1) ** 2
+    assert found["rest"] == pytest.approx(left)
+    for part, means in (("split", split), ("weights", weights)):
+        square = n * (means**2).sum() / (n - 1)
+        assert found[part] == pytest.approx((square - left) / n)
+
+
+def test_the_parts_are_right_on_average_without_the_diagonal():
+    rng, found = np.random.default_rng(1), []
+    pairs = [(i, j) for i in range(4) for j in range(4) if i != j]
+    for _ in range(3000):
+        split, weights = rng.normal(0, 1, 4), rng.normal(0, 2, 4)
+        found.append(components({(i, j): split[i] + weights[j] + rng.normal() for i, j in pairs}))
+    means = pd.DataFrame(found).mean()
+    assert means.to_dict() == pytest.approx({"split": 1, "weights": 4, "rest": 1}, abs=0.3)
+
+
+@pytest.mark.parametrize("share", [0.7, 0.8, 0.95])
+def test_the_seeds_that_are_needed_decide_as_often_as_they_promise(share):
+    needed = seeds_needed(share)
+    assert needed is not None
+    rng = np.random.default_rng(0)
+    for seeds, holds in ((needed, True), (needed - 1, False)):
+        values = np.where(rng.random((seeds, 4000)) < share, 1.0, -1.0)
+        low, _ = median_interval(values)
+        decided = (low > 0).mean() if coverage(seeds) >= LEVEL else 0.0
+        assert (decided > POWER - 0.02) if holds else (decided < POWER + 0.02)
+
+
+def test_split_and_weights_are_varied_apart_and_the_runs_of_ln_position_are_used():
+    plan = EXPERIMENTS["split-or-weights"].plan((444, 555))
+    assert len({one.config.id for one in plan}) == len(plan) == 12
+    position = {one.config.id for one in EXPERIMENTS["ln-position"].plan((444, 555))}
+    for one in plan:
+        assert (one.config.id in position) == (one.config.weights_seed is None)
+
+
+def test_an_order_that_is_not_known_is_not_counted():
+    def of(later, earlier):
+        found = _order({"off": {(1, 2): later}, "attn-pre": {(1, 2): earlier}})
+        return None if found is None else found.iloc[0, 1]
+
+    assert of(20, 10) == of(Beyond(100), 10) == 1
+    assert of(10, 20) == of(10, Beyond(100)) == of(10, 10) == 0
+    assert of(Beyond(100), 200) is of(Beyond(100), Beyond(100)) is None

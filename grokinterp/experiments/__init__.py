@@ -11,10 +11,12 @@ from grokinterp.experiments.feature_evolution import FEATURE_EVOLUTION
 from grokinterp.experiments.lattice import LATTICE
 from grokinterp.experiments.learning_rate import LEARNING_RATE
 from grokinterp.experiments.ln_position import LN_POSITION
+from grokinterp.experiments.long_training import LONG_TRAINING
 from grokinterp.experiments.precision import PRECISION
 from grokinterp.experiments.readout_scale import READOUT_SCALE
 from grokinterp.experiments.robustness import DEPTH, RMSNORM
 from grokinterp.experiments.shortcut import SHORTCUT
+from grokinterp.experiments.split_or_weights import SPLIT_OR_WEIGHTS
 from grokinterp.experiments.transplant import TRANSPLANT
 from grokinterp.experiments.uniform_attention import UNIFORM_ATTENTION
 from grokinterp.experiments.weight_decay import WEIGHT_DECAY
@@ -33,6 +35,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "precision": PRECISION,
     "lattice": LATTICE,
     "edge": EDGE,
+    "long-training": LONG_TRAINING,
+    "split-or-weights": SPLIT_OR_WEIGHTS,
     "direction-or-norm": DIRECTION_OR_NORM,
     "transplant": TRANSPLANT,
     "uniform-attention": UNIFORM_ATTENTION,

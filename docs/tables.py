@@ -127,6 +127,21 @@ def spread(values: pd.Series, digits: int) -> str:
     return " to ".join(dict.fromkeys(ends))
 
 
+def whole(experiment: str, name: str, columns: Mapping[str, str] | None = None) -> str:
+    """A table of an experiment as it is, or these columns of it, by their titles here."""
+    found = table_of(experiment, name)
+    if columns is not None:
+        found = found[[*columns.values()]].set_axis([*columns], axis=1)
+    rows = found.itertuples(index=False)
+    return markdown(list(found), [[cell(value) for value in row] for row in rows])
+
+
+def cell(value: object) -> str:
+    if not isinstance(value, float):
+        return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3f}"
+
+
 def shortcut() -> str:
     """Of `attn-pre-v`, first seed."""
     run = next(run for one, run in done("attention-pathways") if one.label == "attn-pre-v")
@@ -153,6 +168,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "recipe": recipe,
     "claims": claims,
     "shortcut": shortcut,
+    "long-training": lambda: by_seed(
+        table_of("long-training", "runs"), "label", "generalised", "epoch of generalising"
+    ),
+    "split-or-weights": lambda: whole("split-or-weights", "epochs"),
+    "spread": lambda: whole("split-or-weights", "spread"),
+    "order": lambda: whole("split-or-weights", "order"),
 }
 
 

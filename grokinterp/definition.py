@@ -8,23 +8,35 @@ because nobody raises a version in a notebook cell.
 from __future__ import annotations
 
 import ast
+import contextlib
+import dataclasses
+import functools
 import hashlib
 import inspect
+import pickle
+import sys
+import sysconfig
 import textwrap
 from collections.abc import Callable, Iterator
 from dis import get_instructions
-from types import CodeType, FunctionType
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 OWN = "grokinterp"
+LIBRARIES = tuple(map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")))
+PACKAGES = ("site-packages", "dist-packages")
+"""Where code lies that nobody edits."""
 
 
 def definition_of(thing: Callable[..., Any]) -> str:
     """`1`, `2`, … for the package's own (its attribute `version`, or 1); a hash for a user's.
 
     The hash covers the source, without comments and docstrings, of the function or class, of its
-    bases and of the functions, classes and plain constants of the same module that it names.
-    Where no source is at hand, as in an interactive Python, it covers the bytecode.
+    bases and of whatever of the user's own it names, in this module or another; and the values
+    that it finds by name, arrays, tensors and models by their content. Where no source is at hand,
+    as in an interactive Python, it covers the bytecode. What code of installed packages or the
+    content of a file decides, it does not see.
 
     >>> definition_of(definition_of)
     '1'
@@ -32,7 +44,7 @@ def definition_of(thing: Callable[..., Any]) -> str:
     if is_own(thing):
         return str(getattr(thing, "version", 1))
     digest = hashlib.sha256()
-    for part in _parts(thing, set()):
+    for part in _parts(thing, {}):
         digest.update(part.encode())
     return digest.hexdigest()[:16]
 
@@ -42,39 +54,105 @@ def is_own(thing: Any) -> bool:
     return thing.__module__.partition(".")[0] == OWN
 
 
-def _parts(thing: Any, seen: set[int]) -> Iterator[str]:
-    """What it says, and then what it names, each once."""
-    thing = inspect.unwrap(thing) if callable(thing) else thing
-    if id(thing) in seen:
+def _is_users(module: str | None) -> bool:
+    """Whether what a module of this name defines is a user's, and may be edited."""
+    if module is None or module.partition(".")[0] == OWN:
+        return False
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:  # A notebook's or a prompt's, or built into Python.
+        return module not in sys.builtin_module_names
+    return not (file.startswith(LIBRARIES) or any(name in Path(file).parts for name in PACKAGES))
+
+
+def _parts(thing: Any, seen: dict[int, Any]) -> Iterator[str]:
+    """What a value says, and then what it names, each once."""
+    if _is_plain(thing):
+        yield _written(thing)
         return
-    seen.add(id(thing))
+    if id(thing) in seen:
+        yield "seen"
+        return
+    seen[id(thing)] = thing  # Kept, so that no other gets its id.
     if isinstance(thing, type):
-        yield thing.__qualname__
-        for base in thing.__mro__[1:-1]:
-            yield base.__qualname__
-            if base.__module__ == thing.__module__:
-                yield from _parts(base, seen)
-        # A dataclass writes methods of its own, which have no source; its fields are here.
-        for name, value in sorted(vars(thing).items()):
-            function = getattr(value, "fget", None) or getattr(value, "__func__", value)
-            if isinstance(function, FunctionType):
-                if function.__module__ == thing.__module__ and _has_own_code(function, thing):
-                    yield name
-                    yield from _parts(function, seen)
-            elif name == "__annotations__":
-                yield repr({key: str(kind) for key, kind in value.items()})
-            elif _is_plain(value) and not name.startswith("__"):
-                yield f"{name}={_written(value)}"
+        yield from _parts_of_class(thing, seen)
     elif isinstance(thing, FunctionType):
-        yield _source(thing)
-        for name, value in _held(thing):
-            if _is_plain(value):
-                yield f"{name}={_written(value)}"
-            elif getattr(value, "__module__", None) == thing.__module__:
+        yield thing.__qualname__
+        if _is_users(thing.__module__):
+            yield _source(thing)
+            for name, value in _held(thing):
+                yield f"{name}="
                 yield from _parts(value, seen)
-    elif callable(thing):  # A partial, or an object with __call__.
-        yield repr(getattr(thing, "args", ())) + repr(getattr(thing, "keywords", {}))
-        yield from _parts(getattr(thing, "func", type(thing)), seen)
+    elif isinstance(thing, ModuleType):
+        yield thing.__name__
+        if _is_users(thing.__name__) and getattr(thing, "__file__", None) is not None:
+            yield inspect.getsource(thing)
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        parts = ["".join(_parts(one, seen)) for one in thing]
+        yield type(thing).__name__
+        yield from sorted(parts) if isinstance(thing, (set, frozenset)) else parts
+    elif isinstance(thing, dict):
+        yield "dict"
+        for key, value in thing.items():
+            yield from _parts(key, seen)
+            yield from _parts(value, seen)
+    elif isinstance(thing, MethodType):
+        yield from _parts(thing.__func__, seen)
+        yield from _parts(thing.__self__, seen)
+    elif isinstance(thing, functools.partial):
+        yield from _parts((thing.func, thing.args, thing.keywords), seen)
+    else:
+        yield from _parts_of_object(thing, seen)
+
+
+def _parts_of_class(thing: type, seen: dict[int, Any]) -> Iterator[str]:
+    yield thing.__qualname__
+    if not _is_users(thing.__module__):
+        return
+    for base in thing.__mro__[1:-1]:
+        yield from _parts(base, seen)
+    # A dataclass writes methods of its own, which have no source; its fields are here.
+    for name, value in sorted(vars(thing).items()):
+        function = getattr(value, "fget", None) or getattr(value, "__func__", value)
+        if isinstance(function, FunctionType):
+            if _has_own_code(function, thing):
+                yield name
+                yield from _parts(function, seen)
+        elif name == "__annotations__":
+            yield repr({key: str(kind) for key, kind in value.items()})
+        elif name == "__dataclass_fields__":
+            for field in value.values():
+                if field.default_factory is not dataclasses.MISSING:
+                    yield field.name
+                    yield from _parts(field.default_factory, seen)
+        elif not name.startswith(("__", "_abc_")) and not hasattr(value, "__get__"):
+            yield f"{name}="
+            yield from _parts(value, seen)
+
+
+def _parts_of_object(thing: Any, seen: dict[int, Any]) -> Iterator[str]:
+    """By its class, and its content: of an array its numbers, of a model its tensors."""
+    kind = type(thing)
+    yield from _parts(kind, seen)
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if torch is not None and isinstance(thing, torch.Tensor):
+        yield f"{thing.dtype} {tuple(thing.shape)}"
+        # As bytes, because NumPy has no bfloat16.
+        flat = thing.detach().cpu().contiguous().flatten().view(torch.uint8)
+        yield hashlib.sha256(flat.numpy().tobytes()).hexdigest()
+    elif torch is not None and isinstance(thing, torch.nn.Module):
+        yield from _parts(dict(thing.state_dict()), seen)
+    elif numpy is not None and isinstance(thing, (numpy.ndarray, numpy.generic)):
+        yield f"{thing.dtype} {thing.shape}"
+        yield hashlib.sha256(thing.tobytes()).hexdigest()
+    elif dataclasses.is_dataclass(kind):
+        for field in dataclasses.fields(kind):
+            yield f"{field.name}="
+            yield from _parts(getattr(thing, field.name, None), seen)
+    elif _is_users(kind.__module__):
+        yield from _parts(dict(getattr(thing, "__dict__", {})), seen)
+    else:
+        with contextlib.suppress(Exception):  # An open file, say, has no content to tell.
+            yield hashlib.sha256(pickle.dumps(thing)).hexdigest()
 
 
 def _held(function: FunctionType) -> Iterator[tuple[str, Any]]:
@@ -98,7 +176,8 @@ def _has_own_code(function: FunctionType, owner: type) -> bool:
 
 def _source(function: FunctionType) -> str:
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        # Of the code: of a function, the source would be that of what it wraps.
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function.__code__)))
     except (OSError, TypeError, SyntaxError):  # Not kept, or a lambda amid other code.
         return _bytecode(function.__code__)
     for node in ast.walk(tree):

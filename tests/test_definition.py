@@ -1,9 +1,11 @@
 """A definition changes when what it defines is edited, and with nothing else."""
 
 import functools
+import importlib
 import json
 import linecache
 import os
+import shutil
 import subprocess
 import sys
 from itertools import count
@@ -60,7 +62,61 @@ rows = []
 def probe(snapshot):
     return {"value": float(len(snapshot.rows))}
 """
+VALUES = """
+import functools
+from dataclasses import dataclass
+import numpy as np
+import torch
+@dataclass
+class Settings:
+    power: int
+    def __call__(self, x):
+        return x ** self.power
+class Plain:
+    def __init__(self, power):
+        self.power = power
+def logged(function):
+    @functools.wraps(function)
+    def wrapper(snapshot):
+        return {name: 1 * value for name, value in function(snapshot).items()}
+    return wrapper
+def first(x):
+    return x + 11
+def second(x):
+    return x + 22
+ARRAY = np.array([1, 2])
+TENSOR = torch.full((2, 3), 0.5, dtype=torch.bfloat16)
+ARRAYS = {"a": np.array([3.0, 4.0])}
+CALLED = Settings(5)
+OBJECT = Plain(6)
+PARTIAL = functools.partial(first, x=7)
+STEPS = [first, {"b": second}]
+SPAN = range(0, 8)
+PART = slice(0, 9)
+MODEL = torch.nn.Linear(1, 1)
+torch.nn.init.constant_(MODEL.weight, 0.125)
+torch.nn.init.zeros_(MODEL.bias)
+BOUND = OBJECT.__init__
+@logged
+def probe(snapshot):
+    return {"value": [ARRAY, TENSOR, ARRAYS, CALLED, OBJECT, PARTIAL, STEPS, SPAN, PART, MODEL]}
+"""
 EDITS = [
+    (VALUES, "probe", "[1, 2]", "[1, 3]"),
+    (VALUES, "probe", "[1, 2]", "[1.0, 2.0]"),
+    (VALUES, "probe", "np.array([1, 2])", "np.array([[1, 2]])"),
+    (VALUES, "probe", "0.5", "0.25"),
+    (VALUES, "probe", "[3.0, 4.0]", "[3.0, 5.0]"),
+    (VALUES, "probe", "Settings(5)", "Settings(4)"),
+    (VALUES, "probe", "x ** self.power", "x * self.power"),
+    (VALUES, "probe", "Plain(6)", "Plain(5)"),
+    (VALUES, "probe", "x=7", "x=8"),
+    (VALUES, "probe", "partial(first", "partial(second"),
+    (VALUES, "probe", "x + 22", "x + 23"),
+    (VALUES, "probe", "range(0, 8)", "range(0, 9)"),
+    (VALUES, "probe", "slice(0, 9)", "slice(0, 8)"),
+    (VALUES, "probe", "0.125", "0.25"),
+    (VALUES, "probe", "1 * value", "2 * value"),
     (HELD, "probe", "made(1)", "made(2)"),
     (HELD, "probe", '["a"][1]', '["a"][0]'),
     (HELD, "probe", '"b": {"c"}', '"b": {"d"}'),
@@ -97,10 +153,30 @@ def test_comments_and_docstrings_do_not(source, name, old, new):
     assert definition_of(before) == definition_of(after)
 
 
+SAME = [(PROBE, "probe"), (CLASS, "Halved"), (HELD, "probe"), (VALUES, "probe")]
+
+
 @pytest.mark.parametrize("kept", [True, False])
-@pytest.mark.parametrize(("source", "name"), [(PROBE, "probe"), (CLASS, "Halved"), (HELD, "probe")])
+@pytest.mark.parametrize(("source", "name"), SAME)
 def test_the_same_cell_run_again_is_the_same_definition(source, name, kept):
     assert definition_of(defined(source, name, kept)) == definition_of(defined(source, name, kept))
+
+
+def test_an_edited_module_of_the_user_s_counts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    cell = "import my_helper\nfrom my_helper import f\ndef probe(s):\n    return {'v': "
+    for used in ("f(s)", "my_helper.f(s)"):
+        found = []
+        for power in (1, 2, 2):
+            source = f"def f(x):\n    return g(x)\ndef g(x):\n    return x ** {power}\n"
+            (tmp_path / "my_helper.py").write_text(source)
+            linecache.checkcache()
+            importlib.invalidate_caches()
+            shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+            sys.modules.pop("my_helper", None)
+            found.append(definition_of(defined(f"{cell}{used}}}\n", "probe")))
+        assert found[0] != found[1] == found[2]
+    sys.modules.pop("my_helper", None)
 
 
 SETS = """

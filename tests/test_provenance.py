@@ -130,7 +130,7 @@ def test_an_ablation_is_recorded_with_the_definitions_of_what_it_ablates(tmp_pat
     [run] = gi.train([SMALL_RUN], store=tmp_path)
     command = ["ablate", run.id[:6], "--store", str(tmp_path), "--controls", "1"]
     main([*command, "--hook", "UnitNorm:mlp"])
-    assert set(run.probes["definition"]) == {"1"}
+    assert set(run.probes["definition"]) == {"2+1"}
     assert Provenance.parse(run.records.table["provenance"].iloc[0]).grokinterp == gi.__version__
 
 

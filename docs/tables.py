@@ -14,7 +14,9 @@ import pandas as pd
 import grokinterp as gi
 from grokinterp.experiments.experiment import Done
 from grokinterp.experiments.plan import make_plan
-from grokinterp.experiments.published import best_seed_epochs
+from grokinterp.experiments.published import best_seed_epochs, generalisation_epochs
+from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
+from grokinterp.experiments.tables import runs_table, seeds_table
 from grokinterp.experiments.verdicts import overview
 
 DOCS = Path(__file__).parent
@@ -34,8 +36,8 @@ def table_of(experiment: str, name: str) -> pd.DataFrame:
     return gi.results_of(gi.EXPERIMENTS[experiment], NOWHERE).tables[name]
 
 
-def done(experiment: str) -> Done:
-    return make_plan(gi.EXPERIMENTS[experiment], NOWHERE).done
+def done(experiment: str, seeds: Sequence[int] | None = None) -> Done:
+    return make_plan(gi.EXPERIMENTS[experiment], NOWHERE, seeds).done
 
 
 def by_seed(table: pd.DataFrame, rows: str, value: str, title: str) -> str:
@@ -49,11 +51,11 @@ def by_seed(table: pd.DataFrame, rows: str, value: str, title: str) -> str:
 
 
 def positions() -> str:
-    seeds = table_of("ln-position", "seeds")
-    runs = table_of("ln-position", "runs")
-    which = runs.groupby("label")["seed"].apply(lambda of: ", ".join(map(str, of)))
+    """Of the paper's seeds, beside the paper's numbers."""
+    found = done("ln-position", SEEDS)
+    seeds = seeds_table(found, generalisation_epochs())
     first: dict[str, list[int]] = {}
-    for planned, run in done("ln-position"):
+    for planned, run in found:
         perfect = run.metrics["epoch"][run.metrics["test_accuracy"] == 1]
         first.setdefault(planned.label, []).append(int(perfect.min()))
     best = best_seed_epochs()
@@ -69,10 +71,21 @@ def positions() -> str:
             "paper, best of five",
         ],
         [
-            [f"`{name}`", which[name], *rest, f"{min(first[name]):,}", f"{best[name]:,}"]
+            [
+                f"`{name}`",
+                ", ".join(map(str, SEEDS)),
+                *rest,
+                f"{min(first[name]):,}",
+                f"{best[name]:,}",
+            ]
             for name, _, *rest in seeds.itertuples(index=False)
         ],
     )
+
+
+def fresh_positions() -> str:
+    runs = runs_table(done("ln-position", FRESH_SEEDS))
+    return by_seed(runs, "label", "generalised", "epoch of generalising")
 
 
 def precision() -> str:
@@ -164,6 +177,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "uniform-attention": uniform_attention,
     "direction-or-norm": direction_or_norm,
     "ln-position": positions,
+    "ln-position-fresh": fresh_positions,
     "precision": precision,
     "recipe": recipe,
     "claims": claims,

@@ -315,19 +315,26 @@ class RunConfig:
                     "weights_seed must not be given where the initial weights are: it would draw "
                     f"none; got weights_seed={self.weights_seed} and start={self.start!r}"
                 )
-        # Another name for the same run.
-        if self.weights_seed == self.seed:
-            object.__setattr__(self, "weights_seed", None)
 
-    @cached_property
+    @property
     def id(self) -> str:
         """Identity: 16 hexadecimal digits; see `identity`."""
+        # What a user's intervention finds by name may change under it.
+        return identity(self.to_dict()) if self.train.interventions else self._id
+
+    @cached_property
+    def _id(self) -> str:
         return identity(self.to_dict())
+
+    @property
+    def drawn_by(self) -> int:
+        """The seed that draws the initial weights."""
+        return self.seed if self.weights_seed is None else self.weights_seed
 
     @property
     def name(self) -> str:
         """What a person calls it."""
-        weights = "" if self.weights_seed is None else f", weights {self.weights_seed}"
+        weights = "" if self.drawn_by == self.seed else f", weights {self.drawn_by}"
         return f"{self.model.placement} · seed {self.seed}{weights}"
 
     @property
@@ -381,8 +388,7 @@ class RunConfig:
         """Every field of task, model and train by its own name, and the run's own fields."""
         parts = (self.task, self.model, self.train)
         flat = {f.name: getattr(part, f.name) for part in parts for f in fields(part)}
-        own = ("seed", "start", "weights_seed")
-        return flat | {name: getattr(self, name) for name in own}
+        return flat | {"seed": self.seed, "start": self.start, "weights_seed": self.weights_seed}
 
 
 def _check_known(data: Mapping[str, Any]) -> None:
@@ -420,7 +426,10 @@ def identity(data: Mapping[str, Any]) -> str:
         }
         for item in train["interventions"]
     ]
-    return digest({**data, "train": train})[:16]
+    counted = {**data, "train": train}
+    if counted.get("weights_seed") == counted["seed"]:
+        counted["weights_seed"] = None  # It draws what the seed does.
+    return digest(counted)[:16]
 
 
 def digest(data: Mapping[str, Any]) -> str:

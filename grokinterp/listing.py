@@ -59,7 +59,8 @@ def _table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
             tell(f"{run.id[:8]}: {error}")
         config = {name: flat[name] for name in (*shown, *varying)}
         rows.append({"id": run.id[:8], "task": str(run.config.task), **config, **state})
-    return pd.DataFrame(rows).sort_values(shown, kind="stable")
+    # As they are: of whole numbers and none, pandas makes fractions and NaN.
+    return pd.DataFrame(rows, dtype=object).sort_values(shown, kind="stable")
 
 
 def _state(run: Run) -> dict[str, str]:

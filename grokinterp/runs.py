@@ -470,7 +470,8 @@ class Store:
                 continue
             run, problem = Run(path), ""
             try:
-                values = run.config.flat()
+                # A seed draws the weights, too, where no other does.
+                values = {**run.config.flat(), "weights_seed": run.config.drawn_by}
             except StoreError as error:
                 values, problem = _stored_values(path), str(error)
             wanted = {name: value for name, value in filters.items() if name in values}

@@ -318,8 +318,7 @@ def _started(config: RunConfig, init: Init | None) -> RunConfig:
 
 def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState:
     if init is None and config.start == "seed":
-        seed = config.seed if config.weights_seed is None else config.weights_seed
-        model = build_model(config.model, config.task, seed, config.train.dtype)
+        model = build_model(config.model, config.task, config.drawn_by, config.train.dtype)
         start = RunState.initial(_named_parameters(model))
         _check_interventions(config, start.weights)
         return start

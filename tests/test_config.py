@@ -111,7 +111,9 @@ def test_no_two_of_the_changes_share_an_identity() -> None:
 
 
 def test_the_weights_seed_that_is_the_seed_is_no_other_run() -> None:
-    assert replace(DEFAULT, weights_seed=DEFAULT.seed) == DEFAULT
+    named = replace(DEFAULT, weights_seed=DEFAULT.seed)
+    assert (named.id, named.name) == (DEFAULT.id, DEFAULT.name)
+    assert replace(named, seed=7).drawn_by == DEFAULT.seed
     assert grid(DEFAULT, {"seed": (1, 2), "weights_seed": (1, 2)}) == [
         replace(DEFAULT, seed=split, weights_seed=weights) for split in (1, 2) for weights in (1, 2)
     ]
@@ -363,7 +365,7 @@ OTHERS = [
     (ModelConfig, {"placement": "preln"}, ["placement", "'preln'", "mlp-pre"]),
     (ModelConfig, {"norm": "batch"}, ["norm", "'batch'", "layer, rms"]),
     (ModelConfig, {"final_norm": True}, ["final_norm", "True", "none, learned, center-only"]),
-    (ModelConfig, {"init": "xavier"}, ["init", "'xavier'", "lecun, kaiming"]),
+    (ModelConfig, {"init": "xavier"}, ["init", "'xavier'", "lecun, lecun-icdf, kaiming"]),
     (ModelConfig, {"n_heads": 3}, ["n_heads must divide", "n_heads=3", "d_model=128"]),
     *(
         (TrainConfig, {name: -1}, [name, "at least 0", "got -1"])

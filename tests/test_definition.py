@@ -232,6 +232,16 @@ def mine():
     INTERVENTIONS.pop("Mine", None)
 
 
+def test_a_config_sees_what_its_intervention_finds_by_name_now(mine):
+    cls = mine("x * self.share", "x * FACTOR")
+    config = under(cls(0.5))
+    scope = cls.hooks.__globals__
+    scope["FACTOR"] = 1.0
+    before = config.id
+    scope["FACTOR"] = 0.5
+    assert config.id != before
+
+
 def under(*interventions):
     return RunConfig(train=TrainConfig(interventions=interventions))
 

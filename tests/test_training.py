@@ -67,7 +67,8 @@ def test_split_and_weights_are_drawn_apart(tmp_path):
         assert all(torch.equal(drawn[name], value) for name, value in plain.items())
         expected = SMALL_RUN.task.split(split).train_tokens
         assert torch.equal(run.snapshot(0).train.tokens, expected)
-        assert [one.id for one in gi.open_store(tmp_path).select(id=run.id)] == [run.id]
+        chosen = gi.open_store(tmp_path).select(seed=split, weights_seed=weights)
+        assert [one.id for one in chosen] == [run.id]
     assert not torch.equal(
         runs[1, 1].checkpoint(0).weights["embed.W_E"], runs[1, 2].checkpoint(0).weights["embed.W_E"]
     )

@@ -193,13 +193,13 @@ def test_split_and_weights_are_varied_apart_and_the_runs_of_ln_position_are_used
     assert len({one.config.id for one in plan}) == len(plan) == 12
     position = {one.config.id for one in EXPERIMENTS["ln-position"].plan((444, 555))}
     for one in plan:
-        assert (one.config.id in position) == (one.config.weights_seed is None)
+        assert (one.config.id in position) == (one.config.weights_seed == one.config.seed)
 
 
 def test_an_order_that_is_not_known_is_not_counted():
     def of(later, earlier):
         found = _order({"off": {(1, 2): later}, "attn-pre": {(1, 2): earlier}})
-        return None if found is None else found.iloc[0, 1]
+        return None if found.empty else found.iloc[0, 1]
 
     assert of(20, 10) == of(Beyond(100), 10) == 1
     assert of(10, 20) == of(10, Beyond(100)) == of(10, 10) == 0

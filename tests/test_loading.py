@@ -94,7 +94,7 @@ def test_a_run_under_an_unknown_intervention_leaves_the_others_readable(store):
     # What it trained under is not known, so it is not measured as another model; the others are.
     table = gi.probe(runs, ["norms"], epochs=[30])
     assert set(table["run"]) == {run.id for run in runs} - {own.id}
-    with pytest.raises(StoreError, match="Louder is unknown here"):
+    with pytest.raises(StoreError, match="Louder, which my_module defined, is unknown here"):
         own.snapshot()
     assert own.snapshot(interventions=False).train.logits.isfinite().all()
 

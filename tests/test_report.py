@@ -221,7 +221,7 @@ def test_what_is_damaged_is_a_sentence_in_the_page(tmp_path: Path) -> None:
     read: dict = {}
     carried = carry("ln-position", EXPERIMENTS["ln-position"], str(store.path), read)
     [trouble] = carried.troubles
-    assert f"{run.id} is left out: {said}" in trouble
+    assert f"{run.path.name} is left out: {said}" in trouble
     assert trouble in experiments_section([carried], [])
     assert config.id in {run.id for _, run in carried.done}
     claims = claims_section(build._judged(str(store.path), {}))

@@ -21,7 +21,6 @@ from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER, UNTIL_GENERALISED, seeded
 from grokinterp.figures.strip import Beyond, Number, strip
-from grokinterp.runs import Run
 
 PLACEMENTS = ("off", "attn-pre", "mlp-pre")
 LATER, EARLIER = "off", "attn-pre"
@@ -86,20 +85,13 @@ def seeds_needed(share: float, power: float = POWER, most: int = 2000) -> int | 
     return None
 
 
-def _weights(run: Run) -> int:
-    config = run.config
-    return config.seed if config.weights_seed is None else config.weights_seed
-
-
 def results(done: Done) -> Results:
     epochs: dict[str, dict[tuple[int, int], Number]] = {}
     for planned, run in done:
         seen = run.grokking.generalised
         found = Beyond(seen.after) if seen.by is None else seen.by
-        epochs.setdefault(planned.label, {})[run.config.seed, _weights(run)] = found
-    tables = {"epochs": _epochs(epochs), "spread": _spread(epochs)}
-    if (order := _order(epochs)) is not None:
-        tables["order"] = order
+        epochs.setdefault(planned.label, {})[run.config.seed, run.config.drawn_by] = found
+    tables = {"epochs": _epochs(epochs), "spread": _spread(epochs), "order": _order(epochs)}
     figures = {
         f"by_{draw}": strip(
             {placement: _grouped(of, position, draw) for placement, of in epochs.items()},
@@ -109,7 +101,7 @@ def results(done: Done) -> Results:
         )
         for position, draw in enumerate(("split", "weights"))
     }
-    return Results({**figures}, tables)
+    return Results({**figures}, {name: table for name, table in tables.items() if len(table)})
 
 
 def _grouped(
@@ -161,13 +153,13 @@ def _spread(epochs: Mapping[str, Mapping[tuple[int, int], Number]]) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def _order(epochs: Mapping[str, Mapping[tuple[int, int], Number]]) -> pd.DataFrame | None:
+def _order(epochs: Mapping[str, Mapping[tuple[int, int], Number]]) -> pd.DataFrame:
     """How often one placement generalises after another under the same draws."""
     later, earlier = epochs.get(LATER, {}), epochs.get(EARLIER, {})
     after = [_is_after(later[pair], earlier[pair]) for pair in later if pair in earlier]
     known = [one for one in after if one is not None]
     if not known:
-        return None
+        return pd.DataFrame()
     share = sum(known) / len(known)
     needed = seeds_needed(max(share, 1 - share))
     row = {

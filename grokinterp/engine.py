@@ -7,7 +7,7 @@ Inside an epoch nothing waits for the device: losses and norms stay there until 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -68,13 +68,15 @@ def train_together(
     initial: Sequence[Weights],
     states: Sequence[RunState],
     width: int | None = None,
+    pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Ensemble, list[Report]]]:
     """Train runs of one group to their ends, in turns.
 
     Yields, at every evaluated or checkpointed epoch, the ensemble (ask it for `state(run)`)
     and a report for each of its runs. `initial` holds the weights at epoch 0, `states` where
     to go on from. `width` runs share one pass; by default one on a CPU, whose caches hold one
-    run's activations, and all of them elsewhere.
+    run's activations, and all of them elsewhere. `pause` is asked after every epoch; where it is
+    True, this one is reported too.
     """
     if len({group_key(config) for config in configs}) > 1:
         raise ValueError(
@@ -100,7 +102,7 @@ def train_together(
             )
     while ensembles:
         for ensemble in list(ensembles):
-            reports = ensemble.advance()
+            reports = ensemble.advance(pause)
             yield ensemble, reports
             ensemble.drop([report.run for report in reports if report.status != "running"])
             if not ensemble.configs:
@@ -195,15 +197,15 @@ class Ensemble:
         steps = round(self._optimizer.steps[i].item())
         return RunState(self.epoch, weights, first, second, steps, self._rule_met_since[i])
 
-    def advance(self) -> list[Report]:
-        """Train to the next epoch that is evaluated or checkpointed."""
+    def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Report]:
+        """Train to the next epoch that is evaluated or checkpointed, or to a pause."""
         losses = []
         while True:
             self.epoch += 1
             evaluated = self.train_config.is_evaluated(self.epoch)
             loss, row = self._step(evaluated)
             losses.append(loss)
-            if evaluated or self.epoch in self._schedule or self.epoch == self.train_config.epochs:
+            if evaluated or self.epoch in self._schedule or pause():
                 break
         return self._report(torch.stack(losses).tolist(), row)
 
@@ -267,8 +269,9 @@ class Ensemble:
         self, active: Sequence[Intervention]
     ) -> tuple[Float[Tensor, " run"], Bool[Tensor, "run batch"]]:
         """The test loss, and which answers are right: by chunk, never with all logits at once."""
-        # An intervention may mix the examples of a batch.
-        rows = self._test_tokens.shape[1] if active else EVALUATION_ROWS
+        # A hook may mix the examples of a batch, so that it must see all of them at once.
+        hooked = not all(map(_on_fast_path, active))
+        rows = self._test_tokens.shape[1] if hooked else EVALUATION_ROWS
         losses, right = [], []
         for tokens, labels in zip(
             self._test_tokens.split(rows, dim=1), self._test_labels.split(rows, dim=1), strict=True

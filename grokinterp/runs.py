@@ -213,7 +213,7 @@ class Run:
         return tuple(sorted(int(name) for name in names if re.fullmatch(r"\d{6,}", name)))
 
     def checkpoint(self, epoch: int | None = None) -> Checkpoint:
-        """What is saved at an epoch (default: the last); give it to `train(init=...)` to fork."""
+        """What is saved at an epoch (default: the last that was); give it to `train(init=...)` to fork."""
         epoch = self.find_checkpoint(epoch)
         tensors, about = read_tensors(self.checkpoint_path(epoch))
         state = unpack_state(tensors, about)
@@ -221,18 +221,33 @@ class Run:
         return Checkpoint(state.weights, state if kept else None, f"{self.id}@{epoch}")
 
     def find_checkpoint(self, epoch: int | None = None) -> int:
-        """The epoch, if it has a checkpoint (default: the last that has); ValueError if not."""
+        """The epoch, if it has a checkpoint (default: the last that the run saved).
+
+        ValueError if it has none; StoreError if the last is no longer there, or no checkpoint is.
+        """
         epochs = self.checkpoint_epochs
         if not epochs:
             raise StoreError(f"run {self.id} has no checkpoint yet; train it first")
-        epoch = epochs[-1] if epoch is None else epoch
-        if epoch not in epochs:
-            near = sorted(sorted(epochs, key=lambda other: abs(other - epoch))[:4])
-            raise ValueError(
-                f"run {self.id} has no checkpoint at epoch {epoch}; the nearest are "
-                f"{', '.join(map(str, near))}"
+        wanted = max(self._last_saved, epochs[-1]) if epoch is None else epoch
+        if wanted in epochs:
+            return wanted
+        near = sorted(sorted(epochs, key=lambda other: abs(other - wanted))[:4])
+        nearest = f"the nearest are {', '.join(map(str, near))}"
+        if epoch is None:
+            raise StoreError(
+                f"run {self.id} saved its last checkpoint at epoch {wanted}, and the store no "
+                f"longer holds it; restore it, or name the epoch that you want: {nearest}"
             )
-        return epoch
+        raise ValueError(f"run {self.id} has no checkpoint at epoch {epoch}; {nearest}")
+
+    @property
+    def _last_saved(self) -> int:
+        """The last epoch that had a checkpoint, whether it is still there or not."""
+        if self.status in ("finished", "stopped"):
+            return self.epoch
+        # Of the epoch at which it diverges, a run saves none.
+        until = self.epoch - (self.status == "diverged")
+        return max(one for one in self.config.train.checkpoint_schedule() if one <= max(until, 0))
 
     def checkpoint_path(self, epoch: int) -> Path:
         return self.path / "checkpoints" / f"{epoch:06d}.safetensors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -165,8 +166,8 @@ def train(
             its config, Adam's moments go on too; or `Derived`.
         observer: Told of progress; see grokinterp.progress.
 
-    Ctrl-C and SIGTERM save what is under way first, at the next evaluated epoch; a second one does
-    not wait for that.
+    Ctrl-C and SIGTERM save what is under way first, after the epoch that is being trained; a
+    second one does not wait for that.
 
     Raises:
         ValueError: The device is not usable, `init` does not fit a run's architecture or is
@@ -253,13 +254,15 @@ def _train_group(group: Sequence[_Work], observer: Observer) -> None:
         work.run.save_provenance(work.state.epoch)
         if work.state.epoch == 0:
             work.run.save_checkpoint(work.start)
-    together = train_together(
-        [work.config for work in group],
-        [work.start.weights for work in group],
-        [work.state for work in group],
-    )
     running: dict[int, Ensemble] = {}
     with held_back() as interrupted:
+        together = train_together(
+            [work.config for work in group],
+            [work.start.weights for work in group],
+            [work.state for work in group],
+            # However far apart the evaluations are.
+            pause=lambda: interrupted() or any(map(_is_to_be_saved, group)),
+        )
         for ensemble, reports in together:
             for report in reports:
                 _record(group[report.run], report, ensemble, observer)
@@ -292,6 +295,8 @@ def _record(work: _Work, report: Report, ensemble: Ensemble, observer: Observer)
 
 def _save(work: _Work, report: Report, state_of: Callable[[int], RunState]) -> None:
     scheduled = report.epoch in work.config.train.checkpoint_schedule()
+    if report.status != "running":
+        work.saved_at = math.inf  # There will be nothing more to save.
     if report.status == "diverged":
         work.run.close(work.rows, report.status, report.epoch, report.message)
         return
@@ -299,9 +304,13 @@ def _save(work: _Work, report: Report, state_of: Callable[[int], RunState]) -> N
         # No state of the last epoch: killed before it is closed, the run must go on from before.
         work.run.save_checkpoint(state_of(report.run))
         work.run.close(work.rows, report.status, report.epoch, report.message)
-    elif scheduled or time.monotonic() - work.saved_at > SECONDS_BETWEEN_SAVES:
+    elif scheduled or _is_to_be_saved(work):
         work.run.save_state(state_of(report.run), work.rows, scheduled)
         work.saved_at = time.monotonic()
+
+
+def _is_to_be_saved(work: _Work) -> bool:
+    return time.monotonic() - work.saved_at > SECONDS_BETWEEN_SAVES
 
 
 def _started(config: RunConfig, init: Init | None) -> RunConfig:

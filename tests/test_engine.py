@@ -54,6 +54,32 @@ def run_together(configs, starts=None, width=None):
     return rows, weights, last
 
 
+@pytest.mark.parametrize(
+    ("interventions", "expected"),
+    [
+        ((), [15, 10, 10, 10, 4]),
+        ((UniformAttention(),), [15, 10, 10, 10, 4]),
+        # It may mix the examples of a batch, so that it is given all of them.
+        ((Watch(),), [15, 34]),
+    ],
+)
+def test_the_test_set_is_evaluated_in_parts(monkeypatch, interventions, expected):
+    """The logits of all its pairs would take p³ numbers, and what is inside d_mlp times p²."""
+    config = replace(SMALL, train=replace(SMALL.train, epochs=1, interventions=interventions))
+    forward, rows = Ensemble._forward, []
+
+    def spied(self, weights, tokens, active):
+        rows.append(tokens.shape[1])
+        return forward(self, weights, tokens, active)
+
+    whole = run_together([config])[0]
+    monkeypatch.setattr(Ensemble, "_forward", spied)
+    monkeypatch.setattr("grokinterp.engine.EVALUATION_ROWS", 10)
+    [[row]], [[expected_row]] = run_together([config])[0], whole
+    assert rows == expected
+    assert row == pytest.approx(expected_row, rel=1e-12)
+
+
 @pytest.mark.parametrize("through", ["fast path", "hooked model"])
 @pytest.mark.parametrize("key", ENTRIES)
 def test_reproduces_the_authors_curves(key, through):

@@ -11,6 +11,7 @@ from test_training import same_run
 
 import grokinterp as gi
 from grokinterp.cli import main
+from grokinterp.engine import Ensemble
 from grokinterp.interrupt import Terminated, cleaned_up, held_back
 from grokinterp.progress import Observer
 
@@ -44,6 +45,46 @@ def test_what_is_under_way_is_saved(tmp_path, number):
     whole = gi.train(configs, store=tmp_path / "whole")
     for run, expected in zip(gi.train(configs, store=tmp_path / "cut"), whole, strict=True):
         same_run(run, expected)
+
+
+@pytest.mark.parametrize("number", RAISED)
+def test_it_does_not_wait_for_an_evaluation(tmp_path, monkeypatch, number):
+    """Between two of them a run of many pairs may train for hours."""
+    sparse = with_recipe(epochs=40, eval_every=40, checkpoint_every=None)
+    step, taken = Ensemble._step, []
+
+    def stepped(self, evaluated):
+        taken.append(self.epoch)
+        if self.epoch == 7:
+            os.kill(os.getpid(), number)
+        return step(self, evaluated)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ensemble, "_step", stepped)
+        with pytest.raises(RAISED[number]):
+            gi.train(sparse, store=tmp_path / "cut")
+    assert taken == [*range(1, 8)]
+    [cut] = gi.open_store(tmp_path / "cut").select()
+    assert (cut.epoch, cut.status, cut.checkpoint_epochs) == (7, "running", (0,))
+    same_run(
+        gi.train(sparse, store=tmp_path / "cut"), gi.train(sparse, store=tmp_path / "whole")
+    )
+
+
+def test_it_is_saved_in_time_however_far_apart_the_evaluations_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("grokinterp.training.SECONDS_BETWEEN_SAVES", 0.0)
+    sparse = with_recipe(epochs=20, eval_every=20, checkpoint_every=None)
+    saved = []
+    save = gi.Run.save_state
+
+    def spied(self, state, rows, schedule):
+        saved.append((state.epoch, schedule))
+        save(self, state, rows, schedule)
+
+    monkeypatch.setattr(gi.Run, "save_state", spied)
+    run = gi.train(sparse, store=tmp_path)
+    assert saved == [(epoch, False) for epoch in range(1, 20)]
+    assert (run.checkpoint_epochs, list(run.metrics["epoch"])) == ((0, 20), [1, 20])
 
 
 def test_a_run_that_is_over_stays_over(tmp_path):

@@ -48,6 +48,25 @@ def test_a_missing_checkpoint_names_the_nearest(trained):
         trained[0].model(epoch=14)
 
 
+def test_a_last_checkpoint_that_is_gone_is_not_replaced_by_the_one_before_it(run):
+    run.checkpoint_path(30).unlink()
+    said = "saved its last checkpoint at epoch 30, and the store no longer holds it; .* are 0, 10, 20"
+    for read in (run.snapshot, run.model, run.checkpoint):
+        with pytest.raises(StoreError, match=said):
+            read()
+    assert run.snapshot(20).epoch == 20
+
+
+def test_the_last_checkpoint_is_that_of_how_far_the_run_came(run):
+    run.checkpoint_path(30).unlink()
+    for status, epoch, last in (("running", 29, 20), ("diverged", 30, 20), ("running", 19, 20)):
+        run.save_status(status, epoch)
+        assert run.find_checkpoint() == last
+    run.save_status("stopped", 25)
+    with pytest.raises(StoreError, match="at epoch 25"):
+        run.snapshot()
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty"])
 @pytest.mark.parametrize(
     ("file", "read"),

@@ -44,7 +44,7 @@ def _export(run: Run, folder: Path) -> dict[str, Any]:
     if times.memorised.by is None:
         raise ValueError(f"run {run.id} has not memorised its training pairs")
     memorised = min(e for e in run.checkpoint_epochs if e >= times.memorised.by)
-    epochs = {"init": 0, "memorised": memorised, "grokked": run.checkpoint_epochs[-1]}
+    epochs = {"init": 0, "memorised": memorised, "grokked": run.find_checkpoint()}
     stages = {}
     for stage, epoch in epochs.items():
         weights = run.checkpoint(epoch).weights

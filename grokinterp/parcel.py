@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import PurePosixPath
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 from grokinterp.files import write_whole
 from grokinterp.runs import Run
@@ -30,9 +31,13 @@ def unpack(parcel: Parcel, run: Run) -> None:
     for name in sorted(parcel, key=lambda name: name == LAST):
         target = run.path.joinpath(*PurePosixPath(name).parts)
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, lambda scratch, content=parcel[name]: scratch.write_bytes(content))
+        write_whole(target, partial(_write, parcel[name]))
     # What an earlier, interrupted training here would have gone on from.
     (run.path / "state.safetensors").unlink(missing_ok=True)
+
+
+def _write(content: bytes, scratch: Path) -> None:
+    scratch.write_bytes(content)
 
 
 def discard(run: Run) -> None:

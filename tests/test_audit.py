@@ -18,6 +18,7 @@ from grokinterp.audit.interval import at_least, coverage, median_interval
 from grokinterp.config import RunConfig, TrainConfig
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.experiment import Planned, by_seed
+from grokinterp.experiments.positions import PATHWAYS
 from grokinterp.experiments.verdicts import numbers
 from grokinterp.grokking import Crossing
 from grokinterp.measurement import Probing
@@ -373,6 +374,22 @@ def test_while_memorising_all_know_the_pairs_and_none_is_general():
     assert statistics.while_memorising([second]) == (100, 1001)
     third.table["train_accuracy"] = 0.0
     assert statistics.while_memorising([first, third]) is None
+
+
+def test_an_entropy_that_was_recorded_at_other_times_alone_is_unknown():
+    """Recorded from epoch 500 on, of runs that memorise from 100 until before 200."""
+    every = [claim for experiment in EXPERIMENTS.values() for claim in experiment.claims]
+    [claim] = [one for one in every if one.name == "attention_entropy"]
+    made = {}
+    for seed in range(6):
+        made[seed] = {label: MadeRun(seed, 200) for label in PATHWAYS}
+        for run in made[seed].values():
+            late = run.table["epoch"].where(run.table["epoch"] >= 500)
+            for probe in rules.ENTROPIES.values():
+                run.table[f"{probe}.mean"] = late
+    findings = claim.findings(made)
+    assert {(one.n, one.verdict) for one in findings} == {(6, "undecided")}
+    assert {value for one in findings for value in one.by_seed.values()} <= {UNKNOWN, Bounds(-1, 1)}
 
 
 CLAIMS = {

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from grokinterp.audit.claim import Claim, Measured
-from grokinterp.audit.finding import Convention, above, below, in_every_seed
+from grokinterp.audit.finding import UNKNOWN, Convention, Value, above, below, in_every_seed
 from grokinterp.audit.statistics import (
     Runs,
     agreements,

@@ -57,7 +57,9 @@ def require_order(snapshot: Snapshot, probe: str) -> Int[Tensor, " n"]:
 
 
 def cyclic_grid(
-    snapshot: Snapshot, values: Float[Tensor, "pair *rest"], order: Int[Tensor, " n"]
+    snapshot: Snapshot,
+    values: Float[Tensor, "pair *rest"],  # noqa: F821
+    order: Int[Tensor, " n"],
 ) -> Float[Tensor, "n n *rest"]:
     """Values over all inputs by a and b, each in this order."""
     p = snapshot.task.p

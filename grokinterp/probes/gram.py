@@ -192,7 +192,7 @@ def _is_trained_norm(module: Any) -> bool:
 def _backward(
     seen: Seen,
     names: Sequence[str],
-    directions: Float[Tensor, "direction #batch d_model"],
+    directions: Float[Tensor, "direction #batch d_model"],  # noqa: F821
 ) -> Gradients:
     """Of u · r at the last position, for each direction u."""
     readout = seen["unembed.hook_in"]

@@ -12,8 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal, TypeGuard
 
+from grokinterp.hooks.checks import check_one_of, integer, positive
 from grokinterp.hooks.intervention import Intervention, intervention_from_dict
 from grokinterp.hooks.unknown import stored_intervention
 from grokinterp.placement import LNPlacement, resolve_placement
@@ -62,22 +64,22 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "placement", resolve_placement(self.placement).name)
-        _one_of("norm", self.norm, ("layer", "rms"))
-        _one_of("final_norm", self.final_norm, ("none", "learned", "center-only"))
-        _one_of("init", self.init, ("lecun", "lecun-icdf", "kaiming"))
+        check_one_of("norm", self.norm, ("layer", "rms"))
+        check_one_of("final_norm", self.final_norm, ("none", "learned", "center-only"))
+        check_one_of("init", self.init, ("lecun", "lecun-icdf", "kaiming"))
         for name in ("n_layers", "d_model", "n_heads"):
-            _positive_integer(name, getattr(self, name))
+            _set_integer(self, name, 1)
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"n_heads must divide d_model; got n_heads={self.n_heads}, d_model={self.d_model}"
             )
         if self.d_mlp is None:
             object.__setattr__(self, "d_mlp", 4 * self.d_model)
-        _positive_integer("d_mlp", self.d_mlp)
+        _set_integer(self, "d_mlp", 1)
         for name in ("tied_unembedding", "gated_mlp", "freeze_ln"):
             _boolean(name, getattr(self, name))
         for name in ("readout_scale", "weight_init_scale"):
-            _positive(self, name)
+            _set_positive(self, name)
 
     @property
     def ln(self) -> LNPlacement:
@@ -114,7 +116,7 @@ class StopRule:
                 f"(metric, >= or <=, threshold, epochs it must hold); got {text!r}"
             )
         metric, comparison, threshold, hold = match.groups()
-        _one_of("stop_when metric", metric, METRICS)
+        check_one_of("stop_when metric", metric, METRICS)
         return cls(metric, comparison, float(threshold), int(hold or 0))  # type: ignore[arg-type]
 
     def met(self, value: float) -> bool:
@@ -186,8 +188,8 @@ class TrainConfig:
     """Hooks that act while training, in the span of epochs that each names."""
 
     def __post_init__(self) -> None:
-        _positive_integer("epochs", self.epochs)
-        _positive_integer("eval_every", self.eval_every)
+        _set_integer(self, "epochs", 1)
+        _set_integer(self, "eval_every", 1)
         for name in (
             "couple_lr_to_readout",
             "couple_decay_to_lr",
@@ -196,7 +198,7 @@ class TrainConfig:
         ):
             _boolean(name, getattr(self, name))
         for name in ("lr", "reference_lr", "loss_logit_scale"):
-            _positive(self, name)
+            _set_positive(self, name)
         for name in ("weight_decay", "adam_eps", "effective_rank_penalty"):
             value = getattr(self, name)
             if not (_is_number(value) and value >= 0):
@@ -207,7 +209,7 @@ class TrainConfig:
             raise ValueError(f"betas must be two numbers in [0, 1); got {self.betas!r}")
         object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
         if self.checkpoint_every is not None:
-            _positive_integer("checkpoint_every", self.checkpoint_every)
+            _set_integer(self, "checkpoint_every", 1)
         if self.checkpoint_ratio is not None:
             if not (_is_number(self.checkpoint_ratio) and self.checkpoint_ratio >= 1.001):
                 raise ValueError(
@@ -215,15 +217,15 @@ class TrainConfig:
                     f"{self.checkpoint_ratio!r}"
                 )
             object.__setattr__(self, "checkpoint_ratio", float(self.checkpoint_ratio))
-        for epoch in self.checkpoint_epochs:
-            if not _is_integer(epoch) or not 0 <= epoch <= self.epochs:
-                raise ValueError(
-                    "checkpoint_epochs must be integers between 0 and "
-                    f"epochs={self.epochs}; got {epoch!r}"
-                )
-        object.__setattr__(self, "checkpoint_epochs", tuple(sorted(set(self.checkpoint_epochs))))
+        each = f"each of checkpoint_epochs (0 to epochs={self.epochs})"
+        chosen = {integer(each, epoch) for epoch in self.checkpoint_epochs}
+        if beyond := [epoch for epoch in chosen if epoch > self.epochs]:
+            raise ValueError(
+                f"checkpoint_epochs must lie between 0 and epochs={self.epochs}; got {beyond[0]}"
+            )
+        object.__setattr__(self, "checkpoint_epochs", tuple(sorted(chosen)))
         for name in ("dtype", "loss_dtype"):
-            _one_of(name, getattr(self, name), ("float32", "float64"))
+            check_one_of(name, getattr(self, name), ("float32", "float64"))
         if re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(self.device)) is None:
             raise ValueError(
                 f"unknown device {self.device!r}; choose one of cpu, cuda, cuda:N, mps"
@@ -240,9 +242,10 @@ class TrainConfig:
                 "probes must map each probe to the epochs between its recordings, as in "
                 f'{{"cheap": 100}}; got {self.probes!r}'
             )
-        for name, every in self.probes.items():
-            _positive_integer(f"probes[{name!r}]", every)
-        object.__setattr__(self, "probes", dict(sorted(self.probes.items())))
+        probes = {
+            name: integer(f"probes[{name!r}]", every, 1) for name, every in self.probes.items()
+        }
+        object.__setattr__(self, "probes", dict(sorted(probes.items())))
         if not isinstance(self.interventions, (list, tuple)):
             raise ValueError(
                 "interventions must be a tuple of objects of grokinterp.hooks, as in "
@@ -307,9 +310,9 @@ class RunConfig:
     """Draws the initial weights in place of `seed`, which draws the split alone then."""
 
     def __post_init__(self) -> None:
-        _seed("seed", self.seed)
+        _set_integer(self, "seed")
         if self.weights_seed is not None:
-            _seed("weights_seed", self.weights_seed)
+            _set_integer(self, "weights_seed")
             if self.start != "seed":
                 raise ValueError(
                     "weights_seed must not be given where the initial weights are: it would draw "
@@ -477,37 +480,19 @@ def _complete(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
     return complete
 
 
-def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}")
-
-
 def _boolean(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False; got {value!r}")
 
 
-def _is_integer(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+# What is equal is one run, so it must hash alike: 1, 1.0 and NumPy's 1.
+def _set_integer(config: object, name: str, least: int = 0) -> None:
+    object.__setattr__(config, name, integer(name, getattr(config, name), least))
 
 
-def _seed(name: str, value: object) -> None:
-    if not _is_integer(value) or value < 0:
-        raise ValueError(f"{name} must be an integer of at least 0; got {value!r}")
+def _set_positive(config: object, name: str) -> None:
+    object.__setattr__(config, name, positive(name, getattr(config, name)))
 
 
-def _positive_integer(name: str, value: object) -> None:
-    if not _is_integer(value) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
-
-
-def _positive(config: object, name: str) -> None:
-    value = getattr(config, name)
-    if not (_is_number(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
-    # 1 and 1.0 are the same run, so they must hash alike.
-    object.__setattr__(config, name, float(value))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

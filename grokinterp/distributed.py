@@ -20,10 +20,11 @@ from grokinterp.config import RunConfig
 from grokinterp.device import check_device
 from grokinterp.engine import group_key
 from grokinterp.files import NoStoreError, StoreError
+from grokinterp.hooks.checks import several
 from grokinterp.loading import Files, Loaded
 from grokinterp.lock import RunLock
 from grokinterp.parcel import Parcel, discard, pack, unpack
-from grokinterp.progress import Observer
+from grokinterp.progress import Observer, Warns
 from grokinterp.recording import fewest
 from grokinterp.runs import Run, Store, open_store
 from grokinterp.sweep import map_over
@@ -59,7 +60,7 @@ def train_over(
         store: The folder that holds the runs.
         executor: local, ray, ray:auto or ray:HOST:PORT; see grokinterp.sweep.
         workers: How many at once; by default one a core, or one a GPU.
-        observer: Told of progress as the store shows it.
+        observer: Told of progress as the store shows it. By default what goes wrong is a warning.
         shared: Every worker sees the store's folder. If not, each trains in a folder of its own
             machine and sends the runs back when they are over.
         load: Python files that define what the configs name, such as interventions of your own;
@@ -72,16 +73,16 @@ def train_over(
         ChildProcessError: Workers die again and again.
         StoreError: The store cannot be read or written.
     """
-    observer = observer or Observer()
+    observer = observer or Warns()
     loaded = Loaded(load)
-    configs = list(configs)
+    wanted = several("configs", configs, RunConfig)
     if executor == "local":
-        for device in sorted({config.train.device for config in configs}):
+        for device in sorted({config.train.device for config in wanted}):
             check_device(device)
     folder = os.path.abspath(store)
-    there, serves = _divided(configs, folder)
+    there, serves = _divided(wanted, folder)
     own = {config: Store(folder).recording(config) for config in serves.values()}
-    found = [there.get(config) or own[serves[config]] for config in configs]
+    found = [there.get(config) or own[serves[config]] for config in wanted]
     units = _units(own, workers)
     watch = Watch(own, observer)
     function = (
@@ -90,7 +91,7 @@ def train_over(
         else partial(_train_and_send, f"{socket.gethostname()}:{folder}")
     )
     held = _Held(folder, own, hold=not shared)
-    observer.begin(configs, found)
+    observer.begin(wanted, found)
     try:
         later: list[Unit] = []
         rounds = ((units, held.free(units, later)), (later, held.waited(later, observer)))
@@ -102,7 +103,7 @@ def train_over(
                 ((loaded, unit) for unit in offered),
                 executor,
                 workers,
-                accelerator=any(config.train.device != "cpu" for config in configs),
+                accelerator=any(config.train.device != "cpu" for config in wanted),
                 died=lambda item, reason: observer.died(item[1], reason),
                 tick=watch.look,
             )

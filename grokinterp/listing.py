@@ -10,7 +10,7 @@ from grokinterp.config import RECORDED, RunConfig
 from grokinterp.files import StoreError
 from grokinterp.grokking import grokking_times
 from grokinterp.hooks import UnknownIntervention
-from grokinterp.measurement import is_current
+from grokinterp.measurement import expand, is_current
 from grokinterp.provenance import Provenance
 from grokinterp.runs import Run
 
@@ -35,9 +35,15 @@ def table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
 
 
 def unknown(run: Run) -> list[str]:
-    """Of the interventions that it trained under: why those that cannot act here cannot."""
-    interventions = run.config.train.interventions
-    return [item.reason for item in interventions if isinstance(item, UnknownIntervention)]
+    """What its config names and is not known here: interventions, and probes that it records."""
+    train = run.config.train
+    reasons = [one.reason for one in train.interventions if isinstance(one, UnknownIntervention)]
+    for name in train.probes:
+        try:
+            expand([name])
+        except ValueError as error:
+            reasons.append(f"it records what is unknown here: {error}")
+    return reasons
 
 
 def _table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:

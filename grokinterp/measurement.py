@@ -37,6 +37,12 @@ SETS = {
 """Names for several probes: `cheap` is what training hardly notices every 100 epochs."""
 
 
+OWN_FILE = (
+    "One of your own becomes known by the file that registers it (--load FILE on the command "
+    "line, import it in Python)"
+)
+
+
 @dataclass(frozen=True)
 class Probing:
     """A probe with its options, as `shortcut:convention=paper,pathway=mlp` writes it."""
@@ -55,8 +61,8 @@ class Probing:
         if name not in PROBES:
             known = [*PROBES, *SETS]
             close = [one for one in known if name and name in one] or get_close_matches(name, known)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"choose one of {_names()}"
-            raise ValueError(f"unknown probe {name!r}; {hint}")
+            hint = f"did you mean {' or '.join(close)}?" if close else f"choose one of {_names()}."
+            raise ValueError(f"unknown probe {name!r}; {hint} {OWN_FILE}")
         options = {}
         # A comma in parentheses belongs to a tuple.
         for part in filter(None, re.split(r",(?![^()]*\))", written)):

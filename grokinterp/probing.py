@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from grokinterp.files import StoreError
+from grokinterp.hooks.checks import integer, several
 from grokinterp.measurement import Measurement, Probing, expand, measure
-from grokinterp.progress import Observer
+from grokinterp.progress import Observer, Warns
 from grokinterp.runs import Run
 
 COLUMNS = ["run", "epoch", "probe", "name", "value"]
@@ -19,7 +20,7 @@ COLUMNS = ["run", "epoch", "probe", "name", "value"]
 def probe(
     runs: Run | Iterable[Run],
     probes: str | Iterable[str] = ("cheap",),
-    epochs: int | Sequence[int] | None = None,
+    epochs: int | Iterable[int] | None = None,
     again: bool = False,
     observer: Observer | None = None,
 ) -> pd.DataFrame:
@@ -37,7 +38,8 @@ def probe(
             several.
         epochs: An epoch with a checkpoint, or several; all of them when not given.
         again: Compute what is there too, and replace it.
-        observer: Told of progress; see grokinterp.progress.
+        observer: Told of progress; see grokinterp.progress. By default what goes wrong is
+            a warning.
 
     Returns:
         A row for each scalar: run (id), epoch, probe, name, value.
@@ -46,19 +48,20 @@ def probe(
         ValueError: A probe or an option is unknown, or a run has no checkpoint at an epoch.
         StoreError: Of none of the runs anything can be read.
     """
-    observer = observer or Observer()
+    observer = observer or Warns()
     chosen = expand([probes] if isinstance(probes, str) else probes)
-    epochs = [epochs] if isinstance(epochs, int) else epochs
+    wanted = None if epochs is None else _epochs(epochs)
     works: list[_Work] = []
-    for run in [runs] if isinstance(runs, Run) else runs:
+    for run in several("runs", runs, Run):
         work = _Work(run, chosen, observer)
         # Refuses an epoch that is not there before anything is computed.
         with work.told():
-            work.epochs += map(run.find_checkpoint, epochs or run.checkpoint_epochs)
+            chosen_epochs = run.checkpoint_epochs if wanted is None else wanted
+            work.epochs += map(run.find_checkpoint, chosen_epochs)
         works.append(work)
     observer.begin_probing(sum(len(work.epochs) for work in works))
     try:
-        tables = [_probe_run(work, epochs, again) for work in works]
+        tables = [_probe_run(work, wanted, again) for work in works]
     finally:
         observer.end()
     tables = [table for table in tables if len(table)]
@@ -66,6 +69,16 @@ def probe(
     if troubles and not tables:
         raise troubles[0]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def _epochs(given: int | Iterable[int]) -> list[int]:
+    if isinstance(given, str):
+        raise ValueError(
+            "epochs must be an epoch that has a checkpoint, or several, or None for every "
+            f"checkpoint; got {given!r}"
+        )
+    values = given if isinstance(given, Iterable) else [given]
+    return [*dict.fromkeys(integer("each of epochs", value) for value in values)]
 
 
 @dataclass
@@ -86,7 +99,9 @@ class _Work:
         try:
             yield
         except StoreError as error:
-            self.observer.left_out(self.run, f"{where}{error}")
+            # One file may be wanted at several places.
+            if str(error) not in map(str, self.troubles):
+                self.observer.left_out(self.run, f"{where}{error}")
             self.troubles.append(error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -94,7 +95,34 @@ class Several(Observer):
             observer.end()
 
 
-class Bar(Observer):
+class Sentences(Observer):
+    """Says in a sentence what goes wrong."""
+
+    def failed(self, run: Run, probe: str, reason: str) -> None:
+        self._say(f"{run.config.name}: {probe} was left out: {reason}")
+
+    def left_out(self, run: Run, reason: str) -> None:
+        self._say(f"{run.id[:8]} is left out: {reason}")
+
+    def unkept(self, run: Run, reason: str) -> None:
+        self._say(f"{run.id[:8]}: what is found is shown, and not kept in the store: {reason}")
+
+    def died(self, configs: Sequence[RunConfig], reason: str) -> None:
+        names = ", ".join(config.name for config in configs)
+        self._say(f"{names}: its worker died ({reason}); another goes on from the last save")
+
+    def _say(self, text: str) -> None:
+        raise NotImplementedError
+
+
+class Warns(Sentences):
+    """Warns of what goes wrong, and is quiet otherwise: the observer of who gives none."""
+
+    def _say(self, text: str) -> None:
+        warnings.warn(text, stacklevel=2)
+
+
+class Bar(Sentences):
     """A live bar over all epochs of all runs; no bar when `stream` is not a terminal."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -123,10 +151,10 @@ class Bar(Observer):
         )
         for run, config in unique.values():
             if run.is_over:
-                self._line(f"{config.name}: in the store already ({summary(run)})")
+                self._say(f"{config.name}: in the store already ({summary(run)})")
 
     def waiting(self, run: Run, owner: str) -> None:
-        self._line(f"{run.config.name}: {owner} is training it; waiting for it to end")
+        self._say(f"{run.config.name}: {owner} is training it; waiting for it to end")
 
     def advanced(self, run: Run, config: RunConfig, report: Report) -> None:
         epochs = config.train.epochs if report.status != "running" else report.epoch
@@ -140,7 +168,7 @@ class Bar(Observer):
                 refresh=False,
             )
         if report.status != "running":
-            self._line(f"{config.name}: {summary(run)}")
+            self._say(f"{config.name}: {summary(run)}")
 
     def begin_probing(self, checkpoints: int) -> None:
         from tqdm import tqdm
@@ -157,23 +185,10 @@ class Bar(Observer):
         self._bar.update()
         self._bar.set_postfix_str(f"{run.config.name} epoch {epoch:,}", refresh=False)
 
-    def failed(self, run: Run, probe: str, reason: str) -> None:
-        self._line(f"{run.config.name}: {probe} was left out: {reason}")
-
-    def left_out(self, run: Run, reason: str) -> None:
-        self._line(f"{run.id[:8]} is left out: {reason}")
-
-    def unkept(self, run: Run, reason: str) -> None:
-        self._line(f"{run.id[:8]}: what is found is shown, and not kept in the store: {reason}")
-
-    def died(self, configs: Sequence[RunConfig], reason: str) -> None:
-        names = ", ".join(config.name for config in configs)
-        self._line(f"{names}: its worker died ({reason}); another goes on from the last save")
-
     def end(self) -> None:
         self._bar.close()
 
-    def _line(self, text: str) -> None:
+    def _say(self, text: str) -> None:
         self._bar.write(text, file=self._stream)
 
 

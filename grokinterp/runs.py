@@ -97,9 +97,9 @@ class Run:
             config = RunConfig.from_dict(data)
         except ValueError as error:
             raise StoreError(
-                f"{path} holds what is unknown here: {error}. Upgrade grokinterp if a later "
-                "version wrote it; if it is your own, load the file that registers it (--load FILE "
-                "on the command line, import it in Python)"
+                f"{path} is no config to this version: {error}. Upgrade grokinterp if a later "
+                "one wrote it; if it is your own, load the file that registers it (--load FILE on "
+                "the command line, import it in Python); if it is neither, restore the file"
             ) from error
         except (AttributeError, KeyError, TypeError) as error:
             raise StoreError(f"{path} describes no run ({error!r}); {remedy(path)}") from error
@@ -213,7 +213,7 @@ class Run:
         return tuple(sorted(int(name) for name in names if re.fullmatch(r"\d{6,}", name)))
 
     def checkpoint(self, epoch: int | None = None) -> Checkpoint:
-        """What is saved at an epoch (default: the last that was); give it to `train(init=...)` to fork."""
+        """What is saved at an epoch (default: the last that was); `train(init=...)` forks it."""
         epoch = self.find_checkpoint(epoch)
         tensors, about = read_tensors(self.checkpoint_path(epoch))
         state = unpack_state(tensors, about)

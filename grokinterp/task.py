@@ -8,6 +8,8 @@ from math import isqrt
 from operator import index
 from typing import TYPE_CHECKING, NamedTuple
 
+from grokinterp.hooks.checks import check_one_of, integer
+
 if TYPE_CHECKING:
     import torch
     from jaxtyping import Int
@@ -61,16 +63,11 @@ class ModularTask:
     """An explicit split: these pairs train, in this order; the rest test, in row-major order."""
 
     def __post_init__(self) -> None:
-        if not _is_integer(self.p) or self.p < 3:
-            raise ValueError(f"p must be an integer of at least 3; got {self.p!r}")
-        if self.operation not in OPERATIONS:
-            raise ValueError(
-                f"unknown operation {self.operation!r}; choose one of {', '.join(OPERATIONS)}"
-            )
+        object.__setattr__(self, "p", integer("p", self.p, 3))
+        check_one_of("operation", self.operation, [*OPERATIONS])
         if self.operation == "div" and not _is_prime(self.p):
             raise ValueError(f"div needs a prime p, or b has no inverse; got p={self.p}")
-        if not _is_integer(self.operand) or self.operand < 0:
-            raise ValueError(f"operand must be an integer of at least 0; got {self.operand!r}")
+        object.__setattr__(self, "operand", integer("operand", self.operand))
         if self.operation not in BIT_GAMES:
             object.__setattr__(self, "operand", 1)
         if self.train_pairs is None:
@@ -173,10 +170,6 @@ class ModularTask:
         """Train and test examples of a seed."""
         train_pairs, test_pairs = self.split_pairs(seed)
         return Split(*self.encode(train_pairs), *self.encode(test_pairs))
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_prime(n: int) -> bool:

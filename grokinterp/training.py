@@ -18,12 +18,13 @@ from grokinterp.device import check_device
 from grokinterp.engine import Ensemble, Report, group_key, train_together
 from grokinterp.files import fingerprint
 from grokinterp.hooks import Intervention, acting, applied, attach
+from grokinterp.hooks.checks import several
 from grokinterp.interrupt import held_back
 from grokinterp.lock import RunLock
 from grokinterp.measurement import Measurement, expand, measure
 from grokinterp.model import build_model
 from grokinterp.model_difference import differences
-from grokinterp.progress import Observer
+from grokinterp.progress import Observer, Warns
 from grokinterp.recording import fewest
 from grokinterp.runs import OPTIMIZER, Checkpoint, Run, Store, open_store
 from grokinterp.snapshot import NotApplicable, Other, Snapshot
@@ -164,7 +165,8 @@ def train(
             what the config's model does with them; a state dict by TransformerLens names; a
             `Checkpoint` (`run.checkpoint(epoch)`), which forks that run: with `keep_optimizer` in
             its config, Adam's moments go on too; or `Derived`.
-        observer: Told of progress; see grokinterp.progress.
+        observer: Told of progress; see grokinterp.progress. By default what goes wrong is
+            a warning.
 
     Ctrl-C and SIGTERM save what is under way first, after the epoch that is being trained; a
     second one does not wait for that.
@@ -177,8 +179,8 @@ def train(
     """
     if isinstance(runs, RunConfig):
         return train([runs], store, init, observer)[0]
-    observer = observer or Observer()
-    configs = [_started(config, init) for config in runs]
+    observer = observer or Warns()
+    configs = [_started(config, init) for config in several("runs", runs, RunConfig)]
     for device in sorted({config.train.device for config in configs}):
         check_device(device)
     opened = open_store(store, create=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from numbers import Real
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
@@ -16,6 +16,8 @@ else:
     # A field holds a tuple; what it is made from may be any integers: JSON's list, an array, one.
     Indices = Any
 
+
+T = TypeVar("T")
 
 SWITCHED = {
     ".attn.hook_result": "attn_result",
@@ -65,6 +67,18 @@ def indices(name: str, value: Any, least: int = 0) -> tuple[int, ...]:
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"{name} must not repeat; got {value!r}")
     return tuple(sorted(numbers))
+
+
+def several(name: str, value: Any, kind: type[T]) -> list[T]:
+    """One thing of a kind, or each of several; ValueError names what is none."""
+    try:
+        things = [value] if isinstance(value, kind) else [*value]
+    except TypeError:
+        things = [value]
+    for thing in things:
+        if not isinstance(thing, kind):
+            raise ValueError(f"{name} must be a {kind.__name__}, or several; got {thing!r}")
+    return things
 
 
 def positive(name: str, value: Any) -> float:

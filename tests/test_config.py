@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, fields, replace
 
+import numpy as np
 import pytest
 from grokinterp.hooks import RemoveNorm, Temperature, UniformAttention, UnitNorm
 from hypothesis import given
@@ -108,6 +109,27 @@ def test_no_two_of_the_changes_share_an_identity() -> None:
     changes = [(part, name) for part, name in every_change() if name not in recorded]
     ids = [changed(part, **{name: OTHER[part][name]}).id for part, name in changes]
     assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numpy_s_numbers_are_numbers() -> None:
+    """A seed or an epoch of an array is one, though json writes none of them."""
+    task = ModularTask(p=np.int64(7), operand=np.int8(1), test_fraction=np.float64(0.5))
+    model = ModelConfig(n_heads=np.int64(2), d_mlp=np.uint8(64), readout_scale=np.float64(3))
+    train = TrainConfig(
+        epochs=np.int64(30),
+        eval_every=np.int32(5),
+        lr=np.float64(0.5),
+        weight_decay=np.float32(0.5),
+        betas=np.array([0.5, 0.75]),
+        checkpoint_epochs=np.arange(3, 9),
+        probes={"norms": np.int64(10)},
+    )
+    given = RunConfig(task, model, train, seed=np.int64(3), weights_seed=np.int16(4))
+    written = RunConfig.from_dict(json.loads(json.dumps(given.to_dict())))
+    assert (written, written.id) == (given, given.id)
+    assert given.seed == 3
+    assert (given.model.d_mlp, given.train.checkpoint_epochs) == (64, (3, 4, 5, 6, 7, 8))
 
 
 def test_the_weights_seed_that_is_the_seed_is_no_other_run() -> None:

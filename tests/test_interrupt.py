@@ -66,9 +66,7 @@ def test_it_does_not_wait_for_an_evaluation(tmp_path, monkeypatch, number):
     assert taken == [*range(1, 8)]
     [cut] = gi.open_store(tmp_path / "cut").select()
     assert (cut.epoch, cut.status, cut.checkpoint_epochs) == (7, "running", (0,))
-    same_run(
-        gi.train(sparse, store=tmp_path / "cut"), gi.train(sparse, store=tmp_path / "whole")
-    )
+    same_run(gi.train(sparse, store=tmp_path / "cut"), gi.train(sparse, store=tmp_path / "whole"))
 
 
 def test_it_is_saved_in_time_however_far_apart_the_evaluations_are(tmp_path, monkeypatch):

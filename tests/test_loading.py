@@ -92,7 +92,8 @@ def test_a_run_under_an_unknown_intervention_leaves_the_others_readable(store):
     # It is trained to its end, and what is there is not trained again.
     assert gi.train([own.config], store=store)[0].metrics.equals(own.metrics)
     # What it trained under is not known, so it is not measured as another model; the others are.
-    table = gi.probe(runs, ["norms"], epochs=[30])
+    with pytest.warns(match=f"{own.id[:8]} is left out: .* Louder, which my_module defined"):
+        table = gi.probe(runs, ["norms"], epochs=[30])
     assert set(table["run"]) == {run.id for run in runs} - {own.id}
     with pytest.raises(StoreError, match="Louder, which my_module defined, is unknown here"):
         own.snapshot()
@@ -111,7 +112,9 @@ def test_every_command_lists_it_and_says_how_it_becomes_known(store, my_module):
     assert "the intervention Louder" in listed[1]
     assert "--load" in listed[1]
     assert not {"damaged", "delete"} & set(listed[1].split())
-    assert probed[0].count("circularity") == 9
+    assert probed[0].count("circularity") == probed[0].count("generalised") == 9
+    assert "Empty" not in probed[0]
+    assert probed[1].count("the intervention Louder") == 1
     assert "the intervention Louder" in probed[1]
     assert "verdicts on 11 claims" in audited[0]
     assert (known[0].count("finished"), known[1]) == (10, "")
@@ -138,6 +141,22 @@ def test_with_its_file_it_acts(store, my_module, tmp_path):
     assert opened.problems(seed=456, p=5, epochs=30, id=folder[:5]) == {folder: problem}
     assert opened.problems(seed=457) == opened.problems(betas=(0.5, 0.5)) == {}
     assert len(opened.problems(betas=(0.9, 0.98))) == 1
+
+
+def test_a_recorded_probe_that_is_unknown_is_named(my_module, tmp_path):
+    where, known = ["--store", tmp_path / "runs"], ["--load", my_module]
+    in_a_new_process(["train", *SMALL, *where, "--probes", "answer", "10", *known])
+    [run] = gi.open_store(tmp_path / "runs").select()
+    listed, detailed, loaded = in_a_new_process(
+        ["runs", *where], ["runs", "--id", run.id, *where], ["runs", *where, *known]
+    )
+    assert listed[0].count("finished") == 1
+    for said in (listed[1], detailed[0]):
+        assert "it records what is unknown here: unknown probe 'answer'" in said
+        assert "--load FILE" in said
+    assert loaded[1] == ""
+    with pytest.raises(ValueError, match=r"unknown probe 'answer'.*--load FILE"):
+        gi.probe(run, "answer")
 
 
 def test_training_under_an_unknown_intervention_is_refused_and_writes_nothing(store, tmp_path):

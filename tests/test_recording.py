@@ -449,3 +449,52 @@ def test_one_run_one_probe_and_one_epoch_need_no_lists(tmp_path):
 def test_an_option_takes_true_false_and_none_as_interventions_do():
     assert str(Probing.parse("hessian:smallest=true")) == "hessian:smallest=True"
     assert Probing.parse("ntk:rows=none").options == Probing.parse("ntk:rows=None").options
+
+
+def test_what_fails_is_warned_of_where_nobody_is_told(tmp_path, monkeypatch):
+    """A probe without values must not be missing from the table without a word."""
+
+    def fails(snapshot):
+        if snapshot.epoch:
+            raise ValueError("the weights are too large")
+        return {"value": 1.0}
+
+    monkeypatch.setitem(PROBES, "fails", fails)
+    run = gi.train(SMALL_RUN, store=tmp_path)
+    said = r"seed 1: attention_entropy:layer=3 was left out: .*layer must be"
+    with pytest.warns(UserWarning, match=said):
+        table = gi.probe(run, ["norms", "attention_entropy:layer=3"], epochs=30)
+    assert set(table["probe"]) == {"norms"}
+    with pytest.warns(UserWarning, match="fails was left out: at epoch 10, the weights are too"):
+        gi.train(with_recipe(epochs=10, probes={"fails": 10}), store=tmp_path)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda run: gi.train("off"), "runs must be a RunConfig, or several; got 'o'"),
+        (lambda run: gi.train([run]), "runs must be a RunConfig, or several; got <.*Run object"),
+        (lambda run: gi.train(3), "runs must be a RunConfig, or several; got 3"),
+        (lambda run: gi.train_over([run.config, "x"]), "configs must be a RunConfig.*got 'x'"),
+        (lambda run: gi.probe(run.id), "runs must be a Run, or several; got"),
+        (lambda run: gi.probe(run, epochs="all"), "None for every checkpoint; got 'all'"),
+        (lambda run: gi.probe(run, epochs=1.5), "each of epochs must be an integer"),
+        (lambda run: gi.probe(run, epochs=[10, "20"]), "each of epochs must be an integer"),
+    ],
+)
+def test_what_is_no_run_and_no_epoch_is_a_sentence(tmp_path, monkeypatch, call, said):
+    monkeypatch.chdir(tmp_path)
+    run = gi.train(SMALL_RUN, store="there")
+    with pytest.raises(ValueError, match=said):
+        call(run)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_epochs_may_be_an_array_s(tmp_path):
+    run = gi.train(SMALL_RUN, store=tmp_path)
+    for epochs in (np.array([10, 20]), np.arange(10, 30, 10), pd.Series([20, 10, 20])):
+        assert set(gi.probe(run, "norms", epochs=epochs)["epoch"]) == {10, 20}
+    assert set(gi.probe(run, "norms", epochs=np.int64(30))["epoch"]) == {30}
+    assert gi.probe(run, "norms", epochs=[]).empty

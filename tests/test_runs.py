@@ -50,7 +50,7 @@ def test_a_missing_checkpoint_names_the_nearest(trained):
 
 def test_a_last_checkpoint_that_is_gone_is_not_replaced_by_the_one_before_it(run):
     run.checkpoint_path(30).unlink()
-    said = "saved its last checkpoint at epoch 30, and the store no longer holds it; .* are 0, 10, 20"
+    said = "last checkpoint at epoch 30, and the store no longer holds it; .* are 0, 10, 20"
     for read in (run.snapshot, run.model, run.checkpoint):
         with pytest.raises(StoreError, match=said):
             read()

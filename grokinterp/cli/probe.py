@@ -46,7 +46,8 @@ def probe(
     if not chosen:
         raise ValueError(f"no run of {store} fits; grokinterp runs --store {store} lists them all")
     found = probe_runs(chosen, probes, epochs or None, again=again, observer=Bar())
-    for one in chosen:
+    # What was found of none of its checkpoints has been said.
+    for one in [one for one in chosen if (found["run"] == one.id).any()]:
         try:
             generalised = str(one.grokking.generalised)
             times = lead_times(one) if leads else None

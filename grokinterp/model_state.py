@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from grokinterp.definition import content_of
+
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
+
+
+OF_HOOKS = ("context_level", "is_caching")
+"""Where TransformerLens counts the hooks that are attached, which are looked at themselves."""
 
 
 class ModelState:
     """What a pass through a model depends on, as it is now: weights, hooks and settings.
 
     Weights are held against a copy, value by value, because an edit through `.data` leaves no
-    other mark. Hooks are told apart by identity: the same intervention attached anew counts as
-    another.
+    other mark. Hooks are told apart by identity, so that the same intervention attached anew counts
+    as another, and by the values that they find around them.
     """
 
     def __init__(self, model: HookedTransformer) -> None:
         self.hooks = hooks_of(model)
+        self._contents = [content_of(_given(hook)) for _, hook in self.hooks]
         self._settings = _settings(model)
         self._tensors = {name: tensor.clone() for name, tensor in _tensors(model).items()}
 
@@ -31,6 +39,7 @@ class ModelState:
             name == kept_name and hook is kept
             for (name, hook), (kept_name, kept) in zip(found, self.hooks, strict=True)
         )
+        same = same and self._contents == [content_of(_given(hook)) for _, hook in found]
         return same and self.holds_without_hooks(model)
 
     def holds_without_hooks(self, model: HookedTransformer) -> bool:
@@ -94,13 +103,25 @@ def _tensors(model: HookedTransformer) -> dict[str, torch.Tensor]:
     }
 
 
+def _given(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """What the user gave, of which TransformerLens made the hook."""
+    while isinstance(hook, FunctionType) and hook.__module__.startswith("transformer_lens."):
+        around = zip(hook.__code__.co_freevars, hook.__closure__ or (), strict=True)
+        inner = [cell.cell_contents for name, cell in around if name in ("hook", "full_hook")]
+        if not inner:
+            break
+        hook = inner[0]
+    return hook
+
+
 def _settings(model: HookedTransformer) -> tuple[Any, ...]:
-    """What else changes a pass: the config, numbers such as an eps, and which weights train."""
-    numbers = [
-        (name, key, value)
+    """What else changes a pass: the config, functions and numbers of its parts such as an act_fn
+    or an eps, and which weights train."""
+    own = [
+        (name, key, value, content_of(value) if callable(value) else "")
         for name, part in model.named_modules()
-        for key, value in vars(part).items()
-        if isinstance(value, float)
+        for key, value in [*vars(part).items(), ("class's forward", type(part).forward)]
+        if key not in OF_HOOKS and (callable(value) or isinstance(value, (int, float, str)))
     ]
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    return dict(vars(model.cfg)), numbers, trained
+    return dict(vars(model.cfg)), own, trained

@@ -1,10 +1,13 @@
 """What a snapshot shares is of the model as it is: nothing old after a change, nothing computed
 twice without one."""
 
+from functools import partial
+
 import grokinterp.hooks as gh
 import pytest
 import torch
 from cases import TASK, perturbed_model, small_config
+from torch.nn.modules.module import register_module_forward_hook
 
 from grokinterp.model_state import ModelState, Remembered
 from grokinterp.snapshot import Snapshot
@@ -55,6 +58,15 @@ def change_eps(model):
     model.blocks[0].ln2.eps = 1.0
 
 
+def replace_activation(model):
+    model.blocks[0].mlp.act_fn = torch.tanh
+
+
+def replace_forward(model):
+    whole = model.blocks[0].mlp.forward
+    model.blocks[0].mlp.forward = lambda x: 2 * whole(x)
+
+
 CHANGES = [
     edit_in_place,
     edit_data,
@@ -64,6 +76,8 @@ CHANGES = [
     set_buffer,
     rescale,
     change_eps,
+    replace_activation,
+    replace_forward,
     lambda model: model.add_perma_hook("blocks.0.hook_attn_out", lambda x, hook: 2 * x),
     lambda model: model.blocks[0].mlp.register_forward_hook(lambda m, i, out: 2 * out),
 ]
@@ -80,6 +94,66 @@ def test_a_change_of_the_model_is_seen(change):
     torch.testing.assert_close(shot.train.last("unembed.hook_out"), direct(shot))
     assert not all(torch.equal(g, gradients[n]) for n, g in shot.train.gradients.items())
     assert shot.once(lambda s: s.train.logits.norm().item()) != norm
+
+
+def fresh(shot):
+    """Another one whenever it is computed."""
+    return object()
+
+
+FACTOR = 2.0
+
+
+class Scales:
+    def __init__(self) -> None:
+        self.by = 2.0
+
+    def __call__(self, x, hook):
+        return self.by * x
+
+
+def of_global(monkeypatch):
+    monkeypatch.setitem(globals(), "FACTOR", 2.0)
+    return lambda x, hook: FACTOR * x, lambda: globals().update(FACTOR=5.0)
+
+
+def of_closure(monkeypatch):
+    by = torch.tensor(2.0)
+    return lambda x, hook: by * x, lambda: by.fill_(5.0)
+
+
+def of_object(monkeypatch):
+    scales = Scales()
+    return scales, lambda: vars(scales).update(by=5.0)
+
+
+def of_partial(monkeypatch):
+    by = [2.0]
+    return partial(lambda by, x, hook: by[0] * x, by), lambda: by.__setitem__(0, 5.0)
+
+
+@pytest.mark.parametrize("made", [of_global, of_closure, of_object, of_partial])
+def test_a_hook_whose_values_change_is_seen(made, monkeypatch):
+    """In a notebook: `with model.hooks(...)`, and a number that the hook names set anew."""
+    shot = snapshot()
+    hook, change = made(monkeypatch)
+    with shot.model.hooks(fwd_hooks=[("blocks.0.hook_attn_out", hook)]):
+        before, passes = shot.train.logits, shot.once(fresh)
+        assert shot.once(fresh) is passes
+        change()
+        assert not torch.allclose(direct(shot), before)
+        torch.testing.assert_close(shot.train.logits, direct(shot))
+
+
+def test_a_forward_whose_values_change_is_seen():
+    shot, by = snapshot(), [2.0]
+    attn, whole = shot.model.blocks[0].attn, shot.model.blocks[0].attn.forward
+    attn.forward = lambda *given, **named: by[0] * whole(*given, **named)
+    before, passes = shot.train.logits, shot.once(fresh)
+    assert shot.once(fresh) is passes
+    by[0] = 5.0
+    torch.testing.assert_close(shot.train.logits, direct(shot))
+    assert not torch.allclose(shot.train.logits, before)
 
 
 def test_what_is_read_under_hooks_is_under_them_and_afterwards_is_not():
@@ -125,9 +199,15 @@ def test_a_pass_under_other_hooks_is_no_start_for_the_last_mlp(early):
 def test_the_last_mlp_starts_from_the_shared_pass(monkeypatch):
     shot = snapshot()
     assert shot.train.logits.isfinite().all()
-    monkeypatch.setattr(type(shot.model), "forward", None)
-    with gh.applied(shot.model, [gh.UnitNorm("mlp")]):
-        assert shot.train.rerun_last_mlp().isfinite().all()
+    ran = []
+    handle = register_module_forward_hook(lambda module, given, made: ran.append(type(module)))
+    try:
+        with gh.applied(shot.model, [gh.UnitNorm("mlp")]):
+            assert shot.train.rerun_last_mlp().isfinite().all()
+    finally:
+        handle.remove()
+    assert type(shot.model.unembed) in ran
+    assert type(shot.model.embed) not in ran
 
 
 def test_nothing_is_computed_twice_without_a_change():

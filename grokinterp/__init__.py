@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from grokinterp.distributed import train_over
     from grokinterp.experiments import EXPERIMENTS
     from grokinterp.experiments.plan import results_of
+    from grokinterp.experiments.recipe import PAPER_RECIPE
     from grokinterp.experiments.verdicts import verdicts
     from grokinterp.files import StoreError
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
@@ -45,6 +46,7 @@ _ROOMS = {
     "distributed": ("train_over",),
     "experiments": ("EXPERIMENTS",),
     "experiments.plan": ("results_of",),
+    "experiments.recipe": ("PAPER_RECIPE",),
     "experiments.verdicts": ("verdicts",),
     "files": ("StoreError",),
     "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
@@ -70,6 +72,7 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "EXPERIMENTS",
+    "PAPER_RECIPE",
     "PLACEMENTS",
     "PROBES",
     "Bar",

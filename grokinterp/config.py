@@ -15,7 +15,7 @@ from functools import cached_property
 from numbers import Real
 from typing import Any, Literal, TypeGuard
 
-from grokinterp.hooks.checks import check_one_of, integer, positive
+from grokinterp.checks import check_flag, check_one_of, integer, positive
 from grokinterp.hooks.intervention import Intervention, intervention_from_dict
 from grokinterp.hooks.unknown import stored_intervention
 from grokinterp.placement import LNPlacement, resolve_placement
@@ -77,7 +77,7 @@ class ModelConfig:
             object.__setattr__(self, "d_mlp", 4 * self.d_model)
         _set_integer(self, "d_mlp", 1)
         for name in ("tied_unembedding", "gated_mlp", "freeze_ln"):
-            _boolean(name, getattr(self, name))
+            check_flag(name, getattr(self, name))
         for name in ("readout_scale", "weight_init_scale"):
             _set_positive(self, name)
 
@@ -196,7 +196,7 @@ class TrainConfig:
             "subtract_initial_prediction",
             "keep_optimizer",
         ):
-            _boolean(name, getattr(self, name))
+            check_flag(name, getattr(self, name))
         for name in ("lr", "reference_lr", "loss_logit_scale"):
             _set_positive(self, name)
         for name in ("weight_decay", "adam_eps", "effective_rank_penalty"):
@@ -478,11 +478,6 @@ def _complete(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
     if missing := [name for name in names if name not in complete]:
         raise KeyError(f"the data of a {kind.__name__} lack {', '.join(missing)}; give them")
     return complete
-
-
-def _boolean(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False; got {value!r}")
 
 
 # What is equal is one run, so it must hash alike: 1, 1.0 and NumPy's 1.

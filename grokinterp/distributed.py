@@ -16,11 +16,11 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from grokinterp.checks import several
 from grokinterp.config import RunConfig
 from grokinterp.device import check_device
 from grokinterp.engine import group_key
 from grokinterp.files import NoStoreError, StoreError
-from grokinterp.hooks.checks import several
 from grokinterp.loading import Files, Loaded
 from grokinterp.lock import RunLock
 from grokinterp.parcel import Parcel, discard, pack, unpack

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from grokinterp.checks import integer, several
 from grokinterp.files import StoreError
-from grokinterp.hooks.checks import integer, several
 from grokinterp.measurement import Measurement, Probing, expand, measure
 from grokinterp.progress import Observer, Warns
 from grokinterp.runs import Run

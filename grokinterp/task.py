@@ -8,7 +8,7 @@ from math import isqrt
 from operator import index
 from typing import TYPE_CHECKING, NamedTuple
 
-from grokinterp.hooks.checks import check_one_of, integer
+from grokinterp.checks import check_one_of, integer
 
 if TYPE_CHECKING:
     import torch

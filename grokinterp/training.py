@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from grokinterp.checks import several
 from grokinterp.config import RunConfig
 from grokinterp.device import check_device
 from grokinterp.engine import Ensemble, Report, group_key, train_together
 from grokinterp.files import fingerprint
 from grokinterp.hooks import Intervention, acting, applied, attach
-from grokinterp.hooks.checks import several
 from grokinterp.interrupt import held_back
 from grokinterp.lock import RunLock
 from grokinterp.measurement import Measurement, expand, measure

@@ -10,20 +10,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from grokinterp.hooks.checks import (
-    Indices,
-    check_below,
-    check_one_of,
-    chosen_layers,
-    indices,
-    integer,
-    nested_floats,
-    positive,
-)
+from grokinterp.hooks.checks import check_below, chosen_layers
 from grokinterp.hooks.choice import Choice
 from grokinterp.hooks.held import Held, is_tensor
 from grokinterp.hooks.intervention import Hook, Intervention
 from grokinterp.hooks.replace import KINDS, replacement, selection
+
+from grokinterp.checks import Indices, check_one_of, indices, integer, nested_floats, positive
 
 if TYPE_CHECKING:
     from torch import Tensor

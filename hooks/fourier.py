@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from grokinterp.hooks.checks import Indices, check_hook, check_text, indices, integer
+from grokinterp.hooks.checks import check_hook
 from grokinterp.hooks.choice import Choice
 from grokinterp.hooks.intervention import Hook, Intervention
+
+from grokinterp.checks import Indices, check_flag, check_text, indices, integer
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +40,7 @@ class _OnFrequencies(Intervention):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "frequencies", indices("frequencies", self.frequencies, 1))
-        if not isinstance(self.keep, bool):
-            raise ValueError(f"keep must be True or False; got {self.keep!r}")
+        check_flag("keep", self.keep)
         if self.p is not None:
             object.__setattr__(self, "p", integer("p", self.p, 3))
             self._check(self.p)

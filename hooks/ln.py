@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from grokinterp.hooks.checks import check_one_of, integer
 from grokinterp.hooks.pathway import (
     INPUT_HOOKS,
     RESIDUAL_HOOKS,
@@ -25,6 +24,8 @@ from grokinterp.hooks.pathway import (
     root_mean_square,
 )
 from grokinterp.hooks.replace import donors
+
+from grokinterp.checks import check_one_of, integer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from grokinterp.hooks.checks import (
-    Indices,
-    check_below,
-    check_one_of,
-    chosen_layers,
-    indices,
-    integer,
-)
+from grokinterp.hooks.checks import check_below, chosen_layers
 from grokinterp.hooks.choice import Choice
 from grokinterp.hooks.intervention import Hook, Intervention
 from grokinterp.hooks.replace import KINDS, replacement, selection
+
+from grokinterp.checks import Indices, check_one_of, indices, integer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from grokinterp.hooks.axes import axes_of, sizes_of
-from grokinterp.hooks.checks import Indices, check_below, check_hook, check_text, indices
+from grokinterp.hooks.checks import check_below, check_hook
 from grokinterp.hooks.held import Held, is_tensor
 from grokinterp.hooks.intervention import Hook, Intervention, applied
 from grokinterp.hooks.replace import selection
+
+from grokinterp.checks import Indices, check_text, indices
 
 if TYPE_CHECKING:
     import pandas as pd

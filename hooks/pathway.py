@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from grokinterp.hooks.checks import check_one_of
 from grokinterp.hooks.intervention import Hook, Intervention
+
+from grokinterp.checks import check_one_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

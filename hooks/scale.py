@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from grokinterp.hooks.checks import positive
 from grokinterp.hooks.held import Held, is_tensor
 from grokinterp.hooks.pathway import (
     RESIDUAL_HOOKS,
@@ -17,6 +16,8 @@ from grokinterp.hooks.pathway import (
     pathway_layers,
     require_norm,
 )
+
+from grokinterp.checks import positive
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # A module imports from lower rows only. A package is one place: its files may import each other.
 ROWS = [
-    {"definition", "failure", "interrupt", "loading"},
+    {"checks", "definition", "failure", "interrupt", "loading"},
     {"hooks", "model_state", "normalise", "placement", "provenance", "task", "state", "sweep"},
     {"config"},
     {"device", "grid", "linear", "model", "model_difference", "loss", "optimizer"},

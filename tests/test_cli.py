@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
 from runs_cases import SMALL_RUN
 
 import grokinterp as gi
@@ -97,6 +99,17 @@ def test_bad_input_is_one_sentence_and_writes_nothing(
     flat = " ".join(error.replace("│", " ").split())
     assert all(word in flat for word in words), error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_weights_seed_is_of_every_run(tmp_path, capsys):
+    store = tmp_path / "runs"
+    main(["train", *SMALL, "--seeds", "1", "2", "--weights-seed", "2", "--store", str(store)])
+    runs = sorted(gi.open_store(store), key=lambda run: run.config.seed)
+    assert [(run.config.seed, run.config.weights_seed) for run in runs] == [(1, 2), (2, 2)]
+    first, second = (run.checkpoint(0).weights["embed.W_E"] for run in runs)
+    assert torch.equal(first, second)
+    # The second is what its seed alone gives.
+    assert gi.open_store(store).select(id=replace(runs[1].config, weights_seed=None).id)
 
 
 def test_probes_are_recorded_while_training_and_computed_afterwards(tmp_path, capsys):

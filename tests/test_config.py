@@ -21,7 +21,7 @@ from grokinterp.config import (
     TrainConfig,
     identity,
 )
-from grokinterp.experiments.recipe import PAPER
+from grokinterp.experiments.recipe import PAPER_RECIPE
 from grokinterp.grid import grid
 from grokinterp.task import ModularTask
 
@@ -164,7 +164,7 @@ def test_an_identity_is_for_good(id: str) -> None:
 
 
 def test_what_is_recorded_is_no_part_of_the_identity() -> None:
-    assert RunConfig(model=ModelConfig("off"), train=PAPER, seed=456).id == (
+    assert RunConfig(model=ModelConfig("off"), train=PAPER_RECIPE, seed=456).id == (
         RunConfig(model=ModelConfig("off"), train=TrainConfig(), seed=456).id
     )
     recorded = {name: OTHER["train"][name] for name in RECORDED}

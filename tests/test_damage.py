@@ -222,6 +222,16 @@ def test_a_damaged_checkpoint_leaves_the_others_to_be_probed(store):
     assert "000010.safetensors is damaged" in reason
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_value_that_is_none_is_not_said_to_be_of_a_later_version_alone(store):
+    path = bad(store) / "config.json"
+    path.write_text(path.read_text().replace('"lr": 0.001', '"lr": "abc"'))
+    [problem] = store.problems().values()
+    assert "lr must be a finite number above 0; got 'abc'" in problem
+    assert "if it is neither, restore the file" in problem
+    assert len(store) == 2
+
+
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("file", ["probes.parquet", "probes/000010.safetensors"])
 def test_damaged_records_leave_the_other_runs_to_be_probed(store, file, again):

@@ -86,8 +86,10 @@ def made_small(model, train, seed=0):
 @pytest.fixture
 def small(monkeypatch):
     """Every experiment at the size of a test."""
-    short = replace(recipe.PAPER, epochs=30, checkpoint_every=5, checkpoint_ratio=None, probes={})
-    recipes = ("PAPER", "UNIFORM", "UNTIL_MEMORISED")
+    short = replace(
+        recipe.PAPER_RECIPE, epochs=30, checkpoint_every=5, checkpoint_ratio=None, probes={}
+    )
+    recipes = ("PAPER_RECIPE", "UNIFORM", "UNTIL_MEMORISED")
     for name in ("transplant", "uniform_attention", "direction_or_norm", "positions"):
         module = import_module(f"grokinterp.experiments.{name}")
         for constant in recipes:

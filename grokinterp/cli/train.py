@@ -17,6 +17,7 @@ def train(
     recipe: TrainConfig,
     placements: tuple[str, ...] = (),
     seeds: tuple[int, ...] = (456,),
+    weights_seed: int | None = None,
     intervene: tuple[str, ...] = (),
     track: tuple[Literal["wandb", "tensorboard"], ...] = (),
     store: Path = Path(STORE),
@@ -32,6 +33,7 @@ def train(
         recipe: How to train.
         placements: Train each of these placements (in place of --placement).
         seeds: Train each of these seeds; a seed drives the split and the initial weights.
+        weights_seed: Draws the initial weights of every run; a seed then drives the split alone.
         intervene: Train under these interventions, such as UniformAttention or
             UnitNorm:mlp,from_epoch=100,until_epoch=500.
         track: Write the metrics to these services too, in STORE/tracking.
@@ -47,6 +49,10 @@ def train(
 
         recipe = replace(recipe, interventions=tuple(map(parse_intervention, intervene)))
     models = [replace(model, placement=name) for name in placements] or [model]
-    configs = [RunConfig(task, one, recipe, seed) for one in models for seed in seeds]
+    configs = [
+        RunConfig(task, one, recipe, seed, weights_seed=weights_seed)
+        for one in models
+        for seed in seeds
+    ]
     trained = train_runs(configs, store=store, observer=observers(track, Bar()))
     print(table(trained, say).to_string(index=False))

@@ -8,7 +8,7 @@ from itertools import product
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import grouped_outcomes
-from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
+from grokinterp.experiments.recipe import PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 from grokinterp.task import ModularTask
 
 MODULI = (59, 97, 113)
@@ -28,7 +28,7 @@ def plan(seeds: Sequence[int]) -> list[Planned]:
             task=ModularTask(p=p, test_fraction=round(1 - fraction, 6)),
             model=ModelConfig(placement),
             # The paper's own runs, where this is what they are.
-            train=PAPER if (p, fraction) == (113, 0.3) else UNTIL_GENERALISED,
+            train=PAPER_RECIPE if (p, fraction) == (113, 0.3) else UNTIL_GENERALISED,
         )
         for placement in PLACEMENTS
         for p, fraction in CELLS

@@ -9,7 +9,7 @@ from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import outcomes
-from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER, SEEDS, UNTIL_GENERALISED
+from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 
 RATES = {f"lr {rate:g}": rate for rate in (1e-3, 3e-3, 5e-3, 1e-2)}
 
@@ -25,8 +25,8 @@ def configs() -> dict[str, RunConfig]:
 
 
 def _recipe(rate: float) -> TrainConfig:
-    if rate == PAPER.lr:
-        return PAPER
+    if rate == PAPER_RECIPE.lr:
+        return PAPER_RECIPE
     return replace(UNTIL_GENERALISED, lr=rate, couple_decay_to_lr=True)
 
 

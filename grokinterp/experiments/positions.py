@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.experiment import Afterwards, Planned, each_seed
-from grokinterp.experiments.recipe import PAPER
+from grokinterp.experiments.recipe import PAPER_RECIPE
 
 LN_POSITIONS = ("off", "attn-pre", "pre", "mlp-pre")
 PATHWAYS = (*LN_POSITIONS, "attn-pre-qk", "attn-pre-v", "pre-v")
@@ -15,7 +15,7 @@ PATHWAYS = (*LN_POSITIONS, "attn-pre-qk", "attn-pre-v", "pre-v")
 def placements(
     names: Iterable[str],
     seeds: Sequence[int],
-    train: TrainConfig = PAPER,
+    train: TrainConfig = PAPER_RECIPE,
     afterwards: Sequence[Afterwards] = (),
 ) -> list[Planned]:
     """Runs of these placements, labelled by them."""

@@ -16,7 +16,7 @@ from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.learning_rate import configs as learning_rates
 from grokinterp.experiments.outcomes import grouped_outcomes
 from grokinterp.experiments.positions import LN_POSITIONS
-from grokinterp.experiments.recipe import PAPER, SEEDS
+from grokinterp.experiments.recipe import PAPER_RECIPE, SEEDS
 
 PRECISIONS: tuple[Literal["float64", "float32"], ...] = ("float64", "float32")
 
@@ -26,8 +26,10 @@ def label(case: str, precision: str) -> str:
 
 
 def _cases() -> dict[str, RunConfig]:
-    positions = {one: RunConfig(model=ModelConfig(one), train=PAPER) for one in LN_POSITIONS}
-    rates = {one: config for one, config in learning_rates().items() if config.train != PAPER}
+    positions = {one: RunConfig(model=ModelConfig(one), train=PAPER_RECIPE) for one in LN_POSITIONS}
+    rates = {
+        one: config for one, config in learning_rates().items() if config.train != PAPER_RECIPE
+    }
     return positions | rates
 
 

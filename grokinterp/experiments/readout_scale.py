@@ -10,7 +10,7 @@ from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import grouped_outcomes
-from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER, SEEDS, UNTIL_GENERALISED
+from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 RATES = {"lr fixed": False, "lr/α²": True}
@@ -18,7 +18,7 @@ RATES = {"lr fixed": False, "lr/α²": True}
 
 class Variant(NamedTuple):
     init: Literal["lecun", "kaiming"] = "lecun"
-    adam_eps: float = PAPER.adam_eps
+    adam_eps: float = PAPER_RECIPE.adam_eps
     subtract_initial_prediction: bool = False
 
 
@@ -55,7 +55,7 @@ def _config(scale: float, coupled: bool, variant: Variant) -> RunConfig:
         subtract_initial_prediction=variant.subtract_initial_prediction,
     )
     if model == ModelConfig("off") and train == UNTIL_GENERALISED:
-        train = PAPER
+        train = PAPER_RECIPE
     return RunConfig(model=model, train=train)
 
 

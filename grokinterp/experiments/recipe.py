@@ -35,7 +35,7 @@ def first_seeds(count: int) -> tuple[int, ...]:
     return SEEDS[:count]
 
 
-PAPER = TrainConfig(
+PAPER_RECIPE = TrainConfig(
     checkpoint_every=500,
     # Close together while the model memorises.
     checkpoint_ratio=1.25,
@@ -54,7 +54,7 @@ GENERALISED = "test_accuracy >= 0.995 for 200"
 
 # Where only the epoch of generalising is asked for: the same steps, ended once it is known.
 UNTIL_GENERALISED = replace(
-    PAPER,
+    PAPER_RECIPE,
     stop_when=GENERALISED,
     checkpoint_every=1000,
     checkpoint_ratio=None,

@@ -19,7 +19,7 @@ import pandas as pd
 from grokinterp.audit.interval import LEVEL, coverage, rank
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER, UNTIL_GENERALISED, seeded
+from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER_RECIPE, UNTIL_GENERALISED, seeded
 from grokinterp.figures.strip import Beyond, Number, strip
 
 PLACEMENTS = ("off", "attn-pre", "mlp-pre")
@@ -36,7 +36,7 @@ def plan(seeds: Sequence[int]) -> list[Planned]:
     for placement in PLACEMENTS:
         for split in seeds:
             for weights in seeds:
-                train = PAPER if split == weights else UNTIL_GENERALISED
+                train = PAPER_RECIPE if split == weights else UNTIL_GENERALISED
                 config = seeded(RunConfig(model=ModelConfig(placement), train=train), split)
                 planned.append(Planned(placement, replace(config, weights_seed=weights)))
     return planned

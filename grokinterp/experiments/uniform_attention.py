@@ -13,7 +13,7 @@ import pandas as pd
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.curves import accuracy_figure
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
-from grokinterp.experiments.recipe import PAPER, SEEDS, UNTIL_GENERALISED
+from grokinterp.experiments.recipe import PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 from grokinterp.grokking import HOLD_EPOCHS
 from grokinterp.hooks import UniformAttention
 
@@ -23,9 +23,9 @@ UNIFORM = replace(UNTIL_GENERALISED, probes={}, interventions=(UniformAttention(
 def plan(seeds: Sequence[int]) -> list[Planned]:
     normed, plain = ModelConfig("attn-pre-qk"), ModelConfig("off")
     configs = {
-        "A^qk": RunConfig(model=normed, train=PAPER),
+        "A^qk": RunConfig(model=normed, train=PAPER_RECIPE),
         "A^qk, attention uniform": RunConfig(model=normed, train=UNIFORM),
-        "No LN": RunConfig(model=plain, train=PAPER),
+        "No LN": RunConfig(model=plain, train=PAPER_RECIPE),
     }
     return each_seed(configs, seeds)
 

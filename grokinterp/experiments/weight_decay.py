@@ -9,7 +9,7 @@ from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.outcomes import outcomes
-from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER, SEEDS, UNTIL_GENERALISED
+from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 
 DECAYS = {f"decay {decay:g}": decay for decay in (0.1, 0.2, 0.5, 0.75, 1.0, 1.5)}
 
@@ -21,8 +21,8 @@ def plan(seeds: Sequence[int]) -> list[Planned]:
 
 
 def _recipe(decay: float) -> TrainConfig:
-    if decay == PAPER.weight_decay:
-        return PAPER
+    if decay == PAPER_RECIPE.weight_decay:
+        return PAPER_RECIPE
     return replace(UNTIL_GENERALISED, weight_decay=decay)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.publish import publish
-from grokinterp.experiments.recipe import PAPER
+from grokinterp.experiments.recipe import PAPER_RECIPE
 from grokinterp.files import fingerprint, write_json, write_tensors
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import FOLDER
@@ -22,7 +22,9 @@ SEED = 456
 
 def rebuild(store: str, folder: Path = FOLDER) -> None:
     """Train what the store misses of the nine placements, and write their weights and card."""
-    configs = [RunConfig(model=ModelConfig(name), train=PAPER, seed=SEED) for name in PLACEMENTS]
+    configs = [
+        RunConfig(model=ModelConfig(name), train=PAPER_RECIPE, seed=SEED) for name in PLACEMENTS
+    ]
     runs = train(configs, store=store, observer=Bar())
     publish(runs)
     write(runs, folder)

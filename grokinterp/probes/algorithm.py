@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grokinterp.hooks.checks import integer
+from grokinterp.checks import integer
 from grokinterp.snapshot import Inputs, Snapshot
 
 ROUNDING = 64

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from grokinterp.hooks.checks import integer
+from grokinterp.checks import integer
 from grokinterp.snapshot import Snapshot
 
 Vector = Float[np.ndarray, " parameter"]

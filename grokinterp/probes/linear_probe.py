@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from grokinterp.hooks.checks import integer
+from grokinterp.checks import integer
 from grokinterp.probes.similarity import last_block_hooks, last_position
 from grokinterp.snapshot import Inputs, Snapshot
 

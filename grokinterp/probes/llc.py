@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from grokinterp.hooks.checks import integer, positive
+from grokinterp.checks import integer, positive
 from grokinterp.snapshot import Snapshot
 
 

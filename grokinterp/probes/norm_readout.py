@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from grokinterp.hooks.checks import integer
+from grokinterp.checks import integer
 from grokinterp.snapshot import Snapshot
 
 HOOKS = {"mlp_input": "blocks.{layer}.mlp.hook_in", "residual": "blocks.{layer}.hook_resid_mid"}

@@ -22,14 +22,14 @@ from collections.abc import Callable
 import torch
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.device import keep_freed_memory
-from grokinterp.engine import Ensemble
-from grokinterp.measurement import expand
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes import PROBES
+from grokinterp.probes.measurement import expand
 from grokinterp.snapshot import Snapshot
-from grokinterp.state import RunState
-from grokinterp.training import Recorder
+from grokinterp.store.state import RunState
+from grokinterp.training.device import keep_freed_memory
+from grokinterp.training.engine import Ensemble
+from grokinterp.training.train import Recorder
 
 CADENCE = 100
 

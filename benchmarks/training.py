@@ -22,10 +22,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.engine import Ensemble
-from grokinterp.linear import linear
-from grokinterp.model import build_model
-from grokinterp.state import RunState
+from grokinterp.model.build import build_model
+from grokinterp.model.linear import linear
+from grokinterp.store.state import RunState
+from grokinterp.training.engine import Ensemble
 
 CONFIG = RunConfig(model=ModelConfig(placement="mlp-pre"), train=TrainConfig(epochs=10**9))
 D_MODEL, N_HEADS, D_MLP = 128, 4, 512

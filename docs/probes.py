@@ -12,8 +12,8 @@ from typing import get_args
 from tables import fill, markdown
 
 import grokinterp as gi
-from grokinterp.measurement import measure
 from grokinterp.pretrained import Stage
+from grokinterp.probes.measurement import measure
 from grokinterp.snapshot import Snapshot
 
 PLACEMENTS = ("mlp-pre", "off")

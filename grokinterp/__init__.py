@@ -21,11 +21,8 @@ if TYPE_CHECKING:
     from grokinterp.experiments.plan import results_of
     from grokinterp.experiments.recipe import PAPER_RECIPE
     from grokinterp.experiments.verdicts import verdicts
-    from grokinterp.files import StoreError
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
-    from grokinterp.leads import lead_times
-    from grokinterp.measurement import measure
-    from grokinterp.model import build_model
+    from grokinterp.model.build import build_model
     from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
     from grokinterp.pretrained import (
         load_pretrained,
@@ -34,12 +31,15 @@ if TYPE_CHECKING:
         pretrained_snapshot,
     )
     from grokinterp.probes import PROBES
-    from grokinterp.probing import probe
-    from grokinterp.progress import Bar, Observer
-    from grokinterp.runs import Checkpoint, Run, Store, open_store
+    from grokinterp.probes.measurement import measure
     from grokinterp.snapshot import Snapshot
+    from grokinterp.store.files import StoreError
+    from grokinterp.store.lead_times import lead_times
+    from grokinterp.store.probe import probe
+    from grokinterp.store.progress import Bar, Observer
+    from grokinterp.store.runs import Checkpoint, Run, Store, open_store
     from grokinterp.task import ModularTask
-    from grokinterp.training import train
+    from grokinterp.training.train import train
 
 _ROOMS = {
     "config": ("ModelConfig", "RunConfig", "TrainConfig"),
@@ -48,12 +48,12 @@ _ROOMS = {
     "experiments.plan": ("results_of",),
     "experiments.recipe": ("PAPER_RECIPE",),
     "experiments.verdicts": ("verdicts",),
-    "files": ("StoreError",),
+    "store.files": ("StoreError",),
     "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
-    "model": ("build_model",),
+    "model.build": ("build_model",),
     "placement": ("PLACEMENTS", "LNPlacement", "pre_norm_lattice", "resolve_placement"),
-    "leads": ("lead_times",),
-    "measurement": ("measure",),
+    "store.lead_times": ("lead_times",),
+    "probes.measurement": ("measure",),
     "pretrained": (
         "load_pretrained",
         "pretrained_card",
@@ -61,12 +61,12 @@ _ROOMS = {
         "pretrained_snapshot",
     ),
     "probes": ("PROBES",),
-    "probing": ("probe",),
-    "progress": ("Bar", "Observer"),
-    "runs": ("Checkpoint", "Run", "Store", "open_store"),
+    "store.probe": ("probe",),
+    "store.progress": ("Bar", "Observer"),
+    "store.runs": ("Checkpoint", "Run", "Store", "open_store"),
     "snapshot": ("Snapshot",),
     "task": ("ModularTask",),
-    "training": ("train",),
+    "training.train": ("train",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

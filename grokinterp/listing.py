@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from grokinterp.config import RECORDED, RunConfig
-from grokinterp.files import StoreError
 from grokinterp.grokking import grokking_times
 from grokinterp.hooks import UnknownIntervention
-from grokinterp.measurement import expand, is_current
-from grokinterp.provenance import Provenance
-from grokinterp.runs import Run
+from grokinterp.probes.measurement import expand, is_current
+from grokinterp.store.files import StoreError
+from grokinterp.store.provenance import Provenance
+from grokinterp.store.runs import Run
 
 STATE = ("status", "epoch", "test accuracy", "memorised", "generalised")
 

@@ -6,8 +6,8 @@ import shutil
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from grokinterp.files import write_whole
-from grokinterp.runs import Run
+from grokinterp.store.files import write_whole
+from grokinterp.store.runs import Run
 
 Parcel = dict[str, bytes]
 

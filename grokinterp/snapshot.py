@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grokinterp.config import TrainConfig
-from grokinterp.model_state import Remembered, hooks_of
+from grokinterp.model.memo import Remembered, hooks_of
 from grokinterp.task import ModularTask
 
 if TYPE_CHECKING:

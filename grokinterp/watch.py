@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import cast
 
 from grokinterp.config import RunConfig
-from grokinterp.engine import Report
-from grokinterp.files import StoreError
-from grokinterp.progress import Observer
-from grokinterp.runs import Run
-from grokinterp.state import Row, Status
+from grokinterp.store.files import StoreError
+from grokinterp.store.progress import Observer
+from grokinterp.store.runs import Run
+from grokinterp.store.state import Report, Row, Status
 
 SECONDS_BETWEEN_LOOKS = 1.0
 

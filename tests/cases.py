@@ -4,7 +4,7 @@ import torch
 from transformer_lens import HookedTransformer
 
 from grokinterp.config import ModelConfig
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.placement import pre_norm_lattice
 from grokinterp.task import ModularTask
 

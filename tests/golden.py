@@ -13,7 +13,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from grokinterp.config import ModelConfig
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.task import ModularTask
 
 ENTRIES: dict[str, dict[str, Any]] = json.loads(

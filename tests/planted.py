@@ -6,7 +6,7 @@ import torch
 from transformer_lens import HookedTransformer
 
 from grokinterp.config import ModelConfig
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 

@@ -19,7 +19,7 @@ from planted import planted
 import grokinterp as gi
 from grokinterp.ablation import METRICS, ablate, cluster, parse, scalars, summarise
 from grokinterp.cli import main
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 
@@ -241,7 +241,7 @@ def test_an_ablation_that_cannot_be_kept_is_shown(tmp_path, capsys, monkeypatch)
     def refuse(*arguments: object) -> None:
         raise PermissionError("the store is read-only")
 
-    monkeypatch.setattr("grokinterp.records.Records.add", refuse)
+    monkeypatch.setattr("grokinterp.store.records.Records.add", refuse)
     hook = "FilterFrequencies:blocks.0.mlp.hook_post,frequencies=(1,),keep=false"
     main(["ablate", run.id[:6], "--store", str(tmp_path), "--hook", hook])
     shown = capsys.readouterr()

@@ -21,8 +21,8 @@ from grokinterp.experiments.experiment import Planned, by_seed
 from grokinterp.experiments.positions import PATHWAYS
 from grokinterp.experiments.verdicts import numbers
 from grokinterp.grokking import Crossing
-from grokinterp.measurement import Probing
-from grokinterp.runs import Run
+from grokinterp.probes.measurement import Probing
+from grokinterp.store.runs import Run
 
 
 class MadeRun(Run):

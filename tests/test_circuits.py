@@ -11,7 +11,7 @@ from cases import TASK, perturbed_model, small_config
 from grokinterp import circuits
 from grokinterp.circuits.document import POLICY
 from grokinterp.circuits.picture import pack, unpack
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes.circuits import ov_table, qk_table
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask

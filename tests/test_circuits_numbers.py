@@ -13,7 +13,7 @@ from transformer_lens import HookedTransformer
 
 from grokinterp import circuits
 from grokinterp.circuits.picture import unpack
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes.frequencies import neuron_frequencies
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask

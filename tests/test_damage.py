@@ -12,10 +12,10 @@ from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.verdicts import verdicts
-from grokinterp.files import StoreError, read_json, write_json
-from grokinterp.lock import RunLock
-from grokinterp.progress import Observer
 from grokinterp.results import shipped, shipped_runs
+from grokinterp.store.files import StoreError, read_json, write_json
+from grokinterp.store.lock import RunLock
+from grokinterp.store.progress import Observer
 
 CONFIGS = [SMALL_RUN, replace(SMALL_RUN, seed=2), with_model(placement="off")]
 

@@ -6,17 +6,16 @@ from importlib import import_module
 import pytest
 
 MODULES = (
-    "config",
     "audit.claim",
+    "audit.interval",
+    "audit.statistics",
+    "config",
     "definition",
     "experiments.cost",
     "experiments.recipe",
-    "audit.interval",
-    "audit.statistics",
     "figures.style",
     "grokking",
     "hooks.axes",
-    "measurement",
     "placement",
     "probes.algorithm",
     "probes.compressibility",
@@ -24,9 +23,10 @@ MODULES = (
     "probes.fourier",
     "probes.gram",
     "probes.hessian",
+    "probes.measurement",
     "probes.optimisation",
     "probes.similarity",
-    "provenance",
+    "store.provenance",
     "task",
 )
 

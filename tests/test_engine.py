@@ -9,11 +9,11 @@ from golden import ENTRIES, golden
 from grokinterp.hooks import Intervention, UniformAttention, UnitNorm
 
 from grokinterp.config import METRICS, ModelConfig, RunConfig, TrainConfig
-from grokinterp.engine import Ensemble, Report, group_key, train_together
 from grokinterp.loss import effective_rank
-from grokinterp.model import build_model
-from grokinterp.state import RunState
+from grokinterp.model.build import build_model
+from grokinterp.store.state import Report, RunState
 from grokinterp.task import ModularTask
+from grokinterp.training.engine import Ensemble, group_key, train_together
 
 TASK = ModularTask(p=7)
 SMALL = RunConfig(
@@ -74,7 +74,7 @@ def test_the_test_set_is_evaluated_in_parts(monkeypatch, interventions, expected
 
     whole = run_together([config])[0]
     monkeypatch.setattr(Ensemble, "_forward", spied)
-    monkeypatch.setattr("grokinterp.engine.EVALUATION_ROWS", 10)
+    monkeypatch.setattr("grokinterp.training.engine.EVALUATION_ROWS", 10)
     [[row]], [[expected_row]] = run_together([config])[0], whole
     assert rows == expected
     assert row == pytest.approx(expected_row, rel=1e-12)

@@ -19,7 +19,7 @@ from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.split_or_weights import POWER, _order, components, seeds_needed
 from grokinterp.experiments.transplant import unchanged, with_mlp_norm, without_mlp_norm
 from grokinterp.figures.strip import Beyond
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 

@@ -7,8 +7,8 @@ from grokinterp.hooks import UniformAttention
 from torch import Tensor
 
 from grokinterp.config import ModelConfig
-from grokinterp.forward import last_position
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
+from grokinterp.training.forward import last_position
 
 OPTIONS = {
     "gated": {"gated_mlp": True},

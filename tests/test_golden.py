@@ -9,7 +9,7 @@ from golden import ENTRIES, TASK, Golden, golden
 from torch import Tensor
 
 from grokinterp.config import RunConfig, TrainConfig
-from grokinterp.forward import last_position
+from grokinterp.training.forward import last_position
 
 every_entry = pytest.mark.parametrize("key", ENTRIES)
 every_path = pytest.mark.parametrize("path", ["hooked", "fast"])

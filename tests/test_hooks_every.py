@@ -16,8 +16,8 @@ from transformer_lens import ActivationCache, HookedTransformer
 
 import grokinterp as gi
 from grokinterp import hooks
-from grokinterp.engine import train_together
-from grokinterp.state import RunState
+from grokinterp.store.state import RunState
+from grokinterp.training.engine import train_together
 
 MLP_IN, POST = "blocks.0.mlp.hook_in", "blocks.0.mlp.hook_post"
 V_IN, Z = "blocks.0.attn.hook_v_in", "blocks.0.attn.hook_z"

@@ -7,7 +7,7 @@ from grokinterp.hooks.fourier import _projectors
 from torch import Tensor
 
 import grokinterp as gi
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 
 HOOKS = ("hook_embed", "blocks.0.attn.hook_pattern", "blocks.0.mlp.hook_post", "unembed.hook_in")
 

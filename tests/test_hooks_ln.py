@@ -8,7 +8,7 @@ from grokinterp.hooks.intervention import intervention_from_dict
 from grokinterp.hooks.ln import INPUT_HOOKS
 from torch import Tensor
 
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.placement import PATHWAYS, LNPlacement, resolve_placement
 
 every_placement = pytest.mark.parametrize("placement", EVERY_PLACEMENT)

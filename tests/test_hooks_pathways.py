@@ -21,7 +21,7 @@ from grokinterp.hooks.pathway import INPUT_HOOKS, RESIDUAL_HOOKS
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.placement import PATHWAYS, LNPlacement, resolve_placement
 
 ANYWHERE = (UnitNorm, RemoveNorm, ShuffleNorm, InsertNorm, CenterOnly)

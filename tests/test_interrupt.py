@@ -11,9 +11,9 @@ from test_training import same_run
 
 import grokinterp as gi
 from grokinterp.cli import main
-from grokinterp.engine import Ensemble
-from grokinterp.interrupt import Terminated, cleaned_up, held_back
-from grokinterp.progress import Observer
+from grokinterp.store.progress import Observer
+from grokinterp.training.engine import Ensemble
+from grokinterp.training.interrupt import Terminated, cleaned_up, held_back
 
 LONG = with_recipe(epochs=40, eval_every=5, checkpoint_every=40)
 RAISED = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
@@ -70,7 +70,7 @@ def test_it_does_not_wait_for_an_evaluation(tmp_path, monkeypatch, number):
 
 
 def test_it_is_saved_in_time_however_far_apart_the_evaluations_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("grokinterp.training.SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("grokinterp.training.train.SECONDS_BETWEEN_SAVES", 0.0)
     sparse = with_recipe(epochs=20, eval_every=20, checkpoint_every=None)
     saved = []
     save = gi.Run.save_state
@@ -124,9 +124,9 @@ def test_the_command_says_how_to_go_on(tmp_path, monkeypatch, capsys, number, co
     def send(*arguments: object, **options: object) -> None:
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr("grokinterp.training.train", send)
+    monkeypatch.setattr("grokinterp.training.train.train", send)
     with pytest.raises(SystemExit) as ended:
         main(["train", "--store", str(tmp_path)])
     assert ended.value.code == code
     assert f"{said}; the same command goes on from the last save" in capsys.readouterr().err
-    assert "grokinterp.training" in sys.modules
+    assert "grokinterp.training.train" in sys.modules

@@ -28,7 +28,7 @@ def train_one(config: gi.RunConfig, store: Path) -> None:
 def context():
     """Processes whose server has imported the library, so that a kill meets training."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["grokinterp.training", "runs_cases"])
+    context.set_forkserver_preload(["grokinterp.training.train", "runs_cases"])
     return context
 
 

@@ -5,8 +5,8 @@ import pytest
 from runs_cases import with_recipe
 
 import grokinterp as gi
-from grokinterp.leads import NearExtreme, Threshold
-from grokinterp.runs import Run
+from grokinterp.store.lead_times import NearExtreme, Threshold
+from grokinterp.store.runs import Run
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import Tensor
 
-import grokinterp.linear
-from grokinterp.linear import linear
+import grokinterp.model.linear
+from grokinterp.model.linear import linear
 
 needs_onednn = pytest.mark.skipif(
-    grokinterp.linear._ONEDNN is None, reason="this build of PyTorch has no oneDNN kernel"
+    grokinterp.model.linear._ONEDNN is None, reason="this build of PyTorch has no oneDNN kernel"
 )
 FORMS = [(bias, relu) for bias in (False, True) for relu in (False, True)]
 every_form = pytest.mark.parametrize(("bias", "relu"), FORMS)
@@ -39,13 +39,13 @@ def apply(tensors: list[Tensor], relu: bool) -> Tensor:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """The calls that reach oneDNN's kernel."""
     made: list[tuple] = []
-    kernel = grokinterp.linear._ONEDNN
+    kernel = grokinterp.model.linear._ONEDNN
 
     def recorded(*arguments):
         made.append(arguments)
         return kernel(*arguments)
 
-    monkeypatch.setattr(grokinterp.linear, "_ONEDNN", recorded)
+    monkeypatch.setattr(grokinterp.model.linear, "_ONEDNN", recorded)
     return made
 
 
@@ -110,7 +110,7 @@ def test_the_rest_takes_the_plain_product(calls: list, runs: int, dtype: torch.d
 def test_without_onednn_the_plain_product_serves(
     monkeypatch: pytest.MonkeyPatch, bias: bool, relu: bool
 ) -> None:
-    monkeypatch.setattr(grokinterp.linear, "_ONEDNN", None)
+    monkeypatch.setattr(grokinterp.model.linear, "_ONEDNN", None)
     tensors = inputs(1, bias, torch.float32)
     actual = apply(tensors, relu)
     torch.testing.assert_close(actual.double(), dense(tensors, relu), rtol=1e-5, atol=1e-5)

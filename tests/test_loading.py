@@ -14,8 +14,8 @@ from test_cli import SMALL
 import grokinterp as gi
 from grokinterp.cli import COMMANDS, main
 from grokinterp.definition import definition_of
-from grokinterp.files import StoreError
 from grokinterp.loading import load_file
+from grokinterp.store.files import StoreError
 
 SOURCE = """
 from dataclasses import dataclass

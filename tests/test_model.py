@@ -10,7 +10,7 @@ from cases import EVERY_PLACEMENT, TASK, TOKENS, perturbed_model, small_config
 from torch import Tensor
 
 from grokinterp.config import ModelConfig
-from grokinterp.model import build_model, is_norm
+from grokinterp.model.build import build_model, is_norm
 from grokinterp.task import ModularTask
 
 OPTIONS = {
@@ -80,7 +80,7 @@ def test_building_is_quiet_and_touches_no_global_generator() -> None:
 import random, sys
 import numpy, torch
 from grokinterp.config import ModelConfig
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.task import ModularTask
 
 def states():

@@ -11,8 +11,8 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
-from grokinterp.model import build_model
-from grokinterp.model_difference import differences
+from grokinterp.model.build import build_model
+from grokinterp.model.difference import differences
 
 DEEP = with_model(n_layers=2, placement="off")
 

@@ -9,7 +9,7 @@ from cases import EVERY_PLACEMENT, TASK, small_config
 from torch import Tensor
 
 from grokinterp.config import ModelConfig
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.task import ModularTask
 
 D_MODEL, D_MLP = 64, 256

@@ -9,7 +9,7 @@ import torch
 from cases import TASK, perturbed_model, small_config
 from torch.nn.modules.module import register_module_forward_hook
 
-from grokinterp.model_state import ModelState, Remembered
+from grokinterp.model.memo import ModelState, Remembered
 from grokinterp.snapshot import Snapshot
 
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from cases import TASK, TOKENS, perturbed_model, small_config
 
 from grokinterp.circuits import direct_logit_attribution
-from grokinterp.forward import last_position
-from grokinterp.normalise import layer_norm, rms_norm
+from grokinterp.model.normalise import layer_norm, rms_norm
 from grokinterp.snapshot import Snapshot
+from grokinterp.training.forward import last_position
 
 TORCH_S = {
     "layer": lambda x, gain, bias, eps: F.layer_norm(x, x.shape[-1:], gain, bias, eps),

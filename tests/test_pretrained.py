@@ -8,13 +8,13 @@ from runs_cases import SMALL_RUN, with_model
 
 import grokinterp as gi
 from grokinterp import pretrained
-from grokinterp.files import StoreError
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import __main__ as rebuilding
 from grokinterp.pretrained import pretrained_card
 from grokinterp.probes import PROBES
 from grokinterp.snapshot import NotApplicable
+from grokinterp.store.files import StoreError
 
 STAGES = ("init", "memorised", "grokked")
 

@@ -12,14 +12,14 @@ from runs_cases import SMALL_RUN, with_recipe
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
-from grokinterp.engine import train_together
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes import PROBES
 from grokinterp.probes.attention import similarity_of
 from grokinterp.probes.compressibility import spectrum_summary
 from grokinterp.snapshot import NotApplicable, Snapshot
-from grokinterp.state import RunState
+from grokinterp.store.state import RunState
 from grokinterp.task import ModularTask
+from grokinterp.training.engine import train_together
 
 TASK = ModularTask(p=7)
 

@@ -8,7 +8,7 @@ import torch
 from cases import EVERY_PLACEMENT, TASK, perturbed_model, small_config
 
 import grokinterp as gi
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes.algorithm import (
     distance_irrelevance,
     gradient_symmetricity,

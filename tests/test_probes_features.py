@@ -7,7 +7,7 @@ import pytest
 import torch
 from cases import TASK, perturbed_model, small_config
 
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes.linear_probe import (
     fourier_targets,
     linear_probe,

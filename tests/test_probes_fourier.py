@@ -9,12 +9,12 @@ import torch
 from planted import KEYS, P, clock, planted, waves
 
 import grokinterp as gi
-from grokinterp.measurement import Probing
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes import PROBES
 from grokinterp.probes.embedding import gini
 from grokinterp.probes.fourier import fourier_basis, frequency_norms, sum_waves
 from grokinterp.probes.frequencies import frequency_shares, keys
+from grokinterp.probes.measurement import Probing
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 

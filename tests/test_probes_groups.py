@@ -11,7 +11,7 @@ import grokinterp as gi
 from grokinterp import circuits
 from grokinterp.ablation import ablate, cluster
 from grokinterp.circuits import direct_logit_attribution
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes import PROBES
 from grokinterp.probes.fourier import cyclic_order
 from grokinterp.snapshot import NotApplicable, Snapshot

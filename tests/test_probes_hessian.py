@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from cases import EVERY_PLACEMENT, TASK, perturbed_model, small_config
 
 from grokinterp.config import ModelConfig
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes.hessian import (
     hessian,
     hessian_vector_product,

@@ -12,9 +12,9 @@ from test_probes import of_golden
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
-from grokinterp.measurement import Probing
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes import gram
+from grokinterp.probes.measurement import Probing
 from grokinterp.probes.ntk import kernel, ntk
 from grokinterp.snapshot import NotApplicable, Snapshot
 from grokinterp.task import ModularTask

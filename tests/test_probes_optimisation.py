@@ -11,12 +11,12 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 
 import grokinterp as gi
 from grokinterp.definition import definition_of
-from grokinterp.engine import train_together
 from grokinterp.loss import cross_entropy
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.probes.optimisation import collapsed, logit_scale, norms, softmax_collapse
 from grokinterp.snapshot import Inputs, NotApplicable, Snapshot
-from grokinterp.state import RunState
+from grokinterp.store.state import RunState
+from grokinterp.training.engine import train_together
 
 
 def planted(logits, dtype="float64", recipe=None, **options) -> Snapshot:

@@ -11,13 +11,13 @@ from runs_cases import SMALL_RUN, with_recipe
 from test_training import Interrupt
 
 import grokinterp as gi
-from grokinterp import provenance
 from grokinterp.cli import main
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import pretrained_card
 from grokinterp.probes import PROBES
-from grokinterp.provenance import Provenance, here
 from grokinterp.results import shipped_runs
+from grokinterp.store import provenance
+from grokinterp.store.provenance import Provenance, here
 
 FIELDS = set(Provenance.__dataclass_fields__)
 
@@ -94,7 +94,7 @@ def test_a_run_tells_where_it_was_trained(tmp_path):
 def test_a_run_that_goes_on_elsewhere_tells_of_both(tmp_path, monkeypatch):
     def trained_in(version, epoch=None):
         made = replace(here(), torch=version)
-        monkeypatch.setattr("grokinterp.runs.here", lambda device: made)
+        monkeypatch.setattr("grokinterp.store.runs.here", lambda device: made)
         with suppress(KeyboardInterrupt):
             gi.train([SMALL_RUN], store=tmp_path, observer=epoch and Interrupt(epoch))
         [run] = gi.open_store(tmp_path)
@@ -112,7 +112,7 @@ def test_a_run_that_goes_on_elsewhere_tells_of_both(tmp_path, monkeypatch):
 def test_what_is_probed_afterwards_tells_where_and_by_which_definition(tmp_path, monkeypatch):
     [run] = gi.train([SMALL_RUN], store=tmp_path)
     gi.probe([run], ["norms"], epochs=[10])
-    monkeypatch.setattr("grokinterp.records.here", lambda: Provenance(torch="3.0"))
+    monkeypatch.setattr("grokinterp.store.records.here", lambda: Provenance(torch="3.0"))
     monkeypatch.setattr(PROBES["norms"], "version", 2, raising=False)
     gi.probe([run], ["norms", "head_similarity"], epochs=[20])
     table = run.records.table.groupby(["probe", "epoch"])[["definition", "provenance"]].first()

@@ -11,12 +11,13 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 from test_training import same_run
 
 import grokinterp as gi
-from grokinterp import probing, training
 from grokinterp.config import METRICS
-from grokinterp.measurement import SETS, Probing, expand
 from grokinterp.probes import PROBES
-from grokinterp.progress import Observer
+from grokinterp.probes.measurement import SETS, Probing, expand
 from grokinterp.snapshot import NotApplicable
+from grokinterp.store import probe as probing
+from grokinterp.store.progress import Observer
+from grokinterp.training import train as training
 
 PROBED = with_recipe(
     epochs=40,
@@ -275,7 +276,7 @@ def test_scalars_lost_to_a_kill_are_computed_again(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("grokinterp.records.write_table", killed)
+        patch.setattr("grokinterp.store.records.write_table", killed)
         with pytest.raises(KeyboardInterrupt):
             gi.probe([run], ["attention_entropy"], epochs=[10])
     assert len(gi.probe([run], ["attention_entropy"], epochs=[10])) == 1

@@ -9,7 +9,6 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 from test_training import Interrupt, same_run
 
 import grokinterp as gi
-from grokinterp import training
 from grokinterp.distributed import pending_units, train_over
 from grokinterp.experiments.curves import by_label
 from grokinterp.experiments.experiment import Afterwards, Experiment, Planned, Results
@@ -19,9 +18,10 @@ from grokinterp.experiments.tables import seeds_table
 from grokinterp.grid import grid
 from grokinterp.listing import table
 from grokinterp.probes import PROBES
-from grokinterp.recording import fewest
 from grokinterp.report.experiments import Carried
 from grokinterp.report.rows import list_runs
+from grokinterp.store.recording import fewest
+from grokinterp.training import train as training
 
 MORE = with_recipe(
     eval_every=1,

@@ -20,7 +20,6 @@ from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.verdicts import verdicts
-from grokinterp.files import StoreError
 from grokinterp.report import build, build_report, rows, save_report
 from grokinterp.report.charts import chart, in_words
 from grokinterp.report.circuits import PRETRAINED, choose_subjects, draw
@@ -31,7 +30,8 @@ from grokinterp.report.rows import Listed, runs_section
 from grokinterp.report.tables import table
 from grokinterp.report.verdicts import claims_section
 from grokinterp.results import shipped_runs
-from grokinterp.runs import open_store
+from grokinterp.store.files import StoreError
+from grokinterp.store.runs import open_store
 
 
 @pytest.fixture(scope="module")

@@ -20,13 +20,13 @@ from grokinterp.experiments.experiment import Afterwards, Experiment, Planned, R
 from grokinterp.experiments.feature_evolution import MOVEMENT
 from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.published import generalisation_epochs
-from grokinterp.files import StoreError
-from grokinterp.measurement import Probing
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import pretrained_card
 from grokinterp.probes import PROBES
+from grokinterp.probes.measurement import Probing
 from grokinterp.results import shipped_runs
+from grokinterp.store.files import StoreError
 
 NOWHERE = "there/is/no/store"
 

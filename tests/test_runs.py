@@ -10,7 +10,7 @@ import torch
 from runs_cases import SMALL_RUN, with_model
 
 import grokinterp as gi
-from grokinterp.files import StoreError, fingerprint, read_tensors
+from grokinterp.store.files import StoreError, fingerprint, read_tensors
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,11 @@ from test_training import same_run
 import grokinterp as gi
 from grokinterp.cli import main
 from grokinterp.distributed import pending_units, train_over
-from grokinterp.files import StoreError, read_json
 from grokinterp.grid import grid, parse_axis
 from grokinterp.loading import load_file
-from grokinterp.lock import RunLock
-from grokinterp.progress import Observer
+from grokinterp.store.files import StoreError, read_json
+from grokinterp.store.lock import RunLock
+from grokinterp.store.progress import Observer
 from grokinterp.sweep import map_over, on_ray
 from grokinterp.watch import Watch
 

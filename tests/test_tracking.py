@@ -16,12 +16,13 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import grokinterp as gi
-from grokinterp import cli, tracking, training
-from grokinterp.lock import RunLock
-from grokinterp.progress import Observer, Several
+from grokinterp import cli, tracking
+from grokinterp.store.lock import RunLock
+from grokinterp.store.progress import Observer, Several
 from grokinterp.tracking import TRACKERS, observers
 from grokinterp.tracking.tracker import Log, Tracker
 from grokinterp.tracking.wandb import WandbTracker, last_step, records
+from grokinterp.training import train as training
 
 SHUFFLED = "shortcut:kind=shuffle_norm,split=train"
 TRACKED = with_recipe(probes={"attention_entropy": 10, SHUFFLED: 20})

@@ -8,12 +8,12 @@ import torch
 from runs_cases import SMALL_RUN, with_model, with_recipe
 
 import grokinterp as gi
-from grokinterp import training
 from grokinterp.config import METRICS
-from grokinterp.files import StoreError
-from grokinterp.lock import RunLock
-from grokinterp.model import build_model
-from grokinterp.progress import Observer
+from grokinterp.model.build import build_model
+from grokinterp.store.files import StoreError
+from grokinterp.store.lock import RunLock
+from grokinterp.store.progress import Observer
+from grokinterp.training import train as training
 
 
 def same_run(one: gi.Run, other: gi.Run) -> None:
@@ -240,7 +240,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_saved_stays(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("grokinterp.files.save_file", full)
+        patch.setattr("grokinterp.store.files.save_file", full)
         with pytest.raises(StoreError, match="No space left on device; what was saved"):
             gi.train([SMALL_RUN], store=tmp_path)
     [run] = gi.open_store(tmp_path).select()

@@ -11,8 +11,8 @@ from scipy.stats import spearmanr
 
 from grokinterp.audit.finding import UNKNOWN, Bounds, Value
 from grokinterp.grokking import Crossing
-from grokinterp.leads import RULES, NearExtreme, first_met
-from grokinterp.runs import Run
+from grokinterp.store.lead_times import RULES, NearExtreme, first_met
+from grokinterp.store.runs import Run
 
 When = Callable[[Run], Crossing]
 Runs = Mapping[int, Mapping[str, Run]]
@@ -30,7 +30,7 @@ def memorised(run: Run) -> Crossing:
 
 
 def rule_met(probe: str, name: str) -> When:
-    """When a probe's value first meets its rule of grokinterp.leads."""
+    """When a probe's value first meets its rule of grokinterp.store.lead_times."""
     rule = RULES[probe, name]
 
     def when(run: Run) -> Crossing:

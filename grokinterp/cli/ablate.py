@@ -33,8 +33,8 @@ def ablate(
     from grokinterp.ablation import ablate as measure_ablation
     from grokinterp.ablation import parse, scalars, summarise
     from grokinterp.definition import definition_of
-    from grokinterp.files import StoreError
-    from grokinterp.progress import say
+    from grokinterp.store.files import StoreError
+    from grokinterp.store.progress import say
 
     found = select(store, id=run)
     if len(found) != 1:

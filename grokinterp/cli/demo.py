@@ -26,9 +26,9 @@ def demo(
         epochs: Give up after so many.
     """
     from grokinterp.figures.learning import learning_curves
-    from grokinterp.files import check_output
-    from grokinterp.progress import Bar
-    from grokinterp.training import train as train_runs
+    from grokinterp.store.files import check_output
+    from grokinterp.store.progress import Bar
+    from grokinterp.training.train import train as train_runs
 
     check_output(figure)
     config = RunConfig(

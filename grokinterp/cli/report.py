@@ -23,8 +23,8 @@ def report(
         circuits: Whose circuits are drawn: placements that ship trained, and beginnings of ids of
             the store's runs; a choice of both when not given.
     """
-    from grokinterp.files import check_output
     from grokinterp.report import save_report
+    from grokinterp.store.files import check_output
 
     check_output(out)
     print("Reading runs, and drawing figures and circuits.", flush=True)

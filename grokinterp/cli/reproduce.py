@@ -46,8 +46,8 @@ def reproduce(
     from grokinterp.experiments.drawing import plan_table, save
     from grokinterp.experiments.plan import make_plan
     from grokinterp.experiments.recipe import first_seeds
-    from grokinterp.files import check_output
-    from grokinterp.progress import Bar
+    from grokinterp.store.files import check_output
+    from grokinterp.store.progress import Bar
     from grokinterp.tracking import observers
 
     if name != "all" and name not in EXPERIMENTS:

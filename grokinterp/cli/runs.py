@@ -21,7 +21,7 @@ def runs(
         where: Keep the runs with these config values, such as placement=mlp-pre seed=456.
     """
     from grokinterp.listing import details, table
-    from grokinterp.progress import say
+    from grokinterp.store.progress import say
 
     found = select(store, id=id, **dict(condition(text) for text in where))
     if id and len(found) == 1:

@@ -11,7 +11,7 @@ import tyro
 from grokinterp.hooks.intervention import parse_value
 
 if TYPE_CHECKING:
-    from grokinterp.runs import Run
+    from grokinterp.store.runs import Run
 
 STORE = "runs"
 
@@ -27,7 +27,7 @@ Load = Annotated[
 
 def select(store: Path, **filters: Any) -> list[Run]:
     """The runs of a store that fit; a line on stderr for each that cannot be read, and why."""
-    from grokinterp.runs import open_store
+    from grokinterp.store.runs import open_store
 
     opened = open_store(store)
     say_left_out(opened.problems(**filters))
@@ -36,7 +36,7 @@ def select(store: Path, **filters: Any) -> list[Run]:
 
 def say_left_out(problems: Mapping[str, str]) -> None:
     """A line on stderr for each folder of a run that cannot be read, and why."""
-    from grokinterp.progress import say
+    from grokinterp.store.progress import say
 
     for folder, problem in problems.items():
         say(f"{folder} is left out: {problem}")

@@ -51,7 +51,7 @@ def sweep(
     from grokinterp.distributed import pending_units, train_over
     from grokinterp.grid import grid, parse_axis
     from grokinterp.listing import table
-    from grokinterp.progress import Bar, say
+    from grokinterp.store.progress import Bar, say
     from grokinterp.tracking import observers
 
     if intervene:

@@ -40,9 +40,9 @@ def train(
         store: The folder that holds the runs.
     """
     from grokinterp.listing import table
-    from grokinterp.progress import Bar, say
+    from grokinterp.store.progress import Bar, say
     from grokinterp.tracking import observers
-    from grokinterp.training import train as train_runs
+    from grokinterp.training.train import train as train_runs
 
     if intervene:
         from grokinterp.hooks import parse_intervention

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from grokinterp.audit.interval import LEVEL
 from grokinterp.grokking import GENERALISED_ACCURACY
-from grokinterp.leads import CLOSE
+from grokinterp.store.lead_times import CLOSE
 
 SEEDS = 5
 """Of the paper."""

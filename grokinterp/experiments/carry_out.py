@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from grokinterp.config import RunConfig
 from grokinterp.experiments.experiment import Planned
-from grokinterp.files import StoreError
-from grokinterp.probing import probe
-from grokinterp.progress import Observer
-from grokinterp.runs import Run, open_store
-from grokinterp.training import Derived, train
+from grokinterp.store.files import StoreError
+from grokinterp.store.probe import probe
+from grokinterp.store.progress import Observer
+from grokinterp.store.runs import Run, open_store
+from grokinterp.training.train import Derived, train
 
 Train = Callable[[Sequence[RunConfig], str, Observer | None], list[Run]]
 

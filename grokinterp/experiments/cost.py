@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from grokinterp.config import RunConfig, TrainConfig
-from grokinterp.engine import train_together
-from grokinterp.model import build_model
-from grokinterp.state import RunState
+from grokinterp.model.build import build_model
+from grokinterp.store.state import RunState
+from grokinterp.training.engine import train_together
 
 # Enough for a time that is right within a tenth or two, on an idle machine.
 EPOCHS = 6

@@ -11,7 +11,7 @@ from grokinterp.audit.statistics import probed
 from grokinterp.experiments.experiment import Done
 from grokinterp.figures.evolution import over_epochs
 from grokinterp.figures.strip import Beyond, Number, strip
-from grokinterp.runs import Run
+from grokinterp.store.runs import Run
 
 
 def by_label(done: Done) -> dict[str, list[Run]]:

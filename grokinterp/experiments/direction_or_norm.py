@@ -13,7 +13,7 @@ from grokinterp.experiments.recipe import SEEDS
 from grokinterp.figures.strip import strip
 from grokinterp.grokking import MEMORISED_ACCURACY
 from grokinterp.placement import PLACEMENTS
-from grokinterp.runs import Run
+from grokinterp.store.runs import Run
 
 # The paper's recipe, ended where the training pairs are known.
 UNTIL_MEMORISED = TrainConfig(

@@ -13,7 +13,7 @@ from torch import Tensor
 from grokinterp.config import RunConfig
 from grokinterp.definition import definition_of
 from grokinterp.experiments.recipe import SEEDS, seeded
-from grokinterp.runs import Run
+from grokinterp.store.runs import Run
 
 if TYPE_CHECKING:
     from grokinterp.audit.claim import Claim

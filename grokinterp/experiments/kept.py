@@ -7,7 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from grokinterp.grokking import GrokkingTimes, grokking_times
-from grokinterp.runs import Run
+from grokinterp.store.runs import Run
 
 
 class Kept(Run):

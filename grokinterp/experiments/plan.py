@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.experiments.kept import Kept
-from grokinterp.files import NoStoreError, StoreError
 from grokinterp.results import shipped_runs
-from grokinterp.runs import Run, open_store
+from grokinterp.store.files import NoStoreError, StoreError
+from grokinterp.store.runs import Run, open_store
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.experiment import Planned
 from grokinterp.results import FOLDER
-from grokinterp.runs import Run, open_store
+from grokinterp.store.runs import Run, open_store
 
 KEPT = ("config.json", "metrics.parquet", "probes.parquet", "provenance.json", "status.json")
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from grokinterp.files import read_json
+from grokinterp.store.files import read_json
 
 
 @cache

@@ -16,7 +16,7 @@ from grokinterp.experiments.direction_or_norm import plan as memorised_plan
 from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
 from grokinterp.experiments.positions import placements
 from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
-from grokinterp.runs import Run
+from grokinterp.store.runs import Run
 
 PLACEMENTS = ("off", "mlp-pre", "attn-pre-v", "attn-pre", "pre")
 MEMORISED = " when memorised"

@@ -10,7 +10,7 @@ import pandas as pd
 from grokinterp.experiments.curves import by_label
 from grokinterp.experiments.experiment import Done
 from grokinterp.grokking import GENERALISED_ACCURACY, HOLD_EPOCHS, Crossing, first_crossing
-from grokinterp.runs import Run
+from grokinterp.store.runs import Run
 
 
 def runs_table(done: Done) -> pd.DataFrame:

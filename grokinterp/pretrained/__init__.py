@@ -19,11 +19,11 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from grokinterp.config import RunConfig
-from grokinterp.files import fingerprint, read_json, read_tensors
-from grokinterp.model import build_model
+from grokinterp.model.build import build_model
 from grokinterp.placement import PLACEMENTS, resolve_placement
 from grokinterp.results import shipped
 from grokinterp.snapshot import NotApplicable, Other, Snapshot
+from grokinterp.store.files import fingerprint, read_json, read_tensors
 
 Stage = Literal["init", "memorised", "grokked"]
 FOLDER = Path(__file__).parent

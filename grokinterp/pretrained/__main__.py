@@ -9,13 +9,13 @@ from typing import Any
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.publish import publish
 from grokinterp.experiments.recipe import PAPER_RECIPE
-from grokinterp.files import fingerprint, write_json, write_tensors
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import FOLDER
-from grokinterp.progress import Bar
-from grokinterp.runs import Run
 from grokinterp.snapshot import Inputs
-from grokinterp.training import train
+from grokinterp.store.files import fingerprint, write_json, write_tensors
+from grokinterp.store.progress import Bar
+from grokinterp.store.runs import Run
+from grokinterp.training.train import train
 
 SEED = 456
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from grokinterp.linear import linear
+from grokinterp.model.linear import linear
 from grokinterp.snapshot import NotApplicable
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from grokinterp.circuits.document import document, element
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.experiments.kept import Kept
 from grokinterp.experiments.verdicts import Judged, verdicts
-from grokinterp.files import StoreError, check_output, write_whole
 from grokinterp.report.circuits import choose_subjects, circuits_section
 from grokinterp.report.experiments import (
     Carried,
@@ -22,7 +21,8 @@ from grokinterp.report.experiments import (
 )
 from grokinterp.report.rows import list_runs, runs_section
 from grokinterp.report.verdicts import claims_section
-from grokinterp.runs import Run, open_store
+from grokinterp.store.files import StoreError, check_output, write_whole
+from grokinterp.store.runs import Run, open_store
 
 
 def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> str:

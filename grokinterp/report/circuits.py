@@ -19,12 +19,12 @@ from grokinterp.circuits import (
     over_checkpoints,
 )
 from grokinterp.circuits.document import element, figure
-from grokinterp.files import StoreError
 from grokinterp.placement import ALIASES, PLACEMENTS
 from grokinterp.pretrained import Stage, pretrained_card, pretrained_snapshot
 from grokinterp.probes.fourier import cyclic_order, frequency_norms
-from grokinterp.runs import Run
 from grokinterp.snapshot import NotApplicable, Snapshot
+from grokinterp.store.files import StoreError
+from grokinterp.store.runs import Run
 
 PRETRAINED = ("off", "mlp-pre", "attn-pre-qk")
 """No LN, LN before the MLP, LN before q and k."""

@@ -12,10 +12,10 @@ from grokinterp.experiments.experiment import Done, Results
 from grokinterp.experiments.kept import Kept
 from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.verdicts import Judged
-from grokinterp.files import StoreError
 from grokinterp.report.charts import chart
 from grokinterp.report.tables import folded, html_table, table
 from grokinterp.report.verdicts import badge, claim
+from grokinterp.store.files import StoreError
 
 FIRST = "ln-position"
 """Its overview is the page's."""

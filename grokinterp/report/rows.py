@@ -9,13 +9,13 @@ from html import escape
 from typing import Any
 
 from grokinterp.config import RECORDED, RunConfig
-from grokinterp.files import StoreError
 from grokinterp.grokking import grokking_times
 from grokinterp.report.curves import pack_curves
 from grokinterp.report.experiments import Carried
 from grokinterp.report.tables import folded, html_table
 from grokinterp.results import shipped_runs
-from grokinterp.runs import Run
+from grokinterp.store.files import StoreError
+from grokinterp.store.runs import Run
 
 MOST_ROWS = 1000
 CURVES_BYTES = 4_000_000

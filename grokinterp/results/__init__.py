@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grokinterp.runs import Run, Store, open_store
+from grokinterp.store.runs import Run, Store, open_store
 
 FOLDER = Path(__file__).parent
 

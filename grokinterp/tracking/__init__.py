@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.progress import Observer, Several
+from grokinterp.store.progress import Observer, Several
 from grokinterp.tracking.tensorboard import TensorBoardTracker
 from grokinterp.tracking.tracker import Tracker
 from grokinterp.tracking.wandb import WandbTracker

@@ -8,13 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokinterp.files import StoreError, read_json, write_json
-from grokinterp.progress import Observer, say
+from grokinterp.store.files import StoreError, read_json, write_json
+from grokinterp.store.progress import Observer, say
 
 if TYPE_CHECKING:
     from grokinterp.config import RunConfig
-    from grokinterp.engine import Report
-    from grokinterp.runs import Run
+    from grokinterp.store.runs import Run
+    from grokinterp.store.state import Report
 
 
 class Log:

@@ -31,3 +31,16 @@ class RunState:
         """Epoch 0, with Adam's moments at zero."""
         zeros = {name: torch.zeros_like(value) for name, value in weights.items()}
         return cls(0, weights, zeros, {name: value.clone() for name, value in zeros.items()}, 0)
+
+
+@dataclass
+class Report:
+    """What happened to one run up to an epoch."""
+
+    run: int
+    """Position of the run among the configs given."""
+    epoch: int
+    row: Row | None
+    """The epoch's metrics, if it was evaluated."""
+    status: Status
+    message: str = ""

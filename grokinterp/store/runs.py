@@ -29,7 +29,9 @@ import pandas as pd
 from torch import Tensor
 
 from grokinterp.config import METRICS, RunConfig
-from grokinterp.files import (
+from grokinterp.grokking import GrokkingTimes, grokking_times
+from grokinterp.probes.measurement import is_current
+from grokinterp.store.files import (
     NoStoreError,
     StoreError,
     fingerprint,
@@ -41,12 +43,10 @@ from grokinterp.files import (
     write_table,
     write_tensors,
 )
-from grokinterp.grokking import GrokkingTimes, grokking_times
-from grokinterp.measurement import is_current
-from grokinterp.provenance import Provenance, here
-from grokinterp.recording import amount, asked_of, definitions, folder_name, has_all, recorded
-from grokinterp.records import FIRST, Records
-from grokinterp.state import Row, RunState, Status
+from grokinterp.store.provenance import Provenance, here
+from grokinterp.store.recording import amount, asked_of, definitions, folder_name, has_all, recorded
+from grokinterp.store.records import FIRST, Records
+from grokinterp.store.state import Row, RunState, Status
 
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
@@ -260,7 +260,7 @@ class Run:
         """
         # Here, because TransformerLens takes seconds to load, and most of a run is read without it.
         from grokinterp.hooks import UnknownIntervention, acting, attach
-        from grokinterp.model import build_model
+        from grokinterp.model.build import build_model
 
         epoch = self.find_checkpoint(epoch)
         checkpoint = self.checkpoint(epoch)

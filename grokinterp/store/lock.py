@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from grokinterp.files import StoreError, read_json, write_json
+from grokinterp.store.files import StoreError, read_json, write_json
 
 
 class RunLock:

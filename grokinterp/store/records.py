@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 from filelock import FileLock
 
-from grokinterp.files import read_table, read_tensors, write_table, write_tensors
-from grokinterp.measurement import is_current
-from grokinterp.provenance import Provenance, here
+from grokinterp.probes.measurement import is_current
+from grokinterp.store.files import read_table, read_tensors, write_table, write_tensors
+from grokinterp.store.provenance import Provenance, here
 
 COLUMNS = ["epoch", "probe", "name", "value", "definition", "provenance"]
 FIRST = "1"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from grokinterp.config import RunConfig
-    from grokinterp.engine import Report
-    from grokinterp.runs import Run
+    from grokinterp.store.runs import Run
+    from grokinterp.store.state import Report
 
 
 class Observer:

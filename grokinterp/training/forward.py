@@ -17,9 +17,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grokinterp.config import ModelConfig
-from grokinterp.linear import linear
-from grokinterp.model import DEFAULT_EPS, norm_eps
-from grokinterp.normalise import layer_norm, rms_norm
+from grokinterp.model.build import DEFAULT_EPS, norm_eps
+from grokinterp.model.linear import linear
+from grokinterp.model.normalise import layer_norm, rms_norm
 
 Parameters = Mapping[str, Float[Tensor, "run ..."]]
 

@@ -15,20 +15,20 @@ from transformer_lens import HookedTransformer
 
 from grokinterp.checks import several
 from grokinterp.config import RunConfig
-from grokinterp.device import check_device
-from grokinterp.engine import Ensemble, Report, group_key, train_together
-from grokinterp.files import fingerprint
 from grokinterp.hooks import Intervention, acting, applied, attach
-from grokinterp.interrupt import held_back
-from grokinterp.lock import RunLock
-from grokinterp.measurement import Measurement, expand, measure
-from grokinterp.model import build_model
-from grokinterp.model_difference import differences
-from grokinterp.progress import Observer, Warns
-from grokinterp.recording import fewest
-from grokinterp.runs import OPTIMIZER, Checkpoint, Run, Store, open_store
+from grokinterp.model.build import build_model
+from grokinterp.model.difference import differences
+from grokinterp.probes.measurement import Measurement, expand, measure
 from grokinterp.snapshot import NotApplicable, Other, Snapshot
-from grokinterp.state import Row, RunState
+from grokinterp.store.files import fingerprint
+from grokinterp.store.lock import RunLock
+from grokinterp.store.progress import Observer, Warns
+from grokinterp.store.recording import fewest
+from grokinterp.store.runs import OPTIMIZER, Checkpoint, Run, Store, open_store
+from grokinterp.store.state import Report, Row, RunState
+from grokinterp.training.device import check_device
+from grokinterp.training.engine import Ensemble, group_key, train_together
+from grokinterp.training.interrupt import held_back
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def train(
             what the config's model does with them; a state dict by TransformerLens names; a
             `Checkpoint` (`run.checkpoint(epoch)`), which forks that run: with `keep_optimizer` in
             its config, Adam's moments go on too; or `Derived`.
-        observer: Told of progress; see grokinterp.progress. By default what goes wrong is
+        observer: Told of progress; see grokinterp.store.progress. By default what goes wrong is
             a warning.
 
     Ctrl-C and SIGTERM save what is under way first, after the epoch that is being trained; a

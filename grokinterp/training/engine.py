@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,30 +16,17 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from grokinterp.config import METRICS, RunConfig
-from grokinterp.device import check_device, keep_freed_memory
-from grokinterp.forward import last_position
 from grokinterp.hooks.attention import UniformAttention
 from grokinterp.hooks.intervention import Intervention, collect_hooks
 from grokinterp.loss import correct, cross_entropy, effective_rank, losses_of_examples
-from grokinterp.model import DTYPES, build_model
-from grokinterp.optimizer import AdamW
-from grokinterp.state import Row, RunState, Status, Weights
+from grokinterp.model.build import DTYPES, build_model
+from grokinterp.store.state import Report, Row, RunState, Weights
+from grokinterp.training.device import check_device, keep_freed_memory
+from grokinterp.training.forward import last_position
+from grokinterp.training.optimizer import AdamW
 
 # Rows of a forward pass without gradients: large enough for the kernels, small enough for caches.
 EVALUATION_ROWS = 4096
-
-
-@dataclass
-class Report:
-    """What happened to one run up to an epoch."""
-
-    run: int
-    """Position of the run among the configs given."""
-    epoch: int
-    row: Row | None
-    """The epoch's metrics, if it was evaluated."""
-    status: Status
-    message: str = ""
 
 
 def group_key(config: RunConfig) -> RunConfig:

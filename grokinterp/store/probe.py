@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from grokinterp.checks import integer, several
-from grokinterp.files import StoreError
-from grokinterp.measurement import Measurement, Probing, expand, measure
-from grokinterp.progress import Observer, Warns
-from grokinterp.runs import Run
+from grokinterp.probes.measurement import Measurement, Probing, expand, measure
+from grokinterp.store.files import StoreError
+from grokinterp.store.progress import Observer, Warns
+from grokinterp.store.runs import Run
 
 COLUMNS = ["run", "epoch", "probe", "name", "value"]
 
@@ -38,7 +38,7 @@ def probe(
             several.
         epochs: An epoch with a checkpoint, or several; all of them when not given.
         again: Compute what is there too, and replace it.
-        observer: Told of progress; see grokinterp.progress. By default what goes wrong is
+        observer: Told of progress; see grokinterp.store.progress. By default what goes wrong is
             a warning.
 
     Returns:

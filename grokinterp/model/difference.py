@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformer_lens import HookedTransformer
 from transformer_lens.components import RMSNorm
 
-from grokinterp.model_state import hooks_of
+from grokinterp.model.memo import hooks_of
 
 # A difference beyond this share of the largest logit is no rounding.
 ROUNDING = 1e-4

@@ -1,0 +1,1 @@
+"""Training: what brings runs to their ends, and the engine that trains several together."""

@@ -145,6 +145,13 @@ def test_a_hook_whose_values_change_is_seen(made, monkeypatch):
         torch.testing.assert_close(shot.train.logits, direct(shot))
 
 
+def test_a_hook_that_collects_is_no_change():
+    shot, seen = snapshot(), []
+    with shot.model.hooks(fwd_hooks=[("hook_embed", lambda x, hook: seen.append(x))]):
+        assert torch.equal(shot.train.logits, shot.train.last("unembed.hook_out"))
+    assert len(seen) == 1
+
+
 def test_a_forward_whose_values_change_is_seen():
     shot, by = snapshot(), [2.0]
     attn, whole = shot.model.blocks[0].attn, shot.model.blocks[0].attn.forward

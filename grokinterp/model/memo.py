@@ -28,19 +28,33 @@ class ModelState:
 
     def __init__(self, model: HookedTransformer) -> None:
         self.hooks = hooks_of(model)
-        self._contents = [content_of(_given(hook)) for _, hook in self.hooks]
+        self._contents = _contents(self.hooks)
         self._settings = _settings(model)
         self._tensors = {name: tensor.clone() for name, tensor in _tensors(model).items()}
 
     def holds(self, model: HookedTransformer) -> bool:
         """Whether the model is still so."""
+        return (
+            self._has_hooks(model)
+            and self._contents == _contents(self.hooks)
+            and self.holds_without_hooks(model)
+        )
+
+    def _has_hooks(self, model: HookedTransformer) -> bool:
         found = hooks_of(model)
-        same = len(found) == len(self.hooks) and all(
+        return len(found) == len(self.hooks) and all(
             name == kept_name and hook is kept
             for (name, hook), (kept_name, kept) in zip(found, self.hooks, strict=True)
         )
-        same = same and self._contents == [content_of(_given(hook)) for _, hook in found]
-        return same and self.holds_without_hooks(model)
+
+    def settle(self, model: HookedTransformer) -> None:
+        """After a pass: what the pass itself did to its hooks and functions is no change of them.
+
+        A hook that fills a list, say.
+        """
+        if self._has_hooks(model):
+            self._contents = _contents(self.hooks)
+            self._settings = _settings(model)
 
     def holds_without_hooks(self, model: HookedTransformer) -> bool:
         """Whether it is, whatever is attached to it."""
@@ -74,6 +88,7 @@ class Remembered:
             # What is kept may be asked for again where gradients are taken of it.
             with torch.inference_mode(False), torch.set_grad_enabled(gradients):
                 self._values[key] = compute()
+            self.state.settle(self._model)
         return self._values[key]
 
     def get(self, key: Hashable) -> Any:
@@ -103,6 +118,10 @@ def _tensors(model: HookedTransformer) -> dict[str, torch.Tensor]:
     }
 
 
+def _contents(hooks: list[tuple[str, Callable[..., Any]]]) -> list[str]:
+    return [content_of(_given(hook)) for _, hook in hooks]
+
+
 def _given(hook: Callable[..., Any]) -> Callable[..., Any]:
     """What the user gave, of which TransformerLens made the hook."""
     while isinstance(hook, FunctionType) and hook.__module__.startswith("transformer_lens."):
@@ -120,8 +139,10 @@ def _settings(model: HookedTransformer) -> tuple[Any, ...]:
     own = [
         (name, key, value, content_of(value) if callable(value) else "")
         for name, part in model.named_modules()
-        for key, value in [*vars(part).items(), ("class's forward", type(part).forward)]
+        for key, value in vars(part).items()
         if key not in OF_HOOKS and (callable(value) or isinstance(value, (int, float, str)))
     ]
+    # Shared with other models, so by identity: their passes may fill what it names.
+    classes = [type(part).forward for part in model.modules()]
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    return dict(vars(model.cfg)), own, trained
+    return dict(vars(model.cfg)), own, classes, trained

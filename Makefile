@@ -54,8 +54,8 @@ clean: ## Remove .venv, caches and build outputs; runs are kept
 $(STAMP): pyproject.toml constraints.txt
 	@found=$$($(PYTHON) -c 'import sys; sys.stdout.write("%d.%d" % sys.version_info[:2])' 2>/dev/null) \
 		|| found="not there"; \
-	case "$$found" in 3.11|3.12|3.13) ;; *) \
-		echo "Python 3.11, 3.12 or 3.13 is needed, but '$(PYTHON)' is $$found: set PYTHON, as in 'make setup PYTHON=python3.12'." >&2; \
+	case "$$found" in 3.11|3.12|3.13|3.14) ;; *) \
+		echo "Python 3.11, 3.12, 3.13 or 3.14 is needed, but '$(PYTHON)' is $$found: set PYTHON, as in 'make setup PYTHON=python3.12'." >&2; \
 		exit 1 ;; \
 	esac
 	@echo "Installing into $(VENV), which takes a few minutes the first time"

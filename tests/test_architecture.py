@@ -1,6 +1,7 @@
 """Imports go one way, as DESIGN draws them, and describing a run needs nothing heavy."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -121,6 +122,13 @@ def test_the_wheel_takes_every_package_and_every_file_in_it():
         assert package in setuptools["packages"], path
         globs = setuptools["package-data"].get(package, [])
         assert path.suffix == ".py" or any(path.match(glob) for glob in globs), path
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for file in ("grokinterp/__init__.py", "CITATION.cff", "README.md"):
+        said = re.findall(r"^[\W_]*version[\W_]+(\d[\d.]*\d)", (ROOT / file).read_text(), re.M)
+        assert set(said) == {version}, file
 
 
 def is_package(folder: Path) -> bool:

@@ -452,6 +452,12 @@ def test_an_option_takes_true_false_and_none_as_interventions_do():
     assert Probing.parse("ntk:rows=none").options == Probing.parse("ntk:rows=None").options
 
 
+def test_an_option_without_a_type_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(PROBES, "bare", lambda snapshot, by=1: {"value": 1.0})
+    with pytest.raises(ValueError, match="by of bare has no type; annotate it"):
+        Probing.parse("bare:by=2")
+
+
 def test_what_fails_is_warned_of_where_nobody_is_told(tmp_path, monkeypatch):
     """A probe without values must not be missing from the table without a word."""
 

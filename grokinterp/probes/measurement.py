@@ -191,6 +191,8 @@ def _checked(probe: str, option: str, written: str) -> Any:
         has = f"its options are {', '.join(known)}" if known else "it has none"
         raise ValueError(f"{probe} has no option {option!r}; {has}")
     value = parse_value(written)
+    if option not in _annotations(function):
+        raise ValueError(f"{option} of {probe} has no type; annotate it where the probe is defined")
     annotation = _annotations(function)[option]
     # A choice may be called as a word that is also a value, such as none.
     for one in (value, written):

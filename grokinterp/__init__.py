@@ -16,10 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     import grokinterp.hooks as hooks
     from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-    from grokinterp.distributed import train_over
     from grokinterp.experiments import EXPERIMENTS
-    from grokinterp.experiments.plan import results_of
-    from grokinterp.experiments.recipe import PAPER_RECIPE
     from grokinterp.experiments.verdicts import verdicts
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
     from grokinterp.model.build import build_model
@@ -32,21 +29,23 @@ if TYPE_CHECKING:
     )
     from grokinterp.probes import PROBES
     from grokinterp.probes.measurement import measure
+    from grokinterp.reproduction.plan import results_of
+    from grokinterp.reproduction.recipe import PAPER_RECIPE
     from grokinterp.snapshot import Snapshot
     from grokinterp.store.files import StoreError
     from grokinterp.store.lead_times import lead_times
     from grokinterp.store.probe import probe
     from grokinterp.store.progress import Bar, Observer
     from grokinterp.store.runs import Checkpoint, Run, Store, open_store
+    from grokinterp.sweep.train_over import train_over
     from grokinterp.task import ModularTask
     from grokinterp.training.train import train
 
 _ROOMS = {
     "config": ("ModelConfig", "RunConfig", "TrainConfig"),
-    "distributed": ("train_over",),
     "experiments": ("EXPERIMENTS",),
-    "experiments.plan": ("results_of",),
-    "experiments.recipe": ("PAPER_RECIPE",),
+    "reproduction.plan": ("results_of",),
+    "reproduction.recipe": ("PAPER_RECIPE",),
     "experiments.verdicts": ("verdicts",),
     "store.files": ("StoreError",),
     "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
@@ -65,6 +64,7 @@ _ROOMS = {
     "store.progress": ("Bar", "Observer"),
     "store.runs": ("Checkpoint", "Run", "Store", "open_store"),
     "snapshot": ("Snapshot",),
+    "sweep.train_over": ("train_over",),
     "task": ("ModularTask",),
     "training.train": ("train",),
 }

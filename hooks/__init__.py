@@ -9,7 +9,7 @@ parse_intervention("AblateNeurons:neurons=(1,2,3),kind=mean")
 """
 
 from grokinterp.hooks.attention import AblateHead, FrozenPattern, Temperature, UniformAttention
-from grokinterp.hooks.choice import distinct_controls, random_controls
+from grokinterp.hooks.controls import distinct_controls, random_controls
 from grokinterp.hooks.fourier import FilterEmbedding, FilterFrequencies
 from grokinterp.hooks.intervention import (
     INTERVENTIONS,

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from grokinterp.hooks.checks import check_below, chosen_layers
-from grokinterp.hooks.choice import Choice
-from grokinterp.hooks.held import Held, is_tensor
+from grokinterp.hooks.controls import Choice
 from grokinterp.hooks.intervention import Hook, Intervention
-from grokinterp.hooks.replace import KINDS, replacement, selection
+from grokinterp.hooks.model_checks import check_below, chosen_layers
+from grokinterp.hooks.replacement import KINDS, replacement, selection
+from grokinterp.hooks.tensors import Held, is_tensor
 
 from grokinterp.checks import Indices, check_one_of, indices, integer, nested_floats, positive
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grokinterp.hooks.checks import check_hook
+from grokinterp.hooks.model_checks import check_hook
 
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from grokinterp.hooks.checks import check_hook
-from grokinterp.hooks.choice import Choice
+from grokinterp.hooks.controls import Choice
 from grokinterp.hooks.intervention import Hook, Intervention
+from grokinterp.hooks.model_checks import check_hook
 
 from grokinterp.checks import Indices, check_flag, check_text, indices, integer
 

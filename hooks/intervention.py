@@ -13,9 +13,9 @@ from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from grokinterp.hooks.checks import check_hook
-from grokinterp.hooks.choice import Choice, random_controls
-from grokinterp.hooks.held import Held
+from grokinterp.hooks.controls import Choice, random_controls
+from grokinterp.hooks.model_checks import check_hook
+from grokinterp.hooks.tensors import Held
 
 from grokinterp.checks import integer
 from grokinterp.definition import definition_of, is_own

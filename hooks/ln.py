@@ -23,7 +23,7 @@ from grokinterp.hooks.pathway import (
     require_norm,
     root_mean_square,
 )
-from grokinterp.hooks.replace import donors
+from grokinterp.hooks.replacement import donors
 
 from grokinterp.checks import check_one_of, integer
 

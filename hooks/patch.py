@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from grokinterp.hooks.axes import axes_of, sizes_of
-from grokinterp.hooks.checks import check_below, check_hook
-from grokinterp.hooks.held import Held, is_tensor
 from grokinterp.hooks.intervention import Hook, Intervention, applied
-from grokinterp.hooks.replace import selection
+from grokinterp.hooks.model_checks import check_below, check_hook
+from grokinterp.hooks.replacement import selection
+from grokinterp.hooks.tensors import Held, is_tensor
 
 from grokinterp.checks import Indices, check_text, indices
 

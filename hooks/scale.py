@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from grokinterp.hooks.held import Held, is_tensor
 from grokinterp.hooks.pathway import (
     RESIDUAL_HOOKS,
     _OfResidual,
@@ -16,6 +15,7 @@ from grokinterp.hooks.pathway import (
     pathway_layers,
     require_norm,
 )
+from grokinterp.hooks.tensors import Held, is_tensor
 
 from grokinterp.checks import positive
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from grokinterp.experiments.against_paper import (
+from grokinterp.reproduction.against_paper import (
     accurate,
     compare,
     near_minimum,

@@ -12,7 +12,7 @@ from grokinterp import circuits
 from grokinterp.circuits.document import POLICY
 from grokinterp.circuits.picture import pack, unpack
 from grokinterp.model.build import build_model
-from grokinterp.probes.circuits import ov_table, qk_table
+from grokinterp.probes.qk_ov import ov_table, qk_table
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 

@@ -173,7 +173,7 @@ def test_a_bug_keeps_its_traceback_and_a_sentence_has_none(tmp_path, monkeypatch
     def bug(*arguments: object, **options: object) -> None:
         int("no number")
 
-    monkeypatch.setattr("grokinterp.listing.table", bug)
+    monkeypatch.setattr("grokinterp.store.run_tables.table", bug)
     gi.train(SMALL_RUN, store=tmp_path)
     with pytest.raises(ValueError, match="invalid literal"):
         main(["runs", "--store", str(tmp_path)])

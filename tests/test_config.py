@@ -21,8 +21,8 @@ from grokinterp.config import (
     TrainConfig,
     identity,
 )
-from grokinterp.experiments.recipe import PAPER_RECIPE
-from grokinterp.grid import grid
+from grokinterp.reproduction.recipe import PAPER_RECIPE
+from grokinterp.sweep.grid import grid
 from grokinterp.task import ModularTask
 
 # Another value of every field than the default.

@@ -11,8 +11,6 @@ MODULES = (
     "audit.statistics",
     "config",
     "definition",
-    "experiments.cost",
-    "experiments.recipe",
     "figures.style",
     "grokking",
     "hooks.axes",
@@ -26,6 +24,8 @@ MODULES = (
     "probes.measurement",
     "probes.optimisation",
     "probes.similarity",
+    "reproduction.cost",
+    "reproduction.recipe",
     "store.provenance",
     "task",
 )

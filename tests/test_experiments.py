@@ -13,13 +13,14 @@ from cases import TASK, perturbed_model, small_config
 import grokinterp as gi
 from grokinterp.audit.interval import LEVEL, coverage, median_interval
 from grokinterp.cli import main
-from grokinterp.experiments import EXPERIMENTS, recipe, transplant
-from grokinterp.experiments.carry_out import carry_out
-from grokinterp.experiments.plan import make_plan
+from grokinterp.experiments import EXPERIMENTS, transplant
 from grokinterp.experiments.split_or_weights import POWER, _order, components, seeds_needed
 from grokinterp.experiments.transplant import unchanged, with_mlp_norm, without_mlp_norm
 from grokinterp.figures.strip import Beyond
 from grokinterp.model.build import build_model
+from grokinterp.reproduction import recipe
+from grokinterp.reproduction.plan import make_plan
+from grokinterp.reproduction.train_plan import carry_out
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 
@@ -90,8 +91,13 @@ def small(monkeypatch):
         recipe.PAPER_RECIPE, epochs=30, checkpoint_every=5, checkpoint_ratio=None, probes={}
     )
     recipes = ("PAPER_RECIPE", "UNIFORM", "UNTIL_MEMORISED")
-    for name in ("transplant", "uniform_attention", "direction_or_norm", "positions"):
-        module = import_module(f"grokinterp.experiments.{name}")
+    for name in (
+        "experiments.transplant",
+        "experiments.uniform_attention",
+        "experiments.direction_or_norm",
+        "reproduction.positions",
+    ):
+        module = import_module(f"grokinterp.{name}")
         for constant in recipes:
             if hasattr(module, constant):
                 given = getattr(module, constant)

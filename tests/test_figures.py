@@ -18,7 +18,7 @@ from grokinterp.figures.fourier import embedding_spectrum, spectrum_evolution
 from grokinterp.figures.learning import learning_curves
 from grokinterp.figures.neurons import neuron_clusters
 from grokinterp.figures.ntk import ntk_distance
-from grokinterp.figures.progress import progress_measures
+from grokinterp.figures.progress_measures import progress_measures
 from grokinterp.figures.spectra import eigenvalue_spectrum
 from grokinterp.figures.style import PLACEMENT_LOOKS, WIDTH, looks
 from grokinterp.placement import PLACEMENTS

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from cases import LABELS, TOKENS, perturbed_model, small_config
 from grokinterp.hooks import Patch, applied, axes, patching_table
 from grokinterp.hooks.axes import sizes_of
-from grokinterp.hooks.checks import SWITCHED
+from grokinterp.hooks.model_checks import SWITCHED
 from torch import Tensor
 
 MID, POST, Z = "blocks.0.hook_resid_mid", "blocks.0.mlp.hook_post", "blocks.0.attn.hook_z"

@@ -14,8 +14,8 @@ from test_cli import SMALL
 import grokinterp as gi
 from grokinterp.cli import COMMANDS, main
 from grokinterp.definition import definition_of
-from grokinterp.loading import load_file
 from grokinterp.store.files import StoreError
+from grokinterp.user_files import load_file
 
 SOURCE = """
 from dataclasses import dataclass

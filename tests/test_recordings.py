@@ -9,18 +9,18 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 from test_training import Interrupt, same_run
 
 import grokinterp as gi
-from grokinterp.distributed import pending_units, train_over
-from grokinterp.experiments.curves import by_label
-from grokinterp.experiments.experiment import Afterwards, Experiment, Planned, Results
-from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.publish import publish
-from grokinterp.experiments.tables import seeds_table
-from grokinterp.grid import grid
-from grokinterp.listing import table
 from grokinterp.probes import PROBES
 from grokinterp.report.experiments import Carried
 from grokinterp.report.rows import list_runs
+from grokinterp.reproduction.curves import by_label
+from grokinterp.reproduction.experiment import Afterwards, Experiment, Planned, Results
+from grokinterp.reproduction.plan import make_plan
+from grokinterp.reproduction.tables import seeds_table
 from grokinterp.store.recording import fewest
+from grokinterp.store.run_tables import table
+from grokinterp.sweep.grid import grid
+from grokinterp.sweep.train_over import pending_units, train_over
 from grokinterp.training import train as training
 
 MORE = with_recipe(

@@ -18,7 +18,6 @@ import grokinterp as gi
 from grokinterp.audit.finding import Finding, above, in_every_seed
 from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.verdicts import verdicts
 from grokinterp.report import build, build_report, rows, save_report
 from grokinterp.report.charts import chart, in_words
@@ -29,6 +28,7 @@ from grokinterp.report.intervals import interval
 from grokinterp.report.rows import Listed, runs_section
 from grokinterp.report.tables import table
 from grokinterp.report.verdicts import claims_section
+from grokinterp.reproduction.plan import make_plan
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
 from grokinterp.store.runs import open_store

@@ -13,18 +13,19 @@ from grokinterp import results as shipping
 from grokinterp.audit.rules import STEP
 from grokinterp.cli import main
 from grokinterp.config import METRICS
-from grokinterp.experiments import EXPERIMENTS, cost, publish
+from grokinterp.experiments import EXPERIMENTS, publish
 from grokinterp.experiments import verdicts as auditing
-from grokinterp.experiments.carry_out import carry_out
-from grokinterp.experiments.experiment import Afterwards, Experiment, Planned, Results, nearest
 from grokinterp.experiments.feature_evolution import MOVEMENT
-from grokinterp.experiments.plan import make_plan
-from grokinterp.experiments.published import generalisation_epochs
 from grokinterp.model.build import build_model
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import pretrained_card
 from grokinterp.probes import PROBES
 from grokinterp.probes.measurement import Probing
+from grokinterp.reproduction import cost
+from grokinterp.reproduction.experiment import Afterwards, Experiment, Planned, Results, nearest
+from grokinterp.reproduction.plan import make_plan
+from grokinterp.reproduction.published import generalisation_epochs
+from grokinterp.reproduction.train_plan import carry_out
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
 
@@ -54,7 +55,7 @@ def test_what_ships_is_small():
 def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
     for function in ("train", "probe"):
         monkeypatch.setattr(
-            f"grokinterp.experiments.carry_out.{function}", None
+            f"grokinterp.reproduction.train_plan.{function}", None
         )  # Calling it would fail.
     plan = make_plan(EXPERIMENTS[name], NOWHERE)
     found = plan.experiment.results(plan.done)
@@ -204,7 +205,7 @@ def test_a_run_is_read_from_where_each_plan_finds_it(tmp_path, monkeypatch):
     shutil.copytree(tmp_path / "runs", shipped)
     probed = tiny(Afterwards(("norms",)))
     carry_out(make_plan(probed, str(shipped), [1]).missing, str(shipped))
-    monkeypatch.setattr("grokinterp.experiments.plan.shipped_runs", lambda: gi.open_store(shipped))
+    monkeypatch.setattr("grokinterp.reproduction.plan.shipped_runs", lambda: gi.open_store(shipped))
     read = {}
     for experiment, folder in ((tiny(), "runs"), (probed, "shipped")):
         found = make_plan(experiment, store, [1], read=read).done
@@ -214,7 +215,7 @@ def test_a_run_is_read_from_where_each_plan_finds_it(tmp_path, monkeypatch):
 def test_a_run_that_diverged_at_once_is_said_and_not_drawn(tmp_path, monkeypatch, capsys):
     experiment = EXPERIMENTS["readout-scale"]
     lost = experiment.plan([456])[0].config
-    monkeypatch.setattr("grokinterp.experiments.plan.shipped_runs", lambda: Without(lost.id))
+    monkeypatch.setattr("grokinterp.reproduction.plan.shipped_runs", lambda: Without(lost.id))
     store = gi.open_store(tmp_path / "runs", create=True)
     store.create(lost).close([], "diverged", 1, "diverged at epoch 1: test_loss is nan")
     plan = make_plan(experiment, str(store.path), [456])

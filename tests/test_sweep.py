@@ -19,14 +19,14 @@ from test_training import same_run
 
 import grokinterp as gi
 from grokinterp.cli import main
-from grokinterp.distributed import pending_units, train_over
-from grokinterp.grid import grid, parse_axis
-from grokinterp.loading import load_file
 from grokinterp.store.files import StoreError, read_json
 from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer
 from grokinterp.sweep import map_over, on_ray
-from grokinterp.watch import Watch
+from grokinterp.sweep.grid import grid, parse_axis
+from grokinterp.sweep.store_watcher import Watch
+from grokinterp.sweep.train_over import pending_units, train_over
+from grokinterp.user_files import load_file
 
 # A probe that waits, halfway through a run, for a file OPEN beside its own, so that a kill meets
 # training.
@@ -254,7 +254,7 @@ def test_what_is_wrong_before_any_worker_works_is_said_at_once(tmp_path):
 
 
 def test_runs_that_do_not_arrive_are_missed(tmp_path, monkeypatch):
-    monkeypatch.setattr("grokinterp.watch.SECONDS_TO_ARRIVE", 0.0)
+    monkeypatch.setattr("grokinterp.sweep.store_watcher.SECONDS_TO_ARRIVE", 0.0)
     runs = {SMALL_RUN: gi.Run(tmp_path / SMALL_RUN.id)}
     with pytest.raises(StoreError, match=r"not the same folder on every node.*--send-back"):
         Watch(runs, Observer()).wait()

@@ -11,10 +11,10 @@ from grokinterp.circuits.attribution import direct_logit_attribution
 from grokinterp.circuits.bars import logit_attribution
 from grokinterp.circuits.checkpoints import over_checkpoints
 from grokinterp.circuits.circles import circle_coordinates, frequency_circles
-from grokinterp.circuits.grid import grid
+from grokinterp.circuits.input_grid import grid
 from grokinterp.circuits.page import Page, page
 from grokinterp.circuits.picture import Picture
-from grokinterp.circuits.tables import circuit_tables
+from grokinterp.circuits.qk_ov import circuit_tables
 
 __all__ = [
     "Page",

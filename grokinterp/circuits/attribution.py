@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformer_lens.components import LayerNorm, LayerNormPre
 
 from grokinterp.hooks.pathway import divided
-from grokinterp.probes.circuits import READOUT
 from grokinterp.probes.fourier import cyclic_order
 from grokinterp.probes.frequencies import CLUSTERED, neuron_frequencies
+from grokinterp.probes.qk_ov import READOUT
 from grokinterp.snapshot import Snapshot
 
 ON_THE_WAY = (

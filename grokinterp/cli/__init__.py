@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import tyro
 
     from grokinterp.failure import failure_of
-    from grokinterp.loading import load_files
     from grokinterp.training.interrupt import Terminated, cleaned_up
+    from grokinterp.user_files import load_files
 
     for stream in (sys.stdout, sys.stderr):
         # What the terminal's encoding has not, such as τ, is replaced: it must not end the command.

@@ -34,11 +34,11 @@ def probe(
     """
     import pandas as pd
 
-    from grokinterp.listing import probe_table
     from grokinterp.store.files import StoreError
     from grokinterp.store.lead_times import lead_times
     from grokinterp.store.probe import probe as probe_runs
     from grokinterp.store.progress import Bar, say
+    from grokinterp.store.run_tables import probe_table
 
     conditions = dict(condition(text) for text in where)
     chosen = [found for start in run or ("",) for found in select(store, id=start, **conditions)]

@@ -40,14 +40,14 @@ def reproduce(
         store: The folder that holds the runs.
         results: Figures (PNG, PDF) and tables (CSV) go to a folder of the experiment's name here.
     """
-    from grokinterp.distributed import train_over
     from grokinterp.experiments import EXPERIMENTS
-    from grokinterp.experiments.carry_out import carry_out
-    from grokinterp.experiments.drawing import plan_table, save
-    from grokinterp.experiments.plan import make_plan
-    from grokinterp.experiments.recipe import first_seeds
+    from grokinterp.reproduction.output import plan_table, save
+    from grokinterp.reproduction.plan import make_plan
+    from grokinterp.reproduction.recipe import first_seeds
+    from grokinterp.reproduction.train_plan import carry_out
     from grokinterp.store.files import check_output
     from grokinterp.store.progress import Bar
+    from grokinterp.sweep.train_over import train_over
     from grokinterp.tracking import observers
 
     if name != "all" and name not in EXPERIMENTS:

@@ -20,8 +20,8 @@ def runs(
         id: Show the run whose id begins so.
         where: Keep the runs with these config values, such as placement=mlp-pre seed=456.
     """
-    from grokinterp.listing import details, table
     from grokinterp.store.progress import say
+    from grokinterp.store.run_tables import details, table
 
     found = select(store, id=id, **dict(condition(text) for text in where))
     if id and len(found) == 1:

@@ -48,10 +48,10 @@ def sweep(
         track: Write the metrics to these services too, in STORE/tracking.
         store: The folder that holds the runs.
     """
-    from grokinterp.distributed import pending_units, train_over
-    from grokinterp.grid import grid, parse_axis
-    from grokinterp.listing import table
     from grokinterp.store.progress import Bar, say
+    from grokinterp.store.run_tables import table
+    from grokinterp.sweep.grid import grid, parse_axis
+    from grokinterp.sweep.train_over import pending_units, train_over
     from grokinterp.tracking import observers
 
     if intervene:

@@ -39,8 +39,8 @@ def train(
         track: Write the metrics to these services too, in STORE/tracking.
         store: The folder that holds the runs.
     """
-    from grokinterp.listing import table
     from grokinterp.store.progress import Bar, say
+    from grokinterp.store.run_tables import table
     from grokinterp.tracking import observers
     from grokinterp.training.train import train as train_runs
 

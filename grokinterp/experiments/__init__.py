@@ -6,7 +6,6 @@ from grokinterp.experiments.attention_pathways import ATTENTION_PATHWAYS
 from grokinterp.experiments.compressibility import COMPRESSIBILITY
 from grokinterp.experiments.direction_or_norm import DIRECTION_OR_NORM
 from grokinterp.experiments.edge import EDGE
-from grokinterp.experiments.experiment import Experiment
 from grokinterp.experiments.feature_evolution import FEATURE_EVOLUTION
 from grokinterp.experiments.lattice import LATTICE
 from grokinterp.experiments.learning_rate import LEARNING_RATE
@@ -20,6 +19,7 @@ from grokinterp.experiments.split_or_weights import SPLIT_OR_WEIGHTS
 from grokinterp.experiments.transplant import TRANSPLANT
 from grokinterp.experiments.uniform_attention import UNIFORM_ATTENTION
 from grokinterp.experiments.weight_decay import WEIGHT_DECAY
+from grokinterp.reproduction.experiment import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
     "ln-position": LN_POSITION,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grokinterp.audit import rules
-from grokinterp.experiments.curves import accuracy_figure, overview_figure, probe_figure
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.positions import PATHWAYS, placements
-from grokinterp.experiments.published import generalisation_epochs
-from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
-from grokinterp.experiments.tables import runs_table, seeds_table
+from grokinterp.reproduction.curves import accuracy_figure, overview_figure, probe_figure
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
+from grokinterp.reproduction.positions import PATHWAYS, placements
+from grokinterp.reproduction.published import generalisation_epochs
+from grokinterp.reproduction.recipe import FRESH_SEEDS, SEEDS
+from grokinterp.reproduction.tables import runs_table, seeds_table
 
 # The claimed order, and the one that must be lower than all of them.
 ORDER = ("mlp-pre", "attn-pre-v", "attn-pre", "off")

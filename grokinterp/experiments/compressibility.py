@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from grokinterp.audit import rules
 from grokinterp.audit.statistics import generalised, kendall, memorised, probed, rule_met
-from grokinterp.experiments.against_paper import Comparison, near_minimum, of_mean
-from grokinterp.experiments.against_paper import compare as compare_with
-from grokinterp.experiments.crossings import crossing_figure, crossing_table
-from grokinterp.experiments.curves import by_label, probe_figure
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.positions import LN_POSITIONS, placements
-from grokinterp.experiments.published import epochs_near_minimum, generalisation_epochs
-from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
+from grokinterp.reproduction.against_paper import Comparison, near_minimum, of_mean
+from grokinterp.reproduction.against_paper import compare as compare_with
+from grokinterp.reproduction.crossings import crossing_figure, crossing_table
+from grokinterp.reproduction.curves import by_label, probe_figure
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
+from grokinterp.reproduction.positions import LN_POSITIONS, placements
+from grokinterp.reproduction.published import epochs_near_minimum, generalisation_epochs
+from grokinterp.reproduction.recipe import FRESH_SEEDS, SEEDS
 
 EFFECTIVE_RANK = rule_met("compressibility", "effective_rank")
 ALPHA = rule_met("compressibility", "alpha")

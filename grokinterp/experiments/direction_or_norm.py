@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from grokinterp.config import TrainConfig
-from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
-from grokinterp.experiments.positions import placements
-from grokinterp.experiments.recipe import SEEDS
 from grokinterp.figures.strip import strip
 from grokinterp.grokking import MEMORISED_ACCURACY
 from grokinterp.placement import PLACEMENTS
+from grokinterp.reproduction.experiment import Afterwards, Done, Experiment, Planned, Results
+from grokinterp.reproduction.positions import placements
+from grokinterp.reproduction.recipe import SEEDS
 from grokinterp.store.runs import Run
 
 # The paper's recipe, ended where the training pairs are known.

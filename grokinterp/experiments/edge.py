@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import product
 
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
-from grokinterp.experiments.outcomes import grouped_outcomes
-from grokinterp.experiments.recipe import PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.reproduction.outcomes import grouped_outcomes
+from grokinterp.reproduction.recipe import PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 from grokinterp.task import ModularTask
 
 MODULI = (59, 97, 113)

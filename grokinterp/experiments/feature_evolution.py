@@ -8,10 +8,10 @@ import pandas as pd
 
 from grokinterp.audit import rules
 from grokinterp.audit.statistics import movement, probed
-from grokinterp.experiments.curves import probe_figure, series_figure
-from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
-from grokinterp.experiments.positions import LN_POSITIONS, placements
-from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
+from grokinterp.reproduction.curves import probe_figure, series_figure
+from grokinterp.reproduction.experiment import Afterwards, Done, Experiment, Planned, Results
+from grokinterp.reproduction.positions import LN_POSITIONS, placements
+from grokinterp.reproduction.recipe import FRESH_SEEDS, SEEDS
 
 SPECTRA = "weight_spectra"
 NEAR = (0, 10, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)

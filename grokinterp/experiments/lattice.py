@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.outcomes import grouped_outcomes
-from grokinterp.experiments.positions import PATHWAYS, placements
-from grokinterp.experiments.recipe import SEEDS, UNTIL_GENERALISED
 from grokinterp.placement import pre_norm_lattice
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
+from grokinterp.reproduction.outcomes import grouped_outcomes
+from grokinterp.reproduction.positions import PATHWAYS, placements
+from grokinterp.reproduction.recipe import SEEDS, UNTIL_GENERALISED
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
-from grokinterp.experiments.outcomes import outcomes
-from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.reproduction.outcomes import outcomes
+from grokinterp.reproduction.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 
 RATES = {f"lr {rate:g}": rate for rate in (1e-3, 3e-3, 5e-3, 1e-2)}
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grokinterp.audit import rules
-from grokinterp.experiments.against_paper import Comparison, accurate, of_best, of_mean
-from grokinterp.experiments.against_paper import compare as compare_with
-from grokinterp.experiments.curves import (
+from grokinterp.reproduction.against_paper import Comparison, accurate, of_best, of_mean
+from grokinterp.reproduction.against_paper import compare as compare_with
+from grokinterp.reproduction.curves import (
     accuracy_figure,
     by_label,
     column_figure,
     overview_figure,
 )
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.positions import LN_POSITIONS, placements
-from grokinterp.experiments.published import best_seed_epochs, generalisation_epochs
-from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
-from grokinterp.experiments.tables import runs_table, seeds_table
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
+from grokinterp.reproduction.positions import LN_POSITIONS, placements
+from grokinterp.reproduction.published import best_seed_epochs, generalisation_epochs
+from grokinterp.reproduction.recipe import FRESH_SEEDS, SEEDS
+from grokinterp.reproduction.tables import runs_table, seeds_table
 
 ORDER = rules.ln_position(generalisation_epochs())
 

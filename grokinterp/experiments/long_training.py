@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
-from grokinterp.experiments.outcomes import outcomes
-from grokinterp.experiments.recipe import FRESH_INIT, SEEDS, UNTIL_GENERALISED
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.reproduction.outcomes import outcomes
+from grokinterp.reproduction.recipe import FRESH_INIT, SEEDS, UNTIL_GENERALISED
 
 EPOCHS = 30_000
 DECAYS = (0.1, 0.2, 0.5)

@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Literal
 
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.curves import column_figure, probe_figure
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.experiments.learning_rate import configs as learning_rates
-from grokinterp.experiments.outcomes import grouped_outcomes
-from grokinterp.experiments.positions import LN_POSITIONS
-from grokinterp.experiments.recipe import PAPER_RECIPE, SEEDS
+from grokinterp.reproduction.curves import column_figure, probe_figure
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.reproduction.outcomes import grouped_outcomes
+from grokinterp.reproduction.positions import LN_POSITIONS
+from grokinterp.reproduction.recipe import PAPER_RECIPE, SEEDS
 
 PRECISIONS: tuple[Literal["float64", "float32"], ...] = ("float64", "float32")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.experiment import Planned
+from grokinterp.reproduction.experiment import Planned
 from grokinterp.results import FOLDER
 from grokinterp.store.runs import Run, open_store
 

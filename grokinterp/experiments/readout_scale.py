@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
-from grokinterp.experiments.outcomes import grouped_outcomes
-from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.reproduction.outcomes import grouped_outcomes
+from grokinterp.reproduction.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 RATES = {"lr fixed": False, "lr/α²": True}

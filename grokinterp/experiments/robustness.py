@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.experiment import Experiment, Planned, each_seed
-from grokinterp.experiments.outcomes import outcomes
-from grokinterp.experiments.positions import LN_POSITIONS, placements
-from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS, UNTIL_GENERALISED
+from grokinterp.reproduction.experiment import Experiment, Planned, each_seed
+from grokinterp.reproduction.outcomes import outcomes
+from grokinterp.reproduction.positions import LN_POSITIONS, placements
+from grokinterp.reproduction.recipe import FRESH_SEEDS, SEEDS, UNTIL_GENERALISED
 
 
 def depth_plan(seeds: Sequence[int]) -> list[Planned]:

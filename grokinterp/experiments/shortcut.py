@@ -11,11 +11,11 @@ import pandas as pd
 
 from grokinterp.audit import rules
 from grokinterp.audit.statistics import generalised, mean_while, memorised
-from grokinterp.experiments.curves import probe_figure
 from grokinterp.experiments.direction_or_norm import plan as memorised_plan
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.positions import placements
-from grokinterp.experiments.recipe import FRESH_SEEDS, SEEDS
+from grokinterp.reproduction.curves import probe_figure
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
+from grokinterp.reproduction.positions import placements
+from grokinterp.reproduction.recipe import FRESH_SEEDS, SEEDS
 from grokinterp.store.runs import Run
 
 PLACEMENTS = ("off", "mlp-pre", "attn-pre-v", "attn-pre", "pre")

@@ -18,9 +18,9 @@ import pandas as pd
 
 from grokinterp.audit.interval import LEVEL, coverage, rank
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results
-from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER_RECIPE, UNTIL_GENERALISED, seeded
 from grokinterp.figures.strip import Beyond, Number, strip
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
+from grokinterp.reproduction.recipe import FRESH_SEEDS, PAPER_RECIPE, UNTIL_GENERALISED, seeded
 
 PLACEMENTS = ("off", "attn-pre", "mlp-pre")
 LATER, EARLIER = "off", "attn-pre"

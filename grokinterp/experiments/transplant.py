@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.curves import accuracy_figure
-from grokinterp.experiments.experiment import Done, Experiment, Fork, Planned, Results
-from grokinterp.experiments.recipe import SEEDS
+from grokinterp.reproduction.curves import accuracy_figure
+from grokinterp.reproduction.experiment import Done, Experiment, Fork, Planned, Results
+from grokinterp.reproduction.recipe import SEEDS
 
 if TYPE_CHECKING:
     from grokinterp.snapshot import Snapshot

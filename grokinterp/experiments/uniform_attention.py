@@ -11,11 +11,11 @@ from dataclasses import replace
 import pandas as pd
 
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.curves import accuracy_figure
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
-from grokinterp.experiments.recipe import PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 from grokinterp.grokking import HOLD_EPOCHS
 from grokinterp.hooks import UniformAttention
+from grokinterp.reproduction.curves import accuracy_figure
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.reproduction.recipe import PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 
 UNIFORM = replace(UNTIL_GENERALISED, probes={}, interventions=(UniformAttention(),))
 

@@ -11,10 +11,10 @@ from grokinterp.audit.claim import Claim, verdict_of
 from grokinterp.audit.finding import UNKNOWN, Convention, Finding, Group, Verdict
 from grokinterp.audit.interval import FEWEST_SEEDS, LEVEL, at_least, percent
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.against_paper import Comparison
-from grokinterp.experiments.experiment import Done, by_seed
-from grokinterp.experiments.kept import Kept
-from grokinterp.experiments.plan import make_plan
+from grokinterp.reproduction.against_paper import Comparison
+from grokinterp.reproduction.cached_run import Kept
+from grokinterp.reproduction.experiment import Done, by_seed
+from grokinterp.reproduction.plan import make_plan
 
 ABOUT = (
     "A verdict is that of the fresh seeds, which nobody had seen when its rule was written; the "

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.experiment import Done, Experiment, Planned, Results, each_seed
-from grokinterp.experiments.outcomes import outcomes
-from grokinterp.experiments.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
+from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
+from grokinterp.reproduction.outcomes import outcomes
+from grokinterp.reproduction.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
 
 DECAYS = {f"decay {decay:g}": decay for decay in (0.1, 0.2, 0.5, 0.75, 1.0, 1.5)}
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.publish import publish
-from grokinterp.experiments.recipe import PAPER_RECIPE
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import FOLDER
+from grokinterp.reproduction.recipe import PAPER_RECIPE
 from grokinterp.snapshot import Inputs
 from grokinterp.store.files import fingerprint, write_json, write_tensors
 from grokinterp.store.progress import Bar

@@ -8,7 +8,6 @@ import numpy as np
 
 from grokinterp.probes.algorithm import distance_irrelevance, gradient_symmetricity
 from grokinterp.probes.attention import attention_entropy, attention_uniformity, head_similarity
-from grokinterp.probes.circuits import ov_table, qk_table
 from grokinterp.probes.compressibility import compressibility, weight_spectra
 from grokinterp.probes.embedding import circularity, embedding_spectrum, fourier_concentration
 from grokinterp.probes.frequencies import key_frequencies, neuron_frequencies
@@ -18,7 +17,8 @@ from grokinterp.probes.llc import llc
 from grokinterp.probes.norm_readout import norm_readout
 from grokinterp.probes.ntk import ntk
 from grokinterp.probes.optimisation import logit_scale, norms, softmax_collapse
-from grokinterp.probes.progress import excluded_loss, logit_formula, restricted_loss
+from grokinterp.probes.progress_measures import excluded_loss, logit_formula, restricted_loss
+from grokinterp.probes.qk_ov import ov_table, qk_table
 from grokinterp.probes.shortcut import shortcut
 from grokinterp.probes.similarity import cka, representation_drift
 

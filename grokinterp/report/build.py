@@ -9,7 +9,6 @@ from pathlib import Path
 
 from grokinterp.circuits.document import document, element
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.kept import Kept
 from grokinterp.experiments.verdicts import Judged, verdicts
 from grokinterp.report.circuits import choose_subjects, circuits_section
 from grokinterp.report.experiments import (
@@ -21,6 +20,7 @@ from grokinterp.report.experiments import (
 )
 from grokinterp.report.rows import list_runs, runs_section
 from grokinterp.report.verdicts import claims_section
+from grokinterp.reproduction.cached_run import Kept
 from grokinterp.store.files import StoreError, check_output, write_whole
 from grokinterp.store.runs import Run, open_store
 

@@ -8,13 +8,13 @@ from html import escape
 
 from grokinterp.circuits.document import element
 from grokinterp.experiments import EXPERIMENTS, Experiment
-from grokinterp.experiments.experiment import Done, Results
-from grokinterp.experiments.kept import Kept
-from grokinterp.experiments.plan import make_plan
 from grokinterp.experiments.verdicts import Judged
 from grokinterp.report.charts import chart
 from grokinterp.report.tables import folded, html_table, table
 from grokinterp.report.verdicts import badge, claim
+from grokinterp.reproduction.cached_run import Kept
+from grokinterp.reproduction.experiment import Done, Results
+from grokinterp.reproduction.plan import make_plan
 from grokinterp.store.files import StoreError
 
 FIRST = "ln-position"

@@ -1,6 +1,6 @@
 """A function over many items, in workers: processes of this machine, or a Ray cluster.
 
-It knows nothing of runs: grokinterp.distributed trains with it.
+It knows nothing of runs: grokinterp.sweep.train_over trains with it.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from grokinterp.audit.statistics import When, generalised
-from grokinterp.experiments.experiment import Done
 from grokinterp.figures.scatter import Point, scatter
+from grokinterp.reproduction.experiment import Done
 
 
 def crossing_table(done: Done, events: Mapping[str, When]) -> pd.DataFrame:

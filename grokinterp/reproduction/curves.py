@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from grokinterp.audit.statistics import probed
-from grokinterp.experiments.experiment import Done
 from grokinterp.figures.evolution import over_epochs
 from grokinterp.figures.strip import Beyond, Number, strip
+from grokinterp.reproduction.experiment import Done
 from grokinterp.store.runs import Run
 
 

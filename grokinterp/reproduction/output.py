@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from grokinterp.experiments.cost import hours_and_minutes, training_seconds
-from grokinterp.experiments.experiment import Results
-from grokinterp.experiments.plan import Plan
+from grokinterp.reproduction.cost import hours_and_minutes, training_seconds
+from grokinterp.reproduction.experiment import Results
+from grokinterp.reproduction.plan import Plan
 
 
 def save(results: Results, folder: Path) -> None:

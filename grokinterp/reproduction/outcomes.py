@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from grokinterp.experiments.curves import accuracy_figure, generalising_epochs, overview_figure
-from grokinterp.experiments.experiment import Done, Results
-from grokinterp.experiments.tables import runs_table, seeds_table
 from grokinterp.figures.strip import strip
+from grokinterp.reproduction.curves import accuracy_figure, generalising_epochs, overview_figure
+from grokinterp.reproduction.experiment import Done, Results
+from grokinterp.reproduction.tables import runs_table, seeds_table
 
 
 def outcomes(done: Done, title: str) -> Results:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from grokinterp.circuits.picture import Frame, Picture, pack
-from grokinterp.probes.circuits import ov_table, qk_table
+from grokinterp.probes.qk_ov import ov_table, qk_table
 from grokinterp.snapshot import Snapshot
 
 Position = Literal["a", "b"]

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from grokinterp.experiments.curves import by_label
-from grokinterp.experiments.experiment import Done
 from grokinterp.grokking import GENERALISED_ACCURACY, HOLD_EPOCHS, Crossing, first_crossing
+from grokinterp.reproduction.curves import by_label
+from grokinterp.reproduction.experiment import Done
 from grokinterp.store.runs import Run
 
 

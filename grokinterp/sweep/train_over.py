@@ -18,18 +18,18 @@ from pathlib import Path
 
 from grokinterp.checks import several
 from grokinterp.config import RunConfig
-from grokinterp.loading import Files, Loaded
-from grokinterp.parcel import Parcel, discard, pack, unpack
 from grokinterp.store.files import NoStoreError, StoreError
 from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer, Warns
 from grokinterp.store.recording import fewest
 from grokinterp.store.runs import Run, Store, open_store
 from grokinterp.sweep import map_over
+from grokinterp.sweep.store_watcher import Watch
+from grokinterp.sweep.transfer import Parcel, discard, pack, unpack
 from grokinterp.training.device import check_device
 from grokinterp.training.engine import group_key
 from grokinterp.training.train import train
-from grokinterp.watch import Watch
+from grokinterp.user_files import Files, Loaded
 
 # Runs of a unit on an accelerator: a wider one needs more of its memory at once.
 WIDTH = 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from grokinterp.experiments.experiment import Afterwards, Done, Experiment, Planned, Results
-from grokinterp.experiments.kept import Kept
+from grokinterp.reproduction.cached_run import Kept
+from grokinterp.reproduction.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import NoStoreError, StoreError
 from grokinterp.store.runs import Run, open_store

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from grokinterp.config import RunConfig
 from grokinterp.definition import definition_of
-from grokinterp.experiments.recipe import SEEDS, seeded
+from grokinterp.reproduction.recipe import SEEDS, seeded
 from grokinterp.store.runs import Run
 
 if TYPE_CHECKING:
     from grokinterp.audit.claim import Claim
-    from grokinterp.experiments.against_paper import Comparison
+    from grokinterp.reproduction.against_paper import Comparison
     from grokinterp.snapshot import Snapshot
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from grokinterp.config import RunConfig
-from grokinterp.experiments.experiment import Planned
+from grokinterp.reproduction.experiment import Planned
 from grokinterp.store.files import StoreError
 from grokinterp.store.probe import probe
 from grokinterp.store.progress import Observer

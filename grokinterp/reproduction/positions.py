@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.experiments.experiment import Afterwards, Planned, each_seed
-from grokinterp.experiments.recipe import PAPER_RECIPE
+from grokinterp.reproduction.experiment import Afterwards, Planned, each_seed
+from grokinterp.reproduction.recipe import PAPER_RECIPE
 
 LN_POSITIONS = ("off", "attn-pre", "pre", "mlp-pre")
 PATHWAYS = (*LN_POSITIONS, "attn-pre-qk", "attn-pre-v", "pre-v")

@@ -1,0 +1,1 @@
+"""What experiments are made of, and what plans them, trains what is missing and draws them."""

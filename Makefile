@@ -40,8 +40,8 @@ notebooks: $(STAMP) ## Open the notebooks in JupyterLab
 	@$(VENV)/bin/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt -e '.[notebook]'
 	$(VENV)/bin/jupyter lab notebooks
 
-reproduce: $(STAMP) ## Redraw the paper's figures from the runs that ship, and train what is missing
-	$(VENV)/bin/grokinterp reproduce all --results docs/results
+reproduce: $(STAMP) ## Redraw the paper's figures from the runs that ship; on a terminal, ask to train the rest
+	$(VENV)/bin/grokinterp reproduce all --results docs/results $$([ -t 0 ] || echo --no-train)
 	$(VENV)/bin/python docs/tables.py
 
 pretrained: $(STAMP) ## Train the models that ship with the package anew (about an hour)

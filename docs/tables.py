@@ -12,12 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 import grokinterp as gi
-from grokinterp.experiments.verdicts import overview
 from grokinterp.reproduction.experiment import Done
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.reproduction.published import best_seed_epochs, generalisation_epochs
 from grokinterp.reproduction.recipe import FRESH_SEEDS, SEEDS
 from grokinterp.reproduction.tables import runs_table, seeds_table
+from grokinterp.reproduction.verdict_text import overview
 
 DOCS = Path(__file__).parent
 PAGES = (DOCS.parent / "README.md", DOCS / "findings.md")

@@ -16,8 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     import grokinterp.hooks as hooks
     from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-    from grokinterp.experiments import EXPERIMENTS
-    from grokinterp.experiments.verdicts import verdicts
+    from grokinterp.experiments import EXPERIMENTS, verdicts
     from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
     from grokinterp.model.build import build_model
     from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "config": ("ModelConfig", "RunConfig", "TrainConfig"),
-    "experiments": ("EXPERIMENTS",),
+    "experiments": ("EXPERIMENTS", "verdicts"),
     "reproduction.plan": ("results_of",),
     "reproduction.recipe": ("PAPER_RECIPE",),
     "experiments.verdicts": ("verdicts",),

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from math import comb, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from grokinterp.hooks.intervention import Intervention
     from transformer_lens import HookedTransformer
 
 FEW = 10_000
@@ -33,9 +32,21 @@ class Choice:
         return self.what, self.layer
 
 
+@runtime_checkable
+class Chooses(Protocol):
+    """A frozen dataclass that may have chosen some of several like things."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def choice(self, model: HookedTransformer) -> Choice | None: ...
+
+
+T = TypeVar("T", bound=Chooses)
+
+
 def random_controls(
-    interventions: Sequence[Intervention], model: HookedTransformer, seed: int = 0
-) -> list[Intervention] | None:
+    interventions: Sequence[T], model: HookedTransformer, seed: int = 0
+) -> list[T] | None:
     """The same interventions on as many others, drawn without replacement by the seed alone.
 
     None of the others is chosen by any of the interventions, so that together they have the same
@@ -52,8 +63,8 @@ def random_controls(
 
 
 def distinct_controls(
-    interventions: Sequence[Intervention], model: HookedTransformer, count: int, seed: int = 0
-) -> list[list[Intervention]]:
+    interventions: Sequence[T], model: HookedTransformer, count: int, seed: int = 0
+) -> list[list[T]]:
     """Up to `count` random controls, no two alike: all that there are, where these are fewer.
 
     Each is one that `random_controls` may draw; none where it gives none. ValueError where too few
@@ -63,7 +74,7 @@ def distinct_controls(
     if not any(choices):
         return []
     groups, others = _groups(interventions, choices), _others(interventions, choices)
-    every: Iterable[list[Intervention] | None]
+    every: Iterable[list[T] | None]
     if prod(_count(len(others[kind]), of) for kind, of in groups.items()) <= FEW:
         ways = product(*(_ways(others[kind], of) for kind, of in groups.items()))
         each = (dict(zip(groups, way, strict=True)) for way in ways)
@@ -71,7 +82,7 @@ def distinct_controls(
         random.Random(seed).shuffle(every)
     else:
         every = (random_controls(interventions, model, seed + i) for i in range(FEW * count))
-    found: dict[tuple[str, ...], list[Intervention]] = {}
+    found: dict[tuple[str, ...], list[T]] = {}
     for control in every:
         if len(found) == count:
             break
@@ -88,7 +99,7 @@ Groups = list[tuple[int, ...]]
 
 
 def _groups(
-    interventions: Sequence[Intervention], choices: Sequence[Choice | None]
+    interventions: Sequence[Chooses], choices: Sequence[Choice | None]
 ) -> dict[Kind, Groups]:
     chosen_by: dict[Kind, dict[int, tuple[int, ...]]] = {}
     for position, (item, choice) in enumerate(zip(interventions, choices, strict=True)):
@@ -106,7 +117,7 @@ def _groups(
 
 
 def _others(
-    interventions: Sequence[Intervention], choices: Sequence[Choice | None]
+    interventions: Sequence[Chooses], choices: Sequence[Choice | None]
 ) -> dict[Kind, list[int]]:
     """What none of them chose, of each kind. ValueError where it is too few."""
     candidates = {choice.kind: choice.candidates for choice in choices if choice is not None}
@@ -143,11 +154,11 @@ def _ways(others: Sequence[int], groups: Groups) -> Iterator[list[int]]:
 
 
 def _replaced(
-    interventions: Sequence[Intervention],
+    interventions: Sequence[T],
     choices: Sequence[Choice | None],
     groups: dict[Kind, Groups],
     drawn: dict[Kind, list[int]],
-) -> list[Intervention]:
+) -> list[T]:
     """The interventions with these others in the places of what they chose."""
     instead = {
         kind: dict(zip([index for group in of for index in group], drawn[kind], strict=True))
@@ -163,6 +174,6 @@ def _replaced(
     return controls
 
 
-def _indices(item: Intervention, choice: Choice) -> tuple[int, ...]:
+def _indices(item: Chooses, choice: Choice) -> tuple[int, ...]:
     value = getattr(item, choice.field)
     return value if isinstance(value, tuple) else (value,)

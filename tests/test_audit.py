@@ -17,11 +17,11 @@ from grokinterp.audit.finding import UNKNOWN, Bounds, Finding, Group, above, bel
 from grokinterp.audit.interval import at_least, coverage, median_interval
 from grokinterp.config import RunConfig, TrainConfig
 from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.verdicts import numbers
 from grokinterp.grokking import Crossing
 from grokinterp.probes.measurement import Probing
 from grokinterp.reproduction.experiment import Planned, by_seed
 from grokinterp.reproduction.positions import PATHWAYS
+from grokinterp.reproduction.verdict_text import numbers
 from grokinterp.store.runs import Run
 
 

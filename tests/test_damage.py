@@ -9,8 +9,7 @@ from test_training import Interrupt, same_run
 
 import grokinterp as gi
 from grokinterp.cli import main
-from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.verdicts import verdicts
+from grokinterp.experiments import EXPERIMENTS, verdicts
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.results import shipped, shipped_runs
 from grokinterp.store.files import StoreError, read_json, write_json

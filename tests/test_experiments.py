@@ -20,7 +20,7 @@ from grokinterp.figures.strip import Beyond
 from grokinterp.model.build import build_model
 from grokinterp.reproduction import recipe
 from grokinterp.reproduction.plan import make_plan
-from grokinterp.reproduction.train_plan import carry_out
+from grokinterp.reproduction.train_missing import train_missing
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 
@@ -117,7 +117,7 @@ def small(monkeypatch):
 def test_a_transplant_from_plan_to_table(tmp_path, small):
     plan = make_plan(EXPERIMENTS["transplant"], str(tmp_path), [1, 2])
     assert len(plan.missing) == len(plan.planned) == 2 * 5
-    carry_out(plan.missing, str(tmp_path))
+    train_missing(plan.missing, str(tmp_path))
     plan = make_plan(EXPERIMENTS["transplant"], str(tmp_path), [1, 2])
     assert plan.missing == []
     found = plan.experiment.results(plan.done)

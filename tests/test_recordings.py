@@ -9,7 +9,6 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 from test_training import Interrupt, same_run
 
 import grokinterp as gi
-from grokinterp.experiments.publish import publish
 from grokinterp.probes import PROBES
 from grokinterp.report.experiments import Carried
 from grokinterp.report.rows import list_runs
@@ -17,6 +16,7 @@ from grokinterp.reproduction.curves import by_label
 from grokinterp.reproduction.experiment import Afterwards, Experiment, Planned, Results
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.reproduction.tables import seeds_table
+from grokinterp.results import ship
 from grokinterp.store.recording import fewest
 from grokinterp.store.run_tables import table
 from grokinterp.sweep.grid import grid
@@ -157,7 +157,7 @@ def test_experiments_and_the_report_count_a_run_once(tmp_path):
     assert ids[:2] == [run.id for run in by_label(plan.done)["small"]]
     folder = tmp_path / "results"
     gi.open_store(folder, create=True)
-    assert sorted(publish(in_store, folder)) == sorted(set(ids[:2]))
+    assert sorted(ship(in_store, folder)) == sorted(set(ids[:2]))
 
 
 def test_a_plan_asks_for_what_it_needs_recorded(tmp_path):

@@ -17,8 +17,7 @@ from test_circuits_browser import CHROMIUM, Browser, move_slider
 import grokinterp as gi
 from grokinterp.audit.finding import Finding, above, in_every_seed
 from grokinterp.cli import main
-from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.verdicts import verdicts
+from grokinterp.experiments import EXPERIMENTS, verdicts
 from grokinterp.report import build, build_report, rows, save_report
 from grokinterp.report.charts import chart, in_words
 from grokinterp.report.circuits import PRETRAINED, choose_subjects, draw

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 import torch
@@ -13,20 +14,20 @@ from grokinterp import results as shipping
 from grokinterp.audit.rules import STEP
 from grokinterp.cli import main
 from grokinterp.config import METRICS
-from grokinterp.experiments import EXPERIMENTS, publish
-from grokinterp.experiments import verdicts as auditing
+from grokinterp.experiments import EXPERIMENTS, planned_runs, verdicts
 from grokinterp.experiments.feature_evolution import MOVEMENT
 from grokinterp.model.build import build_model
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import pretrained_card
 from grokinterp.probes import PROBES
 from grokinterp.probes.measurement import Probing
-from grokinterp.reproduction import cost
+from grokinterp.reproduction import cost, verdict_text
 from grokinterp.reproduction.experiment import Afterwards, Experiment, Planned, Results, nearest
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.reproduction.published import generalisation_epochs
-from grokinterp.reproduction.train_plan import carry_out
-from grokinterp.results import shipped_runs
+from grokinterp.reproduction.reproduce import reproduce
+from grokinterp.reproduction.train_missing import train_missing
+from grokinterp.results import ship, shipped_runs
 from grokinterp.store.files import StoreError
 
 NOWHERE = "there/is/no/store"
@@ -37,7 +38,9 @@ def with_shipped_runs():
 
 
 def test_what_ships_are_whole_runs_of_the_experiments():
-    wanted = publish.planned_ids() | {pretrained_card(name)["run"] for name in PLACEMENTS}
+    wanted = {one.config.id for one in planned_runs()} | {
+        pretrained_card(name)["run"] for name in PLACEMENTS
+    }
     runs = shipped_runs().select()
     assert runs
     for run in runs:
@@ -55,7 +58,7 @@ def test_what_ships_is_small():
 def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
     for function in ("train", "probe"):
         monkeypatch.setattr(
-            f"grokinterp.reproduction.train_plan.{function}", None
+            f"grokinterp.reproduction.train_missing.{function}", None
         )  # Calling it would fail.
     plan = make_plan(EXPERIMENTS[name], NOWHERE)
     found = plan.experiment.results(plan.done)
@@ -129,26 +132,26 @@ def test_only_what_is_missing_is_trained(tmp_path):
         trained.append([config.seed for config in configs])
         return gi.train(configs, store=store, observer=observer)
 
-    carry_out(make_plan(experiment, store, [1]).missing, store, train_all=train_all)
+    train_missing(make_plan(experiment, store, [1]).missing, store, train_all=train_all)
     plan = make_plan(experiment, store)
     assert [one.config.seed for one in plan.missing] == [2, 2]
     # Whichever experiments ask for a run, it is trained once.
-    carry_out([*plan.missing, *plan.missing], store, train_all=train_all)
+    train_missing([*plan.missing, *plan.missing], store, train_all=train_all)
     assert trained == [[1, 1], [2, 2]]
     assert make_plan(experiment, store).missing == []
-    carry_out([], store, train_all=train_all)
+    train_missing([], store, train_all=train_all)
     assert len(trained) == 2
 
 
 def test_probes_afterwards_make_a_run_whole(tmp_path):
     store = str(tmp_path)
-    carry_out(make_plan(tiny(), store).missing, store)
+    train_missing(make_plan(tiny(), store).missing, store)
     probed = tiny(Afterwards(("norms", "circularity"), near=(0, 12, 900)))
     plan = make_plan(probed, store)
     assert len(plan.missing) == 4
     before = {p.config.id: gi.open_store(store).select(id=p.config.id)[0] for p in plan.planned}
     stamps = {id: (run.path / "metrics.parquet").stat().st_mtime_ns for id, run in before.items()}
-    carry_out(plan.missing, store)
+    train_missing(plan.missing, store)
     assert make_plan(probed, store).missing == []
     for id, run in before.items():
         assert (run.path / "metrics.parquet").stat().st_mtime_ns == stamps[id]  # not trained anew
@@ -162,19 +165,19 @@ def test_probes_afterwards_make_a_run_whole(tmp_path):
 def test_a_run_is_drawn_without_what_it_was_not_asked_for_when_it_shipped(tmp_path):
     store = str(tmp_path)
     norms = Afterwards(("norms",), near=(20,))
-    carry_out(make_plan(tiny(norms), store, [1]).missing, store)
+    train_missing(make_plan(tiny(norms), store, [1]).missing, store)
     for wanted, drawn in ((Afterwards(("circularity",), at=10), 0), (None, 2)):
         wanted = wanted or Afterwards(("circularity",), at=10, drawn_without=True)
         plan = make_plan(tiny(norms, wanted), store, [1])
         assert (len(plan.done), len(plan.missing)) == (drawn, 2)
-    carry_out(plan.missing, store)
+    train_missing(plan.missing, store)
     whole = make_plan(tiny(norms, wanted), store, [1])
     assert (len(whole.done), whole.missing) == (2, [])
     for _, run in whole.done:
         assert {e for e, found in run.records.probes().items() if "circularity" in found} == {10}
     # Where a run has no such checkpoint, it is asked for nothing.
     beyond = tiny(norms, Afterwards(("circularity",), at=500))
-    carry_out(beyond.plan([1]), store)
+    train_missing(beyond.plan([1]), store)
     assert make_plan(beyond, store, [1]).missing == []
 
 
@@ -193,18 +196,18 @@ def test_what_the_claim_of_movement_reads_is_planned(tmp_path):
 def test_a_run_that_two_experiments_plan_is_probed_as_each_asks(tmp_path):
     store = str(tmp_path)
     probed, plain = tiny(Afterwards(("norms",))).plan([1]), tiny().plan([1])
-    carry_out([*probed, *plain], store)
+    train_missing([*probed, *plain], store)
     assert make_plan(tiny(Afterwards(("norms",))), store, [1]).missing == []
 
 
 def test_a_run_is_read_from_where_each_plan_finds_it(tmp_path, monkeypatch):
     store = str(tmp_path / "runs")
     plan = make_plan(tiny(), store, [1])
-    carry_out(plan.missing, store)
+    train_missing(plan.missing, store)
     shipped = tmp_path / "shipped"
     shutil.copytree(tmp_path / "runs", shipped)
     probed = tiny(Afterwards(("norms",)))
-    carry_out(make_plan(probed, str(shipped), [1]).missing, str(shipped))
+    train_missing(make_plan(probed, str(shipped), [1]).missing, str(shipped))
     monkeypatch.setattr("grokinterp.reproduction.plan.shipped_runs", lambda: gi.open_store(shipped))
     read = {}
     for experiment, folder in ((tiny(), "runs"), (probed, "shipped")):
@@ -265,6 +268,57 @@ class Bare(gi.Run):
         return super().probes.iloc[:0]
 
 
+def test_training_is_asked_for_with_its_cost(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "_seconds_per_epoch", lambda kind: 60.0)
+    store, results, told, asked, trained = str(tmp_path / "runs"), tmp_path, [], [], []
+    experiments = {"one": tiny(), "two": tiny(Afterwards(("norms",)))}
+
+    def train(missing):
+        trained.extend(missing)
+        train_missing(missing, store)
+
+    def run(answer, train=train):
+        def approve(question):
+            asked.append(question)
+            return answer
+
+        return reproduce(
+            experiments, store, results, train, approve, told.append, lambda problems: None, [1, 2]
+        )
+
+    assert run(True, train=None) == 0
+    assert not asked
+    assert run(False) == 0
+    assert not trained
+    assert not (results / "one").exists()
+    [question] = asked
+    epochs = sum(one.config.train.epochs for one in tiny().plan([1, 2]))
+    assert question == (
+        f"Train or probe 4 runs, about {cost.hours_and_minutes(60.0 * epochs)} one after the other?"
+    )
+    [table] = [one for one in told if "all together" in one]
+    last = table.splitlines()[-1].split()
+    assert last[2:6] == ["8", "0", "4", f"{epochs:,}"]
+    assert run(True) == 0
+    assert {one.config.seed for one in trained} == {1, 2}
+    assert (results / "two").is_dir()
+    assert run(True) == 0
+    assert len(asked) == 2
+
+
+def test_the_command_asks_on_a_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cost, "_seconds_per_epoch", lambda kind: 1.0)
+    monkeypatch.setattr("sys.stdin", Terminal("no\n"))
+    main(["reproduce", "lattice", "--store", str(tmp_path / "runs"), "--results", str(tmp_path)])
+    assert "one after the other? [y/N]" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+class Terminal(StringIO):
+    def isatty(self):
+        return True
+
+
 def test_fewer_epochs_are_another_run(tmp_path):
     experiment = tiny()
     whole, short = (make_plan(experiment, NOWHERE, [1], epochs) for epochs in (None, 5))
@@ -291,14 +345,14 @@ def test_a_run_that_began_elsewhere_is_not_trained_from_its_seed(tmp_path):
         gi.train([config], store=tmp_path)
 
 
-def test_runs_are_published_without_their_checkpoints(tmp_path):
+def test_runs_ship_without_their_checkpoints(tmp_path):
     [run] = gi.train([SMALL_RUN], store=tmp_path / "runs")
     gi.probe([run], ["norms"], epochs=[0])
     unfinished = gi.open_store(tmp_path / "runs").create(replace(SMALL_RUN, seed=99))
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "store.json").write_text('{"format": 2}')
-    assert publish.publish([run, unfinished], folder) == [run.id]
+    assert ship([run, unfinished], folder) == [run.id]
     [kept] = gi.open_store(folder).select()
     assert kept.metrics.equals(run.metrics)
     assert kept.probes.equals(run.probes)
@@ -327,7 +381,7 @@ def test_the_paper_s_numbers_are_of_the_paper_s_placements():
 
 
 def test_the_audit_judges_all_claims_and_says_what_is_missing():
-    found = auditing.verdicts(NOWHERE)
+    found = verdicts(NOWHERE)
     assert len({one.claim.name for one in found}) == 11
     assert {one.convention for one in found if one.claim.name == "norm_shortcut"} == {
         "paper",
@@ -337,11 +391,11 @@ def test_the_audit_judges_all_claims_and_says_what_is_missing():
     for one in found:
         if any(not finding.n for finding in one.of("all")):
             assert f"grokinterp reproduce {one.experiments[0]}" in one.command
-    written = auditing.markdown(found)
-    assert auditing.overview(found) in written
+    written = verdict_text.markdown(found)
+    assert verdict_text.overview(found) in written
     rows = [line for line in written.splitlines() if line.startswith("|")]
     assert {line.count("|") - line.count("\\|") for line in rows} == {5, 9}
-    assert auditing.summary(found) in auditing.text(found)
+    assert verdict_text.summary(found) in verdict_text.text(found)
 
 
 FIELDS = {
@@ -351,7 +405,7 @@ FIELDS = {
 
 
 def test_the_audit_s_json_says_no_more_than_its_numbers():
-    found = json.loads(json.dumps(auditing.data(auditing.verdicts(NOWHERE)), allow_nan=False))
+    found = json.loads(json.dumps(verdict_text.data(verdicts(NOWHERE)), allow_nan=False))
     for claim in found:
         assert {"claim", "convention", "verdict", "findings"} <= claim.keys()
         fresh = [f for f in claim["findings"] if f["group"] == "confirmatory"]

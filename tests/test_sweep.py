@@ -24,7 +24,7 @@ from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer
 from grokinterp.sweep import map_over, on_ray
 from grokinterp.sweep.grid import grid, parse_axis
-from grokinterp.sweep.store_watcher import Watch
+from grokinterp.sweep.store_watcher import StoreWatcher
 from grokinterp.sweep.train_over import pending_units, train_over
 from grokinterp.user_files import load_file
 
@@ -257,7 +257,7 @@ def test_runs_that_do_not_arrive_are_missed(tmp_path, monkeypatch):
     monkeypatch.setattr("grokinterp.sweep.store_watcher.SECONDS_TO_ARRIVE", 0.0)
     runs = {SMALL_RUN: gi.Run(tmp_path / SMALL_RUN.id)}
     with pytest.raises(StoreError, match=r"not the same folder on every node.*--send-back"):
-        Watch(runs, Observer()).wait()
+        StoreWatcher(runs, Observer()).wait()
 
 
 def test_units_are_runs_on_a_cpu_and_ensembles_on_an_accelerator(tmp_path):

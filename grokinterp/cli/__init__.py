@@ -18,7 +18,7 @@ COMMANDS = {
     "sweep": "train many runs in workers: processes here, or a Ray cluster; vary any field",
     "runs": "list the runs of a store, filter them, show one in detail",
     "probe": "compute probes on the checkpoints of runs, and keep them in the store",
-    "reproduce": "carry out an experiment of the paper: train what is missing, draw it",
+    "reproduce": "draw an experiment of the paper, or all; ask, and train what is missing",
     "audit": "judge each claim of the paper by the runs that are there",
     "report": "write one HTML page of experiments, verdicts, runs and circuits; works offline",
     "ablate": "take a pathway, head, cluster or frequency away from a run, beside a random control",

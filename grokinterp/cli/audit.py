@@ -15,7 +15,7 @@ def audit(
 ) -> None:
     """Judge every claim of the paper by the runs that are there; train nothing.
 
-    The rules stand in grokinterp/experiments; the audit says what was known when they were written.
+    The rules stand in grokinterp/audit; the audit says what was known when they were written.
 
     Args:
         store: The folder that holds the runs, beside those that ship with the package.
@@ -23,12 +23,13 @@ def audit(
     """
     import json
 
-    from grokinterp.experiments import verdicts as auditing
+    from grokinterp.experiments import verdicts
+    from grokinterp.reproduction import verdict_text
 
     problems: dict[str, str] = {}
-    found = auditing.verdicts(str(store), problems=problems)
+    found = verdicts(str(store), problems=problems)
     say_left_out(problems)
     if format == "json":
-        print(json.dumps(auditing.data(found), indent=1, ensure_ascii=False))
+        print(json.dumps(verdict_text.data(found), indent=1, ensure_ascii=False))
     else:
-        print(auditing.text(found) if format == "text" else auditing.markdown(found))
+        print(verdict_text.text(found) if format == "text" else verdict_text.markdown(found))

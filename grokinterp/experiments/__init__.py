@@ -19,7 +19,9 @@ from grokinterp.experiments.split_or_weights import SPLIT_OR_WEIGHTS
 from grokinterp.experiments.transplant import TRANSPLANT
 from grokinterp.experiments.uniform_attention import UNIFORM_ATTENTION
 from grokinterp.experiments.weight_decay import WEIGHT_DECAY
-from grokinterp.reproduction.experiment import Experiment
+from grokinterp.reproduction.cached_run import CachedRun
+from grokinterp.reproduction.experiment import Experiment, Planned
+from grokinterp.reproduction.verdicts import Judged, judge
 
 EXPERIMENTS: dict[str, Experiment] = {
     "ln-position": LN_POSITION,
@@ -42,3 +44,31 @@ EXPERIMENTS: dict[str, Experiment] = {
     "uniform-attention": UNIFORM_ATTENTION,
 }
 """Every experiment by name: the paper's, then our own."""
+
+
+def planned_runs() -> list[Planned]:
+    """What every experiment plans for its own seeds."""
+    return [
+        planned
+        for experiment in EXPERIMENTS.values()
+        for planned in experiment.plan(experiment.seeds)
+    ]
+
+
+def verdicts(
+    store: str = "runs",
+    read: dict[str, CachedRun] | None = None,
+    problems: dict[str, str] | None = None,
+) -> list[Judged]:
+    """Judge each claim of the paper by the runs that are there; nothing is trained.
+
+    Args:
+        store: The folder that holds runs, beside those that ship with the package; it need not
+            exist.
+        read: Runs by path that plans have looked at already, as of `make_plan`.
+        problems: Takes, by folder, why a run of the store is left out that cannot be read.
+
+    Returns:
+        A verdict for each claim under each of its conventions.
+    """
+    return judge(EXPERIMENTS, store, read, problems)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from grokinterp.config import ModelConfig, RunConfig
-from grokinterp.experiments.publish import publish
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import FOLDER
 from grokinterp.reproduction.recipe import PAPER_RECIPE
+from grokinterp.results import ship
 from grokinterp.snapshot import Inputs
 from grokinterp.store.files import fingerprint, write_json, write_tensors
 from grokinterp.store.progress import Bar
@@ -26,7 +26,7 @@ def rebuild(store: str, folder: Path = FOLDER) -> None:
         RunConfig(model=ModelConfig(name), train=PAPER_RECIPE, seed=SEED) for name in PLACEMENTS
     ]
     runs = train(configs, store=store, observer=Bar())
-    publish(runs)
+    ship(runs)
     write(runs, folder)
 
 

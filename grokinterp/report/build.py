@@ -8,8 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from grokinterp.circuits.document import document, element
-from grokinterp.experiments import EXPERIMENTS
-from grokinterp.experiments.verdicts import Judged, verdicts
+from grokinterp.experiments import EXPERIMENTS, verdicts
 from grokinterp.report.circuits import choose_subjects, circuits_section
 from grokinterp.report.experiments import (
     Carried,
@@ -20,7 +19,8 @@ from grokinterp.report.experiments import (
 )
 from grokinterp.report.rows import list_runs, runs_section
 from grokinterp.report.verdicts import claims_section
-from grokinterp.reproduction.cached_run import Kept
+from grokinterp.reproduction.cached_run import CachedRun
+from grokinterp.reproduction.verdicts import Judged
 from grokinterp.store.files import StoreError, check_output, write_whole
 from grokinterp.store.runs import Run, open_store
 
@@ -47,7 +47,7 @@ def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> 
         unreadable = [Run(opened.path / folder) for folder in opened.problems()]
     # First, because a name that fits nothing should be told at once.
     subjects = choose_subjects(in_store, circuits, planned_ids() if circuits is None else ())
-    read: dict[str, Kept] = {}
+    read: dict[str, CachedRun] = {}
     carried = [carry(name, experiment, store, read) for name, experiment in EXPERIMENTS.items()]
     listed = list_runs(carried, in_store, unreadable)
     judged = _judged(store, read)
@@ -76,7 +76,7 @@ def save_report(
     return path
 
 
-def _judged(store: str, read: dict[str, Kept]) -> list[Judged] | str:
+def _judged(store: str, read: dict[str, CachedRun]) -> list[Judged] | str:
     try:
         return verdicts(store, read)
     except StoreError as error:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from html import escape
 
 from grokinterp.circuits.document import element
-from grokinterp.experiments import EXPERIMENTS, Experiment
-from grokinterp.experiments.verdicts import Judged
+from grokinterp.experiments import Experiment, planned_runs
 from grokinterp.report.charts import chart
 from grokinterp.report.tables import folded, html_table, table
 from grokinterp.report.verdicts import badge, claim
-from grokinterp.reproduction.cached_run import Kept
+from grokinterp.reproduction.cached_run import CachedRun
 from grokinterp.reproduction.experiment import Done, Results
 from grokinterp.reproduction.plan import make_plan
+from grokinterp.reproduction.verdicts import Judged
 from grokinterp.store.files import StoreError
 
 FIRST = "ln-position"
@@ -38,7 +38,7 @@ class Carried:
         return f"grokinterp reproduce {self.name}"
 
 
-def carry(name: str, experiment: Experiment, store: str, read: dict[str, Kept]) -> Carried:
+def carry(name: str, experiment: Experiment, store: str, read: dict[str, CachedRun]) -> Carried:
     """Make what can be made of the runs that are there; `read` keeps them for the next ones."""
     done: Done = []
     troubles: tuple[str, ...] = ()
@@ -56,13 +56,9 @@ def carry(name: str, experiment: Experiment, store: str, read: dict[str, Kept]) 
 
 def planned_ids() -> set[str]:
     """Of the runs of every experiment, and of those that they start from, here or not."""
-    ids = set()
-    for experiment in EXPERIMENTS.values():
-        for one in experiment.plan(experiment.seeds):
-            ids.add(one.config.id)
-            if one.fork is not None:
-                ids.add(one.fork.parent.id)
-    return ids
+    planned = planned_runs()
+    parents = {one.fork.parent.id for one in planned if one.fork is not None}
+    return parents | {one.config.id for one in planned}
 
 
 def overview(carried: Sequence[Carried]) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from html import escape
 
 from grokinterp.circuits.document import element
-from grokinterp.experiments.verdicts import ABOUT, NAMES, Judged, numbers, summary
 from grokinterp.report.intervals import interval
 from grokinterp.report.tables import html_table
+from grokinterp.reproduction.verdict_text import ABOUT, NAMES, numbers, summary
+from grokinterp.reproduction.verdicts import Judged
 
 
 def claims_section(judged: Sequence[Judged] | str) -> str:

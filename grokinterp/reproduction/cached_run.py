@@ -10,7 +10,7 @@ from grokinterp.grokking import GrokkingTimes, grokking_times
 from grokinterp.store.runs import Run
 
 
-class Kept(Run):
+class CachedRun(Run):
     """For as long as a plan is at work: what is probed meanwhile, it does not see."""
 
     def read(self) -> None:

@@ -23,26 +23,46 @@ def save(results: Results, folder: Path) -> None:
         table.to_csv(folder / f"{name}.csv", index=False)
 
 
-def plan_table(plans: Mapping[str, Plan]) -> pd.DataFrame:
-    """A row for each experiment: its runs, those that are there, those to train, how long."""
-    rows, counted = [], set()
-    for name, plan in plans.items():
-        # A run that several experiments ask for is trained once.
+def plan_table(plans: Mapping[str, Plan]) -> tuple[pd.DataFrame, int, float]:
+    """What training would take: a row for each experiment, and a last one for all together.
+
+    A run that several experiments ask for, and one that others are forked from, counts in the
+    first of them. Seconds are measured on this machine.
+
+    Returns:
+        The table, how many runs are to be trained or probed, and about how many seconds it takes.
+    """
+    counts = [(len(plan.planned), sum(plan.whole)) for plan in plans.values()]
+    work: list[tuple[int, int, float]] = []
+    counted: set[str] = set()
+    for plan in plans.values():
         missing = [one for one in plan.missing if one.config.id not in counted]
         counted |= {one.config.id for one in missing}
         parents = [one.fork.parent for one in missing if one.fork is not None]
         parents = [parent for parent in dict.fromkeys(parents) if parent.id not in counted]
         counted |= {parent.id for parent in parents}
         configs = [*parents, *(one.config for one in missing)]
-        seconds = training_seconds(configs)
-        rows.append(
-            {
-                "experiment": name,
-                "runs": len(plan.planned),
-                "there": sum(plan.whole),
-                "to train": len(missing),
-                "epochs, at most": f"{sum(config.train.epochs for config in configs):,}",
-                "time here, about": hours_and_minutes(seconds) if missing else "–",
-            }
-        )
-    return pd.DataFrame(rows)
+        epochs = sum(config.train.epochs for config in configs)
+        work.append((len(missing), epochs, training_seconds(configs)))
+    rows = [
+        _row(name, *of_plan, missing, epochs, seconds)
+        for name, of_plan, (missing, epochs, seconds) in zip(plans, counts, work, strict=True)
+    ]
+    runs, epochs, seconds = map(sum, zip(*work, strict=True))
+    planned, there = map(sum, zip(*counts, strict=True))
+    if len(plans) > 1:
+        rows.append(_row("all together", planned, there, runs, epochs, seconds))
+    return pd.DataFrame(rows), int(runs), seconds
+
+
+def _row(
+    name: str, planned: int, there: int, missing: int, epochs: int, seconds: float
+) -> dict[str, object]:
+    return {
+        "experiment": name,
+        "runs": planned,
+        "there": there,
+        "to train": missing,
+        "epochs, at most": f"{epochs:,}",
+        "time here, about": hours_and_minutes(seconds) if missing else "–",
+    }

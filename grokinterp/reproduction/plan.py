@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from grokinterp.reproduction.cached_run import Kept
+from grokinterp.reproduction.cached_run import CachedRun
 from grokinterp.reproduction.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import NoStoreError, StoreError
@@ -56,7 +56,7 @@ def make_plan(
     store: str,
     seeds: Sequence[int] | None = None,
     epochs: int | None = None,
-    read: dict[str, Kept] | None = None,
+    read: dict[str, CachedRun] | None = None,
 ) -> Plan:
     """What the experiment asks for, and what of it a store or the package holds.
 
@@ -78,7 +78,7 @@ def make_plan(
         stored = in_store(one.config.id, store)
         run, whole = None, False
         for place in (*stored, *shipped_runs().recordings(one.config.id)):
-            looked_at = read.setdefault(str(place.path), Kept(place.path))
+            looked_at = read.setdefault(str(place.path), CachedRun(place.path))
             try:
                 if not _is_drawn(one, looked_at):
                     continue
@@ -130,7 +130,7 @@ def _problems(id: str, store: str) -> dict[str, str]:
         return {}
 
 
-def _is_drawn(planned: Planned, run: Kept) -> bool:
+def _is_drawn(planned: Planned, run: CachedRun) -> bool:
     """Whether a run is over, recorded and probed as figures and claims need, with the probes as
     they are defined now. StoreError if the files that results are made of cannot be read."""
     if not run.has_all(planned.config):
@@ -139,7 +139,7 @@ def _is_drawn(planned: Planned, run: Kept) -> bool:
     return all(_is_probed(run, one) for one in planned.afterwards if not one.drawn_without)
 
 
-def _is_probed(run: Kept, wanted: Afterwards) -> bool:
+def _is_probed(run: CachedRun, wanted: Afterwards) -> bool:
     recorded = run.records.probes()
     return all(set(wanted.probes) <= recorded.get(epoch, set()) for epoch in wanted.epochs(run))
 

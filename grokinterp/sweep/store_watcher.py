@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_ARRIVE = 90.0
 
 
-class Watch:
+class StoreWatcher:
     """Tells an observer what it would hear if the runs trained here: every row, in order."""
 
     def __init__(self, runs: Mapping[RunConfig, Run], observer: Observer) -> None:

@@ -24,7 +24,7 @@ from grokinterp.store.progress import Observer, Warns
 from grokinterp.store.recording import fewest
 from grokinterp.store.runs import Run, Store, open_store
 from grokinterp.sweep import map_over
-from grokinterp.sweep.store_watcher import Watch
+from grokinterp.sweep.store_watcher import StoreWatcher
 from grokinterp.sweep.transfer import Parcel, discard, pack, unpack
 from grokinterp.training.device import check_device
 from grokinterp.training.engine import group_key
@@ -84,7 +84,7 @@ def train_over(
     own = {config: Store(folder).recording(config) for config in serves.values()}
     found = [there.get(config) or own[serves[config]] for config in wanted]
     units = _units(own, workers)
-    watch = Watch(own, observer)
+    watch = StoreWatcher(own, observer)
     function = (
         partial(_train_here, folder)
         if shared

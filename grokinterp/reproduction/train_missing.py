@@ -1,4 +1,4 @@
-"""Carry plans out: train what is missing, parents of forks first, and probe it."""
+"""Plans to their end: train what is missing, parents of forks first, and probe it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grokinterp.training.train import Derived, train
 Train = Callable[[Sequence[RunConfig], str, Observer | None], list[Run]]
 
 
-def carry_out(
+def train_missing(
     missing: Sequence[Planned],
     store: str,
     observer: Observer | None = None,

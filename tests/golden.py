@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from grokinterp.config import ModelConfig
+from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.model.build import build_model
+from grokinterp.snapshot import Snapshot
+from grokinterp.store.state import RunState
 from grokinterp.task import ModularTask
+from grokinterp.training.engine import train_together
 
 ENTRIES: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("reference.json").read_text()
@@ -130,3 +133,24 @@ def _fill_norm(config: ModelConfig, ours: str, theirs: str) -> dict[str, Tensor]
 def _fill(name: str, shape: tuple[int, ...], scale: float) -> Tensor:
     random = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
     return torch.from_numpy(random.standard_normal(shape) * scale)
+
+
+@cache
+def of_golden(key: str, stage: str) -> Snapshot:
+    """An entry's model at initialisation, or after its 20 epochs."""
+    case = golden(key)
+    model = case.build()
+    if stage == "at_end":
+        recipe = TrainConfig(
+            epochs=20,
+            lr=case.lr,
+            weight_decay=case.weight_decay,
+            adam_eps=case.adam_eps,
+            dtype="float64",
+        )
+        config = RunConfig(task=case.task, model=case.model, train=recipe)
+        start = RunState.initial(case.weights)
+        for ensemble, _ in train_together([config], [case.weights], [start]):
+            weights = ensemble.state(0).weights
+        model.load_state_dict(weights, strict=False)
+    return Snapshot(model, case.task)

@@ -7,15 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from runs_cases import SMALL_RUN
+from runs_cases import SMALL_OPTIONS, SMALL_RUN
 
 import grokinterp as gi
 from grokinterp.cli import COMMANDS, main
 from grokinterp.results import FOLDER
-
-OPTIONS = {"p": 5, "d-model": 8, "n-heads": 2, "epochs": 30, "eval-every": 5}
-OPTIONS["checkpoint-every"] = 10
-SMALL = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]
 
 
 def test_help_imports_nothing_heavy():
@@ -48,7 +44,7 @@ def test_every_command_has_help(command, capsys):
 
 def test_train_takes_lists_and_runs_shows_them(tmp_path, capsys):
     store = ["--store", str(tmp_path)]
-    main(["train", *SMALL, "--placements", "M", "off", "--seeds", "1", "2", *store])
+    main(["train", *SMALL_OPTIONS, "--placements", "M", "off", "--seeds", "1", "2", *store])
     out = capsys.readouterr()
     assert out.out.count("finished") == 4
     assert "memorised" in out.err  # a line for each run at its end, and no bar
@@ -103,7 +99,9 @@ def test_bad_input_is_one_sentence_and_writes_nothing(
 
 def test_a_weights_seed_is_of_every_run(tmp_path, capsys):
     store = tmp_path / "runs"
-    main(["train", *SMALL, "--seeds", "1", "2", "--weights-seed", "2", "--store", str(store)])
+    main(
+        ["train", *SMALL_OPTIONS, "--seeds", "1", "2", "--weights-seed", "2", "--store", str(store)]
+    )
     runs = sorted(gi.open_store(store), key=lambda run: run.config.seed)
     assert [(run.config.seed, run.config.weights_seed) for run in runs] == [(1, 2), (2, 2)]
     first, second = (run.checkpoint(0).weights["embed.W_E"] for run in runs)
@@ -114,7 +112,19 @@ def test_a_weights_seed_is_of_every_run(tmp_path, capsys):
 
 def test_probes_are_recorded_while_training_and_computed_afterwards(tmp_path, capsys):
     store = ["--store", str(tmp_path / "runs")]
-    main(["train", *SMALL, *store, "--seeds", "1", "2", "--probes", "attention_entropy", "10"])
+    main(
+        [
+            "train",
+            *SMALL_OPTIONS,
+            *store,
+            "--seeds",
+            "1",
+            "2",
+            "--probes",
+            "attention_entropy",
+            "10",
+        ]
+    )
     runs = gi.open_store(tmp_path / "runs").select()
     assert "attention_entropy.mean" in runs[0].metrics
     capsys.readouterr()
@@ -149,12 +159,14 @@ def test_a_wrong_probe_command_is_one_sentence(tmp_path, capsys, options, senten
 
 def test_training_under_an_intervention(tmp_path):
     store = ["--store", str(tmp_path)]
-    main(["train", *SMALL, *store, "--intervene", "UnitNorm:mlp,from_epoch=3,until_epoch=9"])
+    main(
+        ["train", *SMALL_OPTIONS, *store, "--intervene", "UnitNorm:mlp,from_epoch=3,until_epoch=9"]
+    )
     [run] = gi.open_store(tmp_path).select()
     assert run.config.train.interventions == (
         gi.hooks.UnitNorm("mlp", from_epoch=3, until_epoch=9),
     )
-    main(["train", *SMALL, *store])
+    main(["train", *SMALL_OPTIONS, *store])
     [plain] = [one for one in gi.open_store(tmp_path) if one.id != run.id]
     assert plain.metrics["train_loss"].iloc[-1] != run.metrics["train_loss"].iloc[-1]
 

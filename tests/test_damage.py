@@ -4,8 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from runs_cases import SMALL_RUN, with_model
-from test_training import Interrupt, same_run
+from runs_cases import SMALL_RUN, Interrupt, same_run, with_model
 
 import grokinterp as gi
 from grokinterp.cli import main

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 from grokinterp.hooks import AblateHead, FreezeScale, FrozenPattern, Patch, applied
-from runs_cases import SMALL_RUN, with_recipe
-from test_training import same_run
+from runs_cases import SMALL_RUN, same_run, with_recipe
 
 import grokinterp as gi
 from grokinterp.ablation import ablate

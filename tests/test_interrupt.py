@@ -6,8 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from runs_cases import SMALL_RUN, with_recipe
-from test_training import same_run
+from runs_cases import SMALL_RUN, same_run, with_recipe
 
 import grokinterp as gi
 from grokinterp.cli import main

@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs_cases import SMALL_RUN, with_recipe
-from test_training import same_run
+from runs_cases import SMALL_RUN, same_run, with_recipe
 
 import grokinterp as gi
 

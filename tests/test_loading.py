@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 from grokinterp.hooks import INTERVENTIONS, UnitNorm, UnknownIntervention, intervention_from_dict
 from grokinterp.hooks.unknown import stored_intervention
-from runs_cases import SMALL_RUN
-from test_cli import SMALL
+from runs_cases import SMALL_OPTIONS, SMALL_RUN
 
 import grokinterp as gi
 from grokinterp.cli import COMMANDS, main
@@ -74,7 +73,7 @@ def store(tmp_path_factory, my_module):
     path = tmp_path_factory.mktemp("stores") / "runs"
     gi.train([replace(SMALL_RUN, seed=seed) for seed in range(1, 10)], store=path)
     own = ["--intervene", "Louder:by=3", "--load", my_module]
-    in_a_new_process(["train", *SMALL, "--seeds", 10, "--store", path, *own])
+    in_a_new_process(["train", *SMALL_OPTIONS, "--seeds", 10, "--store", path, *own])
     assert "Louder" not in INTERVENTIONS
     return path
 
@@ -127,7 +126,7 @@ def test_with_its_file_it_acts(store, my_module, tmp_path):
     ablated, probed, trained = in_a_new_process(
         ["ablate", own.id, *where, "--hook", "Louder:by=0"],
         ["probe", own.id, *where, "--probes", "answer"],
-        ["train", *SMALL, "--store", tmp_path / "runs", *task],
+        ["train", *SMALL_OPTIONS, "--store", tmp_path / "runs", *task],
     )
     assert "ablated" in ablated[0]
     assert "42" in probed[0]
@@ -145,7 +144,7 @@ def test_with_its_file_it_acts(store, my_module, tmp_path):
 
 def test_a_recorded_probe_that_is_unknown_is_named(my_module, tmp_path):
     where, known = ["--store", tmp_path / "runs"], ["--load", my_module]
-    in_a_new_process(["train", *SMALL, *where, "--probes", "answer", "10", *known])
+    in_a_new_process(["train", *SMALL_OPTIONS, *where, "--probes", "answer", "10", *known])
     [run] = gi.open_store(tmp_path / "runs").select()
     listed, detailed, loaded = in_a_new_process(
         ["runs", *where], ["runs", "--id", run.id, *where], ["runs", *where, *known]
@@ -172,7 +171,7 @@ def test_workers_load_the_files_too(tmp_path, send_back, monkeypatch):
     monkeypatch.setattr("grokinterp.hooks.intervention.INTERVENTIONS", dict(INTERVENTIONS))
     path = tmp_path / f"of_workers_{len(send_back)}.py"
     path.write_text(SOURCE.replace("Louder", "Softer").split("OPERATIONS[")[0])
-    options = [*SMALL, "--seeds", "1", "--intervene", "Softer:by=0.5", "--load", str(path)]
+    options = [*SMALL_OPTIONS, "--seeds", "1", "--intervene", "Softer:by=0.5", "--load", str(path)]
     main(["sweep", *options, "--workers", "1", *send_back, "--store", str(tmp_path / "runs")])
     main(["train", *options, "--store", str(tmp_path / "train")])
     [run], [alone] = (gi.open_store(tmp_path / name).select() for name in ("runs", "train"))

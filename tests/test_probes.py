@@ -2,12 +2,11 @@
 
 import math
 import warnings
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from golden import ENTRIES, golden
+from golden import ENTRIES, of_golden
 from runs_cases import SMALL_RUN, with_recipe
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
@@ -27,27 +26,6 @@ TASK = ModularTask(p=7)
 def snapshot(placement="off", task=TASK, **options) -> Snapshot:
     config = gi.ModelConfig(placement, d_model=16, n_heads=2, **options)
     return Snapshot(build_model(config, task, 1, "float64"), task, seed=1)
-
-
-@cache
-def of_golden(key: str, stage: str) -> Snapshot:
-    """An entry's model at initialisation, or after its 20 epochs."""
-    case = golden(key)
-    model = case.build()
-    if stage == "at_end":
-        recipe = gi.TrainConfig(
-            epochs=20,
-            lr=case.lr,
-            weight_decay=case.weight_decay,
-            adam_eps=case.adam_eps,
-            dtype="float64",
-        )
-        config = gi.RunConfig(task=case.task, model=case.model, train=recipe)
-        start = RunState.initial(case.weights)
-        for ensemble, _ in train_together([config], [case.weights], [start]):
-            weights = ensemble.state(0).weights
-        model.load_state_dict(weights, strict=False)
-    return Snapshot(model, case.task)
 
 
 at_both_ends = pytest.mark.parametrize("stage", ["at_init", "at_end"])

@@ -6,9 +6,8 @@ import sys
 import pytest
 import torch
 from cases import EVERY_PLACEMENT, TASK, perturbed_model, small_config
-from golden import ENTRIES
+from golden import ENTRIES, of_golden
 from runs_cases import SMALL_RUN, with_recipe
-from test_probes import of_golden
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi

@@ -7,8 +7,7 @@ from importlib.metadata import version
 
 import pytest
 import torch
-from runs_cases import SMALL_RUN, with_recipe
-from test_training import Interrupt
+from runs_cases import SMALL_RUN, Interrupt, with_recipe
 
 import grokinterp as gi
 from grokinterp.cli import main

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from runs_cases import SMALL_RUN, with_model, with_recipe
-from test_training import same_run
+from runs_cases import SMALL_RUN, same_run, with_model, with_recipe
 
 import grokinterp as gi
 from grokinterp.config import METRICS

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from grokinterp.hooks import UniformAttention
-from runs_cases import SMALL_RUN, with_model, with_recipe
-from test_training import Interrupt, same_run
+from runs_cases import SMALL_RUN, Interrupt, same_run, with_model, with_recipe
 
 import grokinterp as gi
 from grokinterp.probes import PROBES

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from chromium import CHROMIUM, Browser, move_slider
 from matplotlib.figure import Figure
 from runs_cases import SMALL_RUN, with_model, with_recipe
-from test_circuits_browser import CHROMIUM, Browser, move_slider
 
 import grokinterp as gi
 from grokinterp.audit.finding import Finding, above, in_every_seed

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 from hang import HANG
-from runs_cases import SMALL_RUN, with_model, with_recipe
+from runs_cases import SMALL_RUN, same_run, with_model, with_recipe
 from sweep_functions import die_so_often, fail, not_for_pickle, sleep, square
-from test_training import same_run
 
 import grokinterp as gi
 from grokinterp.cli import main

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
-from runs_cases import SMALL_RUN, with_model, with_recipe
+from runs_cases import SMALL_RUN, Interrupt, same_run, with_model, with_recipe
 
 import grokinterp as gi
 from grokinterp.config import METRICS
@@ -14,17 +14,6 @@ from grokinterp.store.files import StoreError
 from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer
 from grokinterp.training import train as training
-
-
-def same_run(one: gi.Run, other: gi.Run) -> None:
-    """Metrics and every checkpoint agree, bit for bit."""
-    pd.testing.assert_frame_equal(one.metrics, other.metrics, check_exact=True)
-    assert one.checkpoint_epochs == other.checkpoint_epochs
-    for epoch in one.checkpoint_epochs:
-        ours, theirs = one.checkpoint(epoch).weights, other.checkpoint(epoch).weights
-        assert ours.keys() == theirs.keys()
-        for name, value in ours.items():
-            assert torch.equal(value, theirs[name]), (epoch, name)
 
 
 def test_a_trained_run_is_all_there(tmp_path):
@@ -89,17 +78,6 @@ def test_runs_together_store_what_each_would_alone(tmp_path):
     for config, run in zip(configs, together, strict=True):
         [alone] = gi.train([config], store=tmp_path / config.id)
         same_run(run, alone)
-
-
-class Interrupt(Observer):
-    """Stops training, as Ctrl-C does, at an epoch."""
-
-    def __init__(self, epoch):
-        self.epoch = epoch
-
-    def advanced(self, run, config, report):
-        if report.epoch >= self.epoch:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("epoch", [1, 5, 10, 12, 15, 20, 25])

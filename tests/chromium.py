@@ -1,0 +1,124 @@
+"""A real browser, with the network off."""
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from hang import HANG
+
+NAMES = ("chromium", "chromium-browser", "chrome", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Browser:
+    """Chromium behind its DevTools protocol, over two pipes: messages end with a zero byte."""
+
+    def __init__(self, profile: Path) -> None:
+        from_us, self._write = os.pipe()
+        self._read, to_us = os.pipe()
+        options = [
+            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+            *("--disable-background-networking", "--no-first-run", "--disable-extensions"),
+            *("--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe"),
+            f"--user-data-dir={profile}",
+        ]
+        # The protocol is read from descriptor 3 and written to 4.
+        command = f'exec "$0" "$@" 3<&{from_us} 4>&{to_us}'
+        self.process = subprocess.Popen(
+            ["/bin/bash", "-c", command, str(CHROMIUM), *options],
+            pass_fds=(from_us, to_us),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(from_us)
+        os.close(to_us)
+        self._unread = b""
+        self._number = 0
+        self.session: str | None = None
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = attached["sessionId"]
+        for domain in ("Network", "Runtime", "Log", "Page"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
+        if self.session is not None:
+            message["sessionId"] = self.session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        end = time.monotonic() + HANG
+        while True:
+            answer = self._next(end)
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def _next(self, end: float) -> dict[str, Any]:
+        while b"\0" not in self._unread:
+            ready, _, _ = select.select([self._read], [], [], max(0, end - time.monotonic()))
+            chunk = os.read(self._read, 1 << 20) if ready else b""
+            assert chunk, f"Chromium did not answer in {HANG} s"
+            self._unread += chunk
+        message, self._unread = self._unread.split(b"\0", 1)
+        return json.loads(message)
+
+    def evaluate(self, code: str) -> Any:
+        answer = self.call(
+            "Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def open(self, path: Path) -> None:
+        self.events.clear()
+        self.call("Page.navigate", url=path.as_uri())
+        self.wait_for(f"location.href === {json.dumps(path.as_uri())}")
+        self.wait_for("document.readyState === 'complete'")
+
+    def wait_for(self, code: str) -> None:
+        end = time.monotonic() + HANG
+        while not self.evaluate(code):
+            assert time.monotonic() < end, f"never true: {code}"
+            time.sleep(0.05)
+
+    def requests(self) -> set[str]:
+        """Every address that was asked for."""
+        sent = (e for e in self.events if e["method"] == "Network.requestWillBeSent")
+        return {event["params"]["request"]["url"] for event in sent}
+
+    def complaints(self) -> list[dict[str, Any]]:
+        """Errors, warnings and whatever else reached the console."""
+        methods = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
+        return [event for event in self.events if event["method"] in methods]
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self.session = None
+            self.call("Browser.close")
+        try:
+            self.process.wait(HANG)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._write)
+        os.close(self._read)
+
+
+def move_slider(browser: Browser, figure: int, place: int) -> str:
+    """What is written beside the slider of a figure that was moved to a place."""
+    return browser.evaluate(f"""(() => {{
+        const figure = document.querySelectorAll("figure")[{figure}];
+        const range = figure.querySelector("input[type=range]");
+        range.value = {place};
+        range.dispatchEvent(new Event("input"));
+        return figure.querySelector(".slider output").textContent;
+    }})()""")

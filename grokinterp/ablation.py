@@ -12,6 +12,7 @@ from torch import Tensor
 
 from grokinterp.hooks import Intervention, applied, distinct_controls, parse_intervention
 from grokinterp.hooks.neurons import AblateNeurons
+from grokinterp.options import parse_call, parse_options, parse_value
 from grokinterp.probes import PROBES
 from grokinterp.snapshot import Snapshot, Split
 
@@ -98,13 +99,18 @@ def cluster(snapshot: Snapshot, frequency: int, kind: str = "zero") -> AblateNeu
 
 def parse(snapshot: Snapshot, text: str) -> Intervention:
     """An intervention from the command line; `cluster:5` is a frequency's neurons."""
-    name, _, written = text.partition(":")
+    name, written = parse_call(text)
     if name != "cluster":
         return parse_intervention(text)
-    frequency, _, kind = written.partition(",kind=")
-    if not frequency.isdigit():
-        raise ValueError(f"cluster takes a frequency, as in cluster:5,kind=mean; got {text!r}")
-    return cluster(snapshot, int(frequency), kind or "zero")
+    takes = "cluster takes a frequency, and kind, as in cluster:5,kind=mean"
+    try:
+        options = parse_options(written, ("frequency", "kind"))
+    except ValueError as error:
+        raise ValueError(f"{takes}; {error} in {text!r}") from None
+    frequency = parse_value(options.get("frequency", ""))
+    if type(frequency) is not int or not options.keys() <= {"frequency", "kind"}:
+        raise ValueError(f"{takes}; got {text!r}")
+    return cluster(snapshot, frequency, options.get("kind", "zero"))
 
 
 def _intact(snapshot: Snapshot) -> dict[str, float]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from grokinterp.hooks.tensors import Held
 
 from grokinterp.checks import integer
 from grokinterp.definition import definition_of, is_own
+from grokinterp.options import parse_call, parse_options, parse_value
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,27 +146,19 @@ def parse_intervention(text: str) -> Intervention:
     `AblateNeurons:neurons=(1,2,3),kind=mean`, `RemoveNorm:mlp,from_epoch=500`. ValueError says
     which interventions there are, or which arguments this one takes.
     """
-    name, _, rest = text.partition(":")
+    name, written = parse_call(text)
     classes = {_plain(known): cls for known, cls in INTERVENTIONS.items()}
     cls = classes.get(_plain(name))
     if cls is None:
         close = [classes[key].__name__ for key in get_close_matches(_plain(name), classes)]
         hint = f"close ones: {', '.join(close)}; all: " if close else "choose one of "
-        raise ValueError(
-            f"unknown intervention {name.strip()!r}; {hint}{', '.join(sorted(INTERVENTIONS))}"
-        )
+        raise ValueError(f"unknown intervention {name!r}; {hint}{', '.join(sorted(INTERVENTIONS))}")
     positional = [field.name for field in fields(cls) if not field.kw_only]
-    arguments: dict[str, Any] = {}
-    for position, part in enumerate(split_at_commas(rest)):
-        key, equals, value = part.partition("=")
-        if not equals:
-            if len(arguments) != position or position >= len(positional):
-                raise ValueError(f"{_takes(cls)}; cannot place {part.strip()!r} of {text!r}")
-            key, value = positional[position], part
-        if key.strip() in arguments:
-            raise ValueError(f"{_takes(cls)}; {key.strip()} is given twice in {text!r}")
-        arguments[key.strip()] = parse_value(value.strip())
-    return _construct(cls, arguments)
+    try:
+        options = parse_options(written, positional)
+    except ValueError as error:
+        raise ValueError(f"{_takes(cls)}; {error} in {text!r}") from None
+    return _construct(cls, {key: parse_value(value) for key, value in options.items()})
 
 
 def _construct(cls: type[Intervention], arguments: Mapping[str, Any]) -> Intervention:
@@ -192,29 +184,6 @@ def _takes(cls: type[Intervention]) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).lower()
-
-
-def split_at_commas(text: str) -> list[str]:
-    """The parts between the commas that no bracket holds."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part for part in parts if part.strip()]
-
-
-def parse_value(text: str) -> Any:
-    """A Python literal, or true, false and none in any case, or else the text itself."""
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def collect_hooks(model: HookedTransformer, interventions: Sequence[Intervention]) -> list[Hook]:

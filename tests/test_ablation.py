@@ -163,7 +163,7 @@ def test_the_cluster_of_a_frequency():
     assert parse(shot, "cluster:2,kind=mean") == AblateNeurons(tuple(range(100)), kind="mean")
     with pytest.raises(ValueError, match=r"no neuron serves frequency 3; .* with a cluster: 2"):
         cluster(shot, 3)
-    with pytest.raises(ValueError, match="cluster takes a frequency, as in cluster:5"):
+    with pytest.raises(ValueError, match="cluster takes a frequency, and kind, as in cluster:5"):
         parse(shot, "cluster:five")
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 # A module imports from lower rows only. A package is one place: its files may import each other.
 ROWS = [
-    {"checks", "definition", "failure", "user_files"},
+    {"checks", "definition", "failure", "options", "user_files"},
     {"hooks", "placement", "task"},
     {"config"},
     {"grokking", "loss", "model"},

@@ -14,6 +14,7 @@ MODULES = (
     "figures.style",
     "grokking",
     "hooks.axes",
+    "options",
     "placement",
     "probes.algorithm",
     "probes.compressibility",

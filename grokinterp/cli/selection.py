@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from grokinterp.hooks.intervention import parse_value
+from grokinterp.options import parse_field, parse_value
 
 if TYPE_CHECKING:
     from grokinterp.store.runs import Run
@@ -44,7 +44,5 @@ def say_left_out(problems: Mapping[str, str]) -> None:
 
 def condition(text: str) -> tuple[str, Any]:
     """`seed=456` as ("seed", 456)."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--where takes field=value, such as placement=mlp-pre; got {text!r}")
-    return name, parse_value(value)
+    name, written = parse_field(text, "--where takes field=value, such as placement=mlp-pre")
+    return name, parse_value(written)

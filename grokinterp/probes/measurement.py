@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from grokinterp.definition import definition_of
 from grokinterp.failure import failure_of
-from grokinterp.hooks.intervention import parse_value
+from grokinterp.options import parse_call, parse_options, parse_value
 from grokinterp.probes import PROBES, Values
 from grokinterp.snapshot import NotApplicable, Snapshot
 
@@ -54,20 +53,20 @@ class Probing:
     def parse(cls, text: str) -> Probing:
         """ValueError if there is no such probe, or it has no such option or value.
 
-        >>> str(Probing.parse("shortcut:pathway=v,kind=shuffle_norm"))
+        >>> str(Probing.parse("shortcut:shuffle_norm,pathway=v"))
         'shortcut:kind=shuffle_norm,pathway=v'
         """
-        name, _, written = text.partition(":")
+        name, written = parse_call(text)
         if name not in PROBES:
             known = [*PROBES, *SETS]
             close = [one for one in known if name and name in one] or get_close_matches(name, known)
             hint = f"did you mean {' or '.join(close)}?" if close else f"choose one of {_names()}."
             raise ValueError(f"unknown probe {name!r}; {hint} {OWN_FILE}")
-        options = {}
-        # A comma in parentheses belongs to a tuple.
-        for part in filter(None, re.split(r",(?![^()]*\))", written)):
-            option, _, value = part.partition("=")
-            options[option.strip()] = _checked(name, option.strip(), value.strip())
+        try:
+            options = parse_options(written, _options(name))
+        except ValueError as error:
+            raise ValueError(f"{name} {_takes(name)}; {error} in {text!r}") from None
+        options = {option: _checked(name, option, value) for option, value in options.items()}
         return cls(name, dict(sorted(options.items())))
 
     def __str__(self) -> str:
@@ -94,7 +93,7 @@ def is_current(probe: str, definition: str) -> bool:
 
     They stand where there is no probe of this name: there is nothing that they could be taken for.
     """
-    function = PROBES.get(probe.partition(":")[0])
+    function = PROBES.get(parse_call(probe)[0])
     return function is None or definition_of(function) == definition
 
 
@@ -183,13 +182,21 @@ def _names() -> str:
     return ", ".join([*PROBES, *SETS])
 
 
+def _options(probe: str) -> list[str]:
+    parameters = inspect.signature(PROBES[probe]).parameters
+    return [name for name in parameters if name != "snapshot"]
+
+
+def _takes(probe: str) -> str:
+    options = _options(probe)
+    return f"takes {', '.join(options)}" if options else "takes no options"
+
+
 def _checked(probe: str, option: str, written: str) -> Any:
     """An option's value, if the probe has the option and may take it."""
     function: Callable[..., Values] = PROBES[probe]
-    known = [name for name in inspect.signature(function).parameters if name != "snapshot"]
-    if option not in known:
-        has = f"its options are {', '.join(known)}" if known else "it has none"
-        raise ValueError(f"{probe} has no option {option!r}; {has}")
+    if option not in _options(probe):
+        raise ValueError(f"{probe} has no option {option!r}; it {_takes(probe)}")
     value = parse_value(written)
     if option not in _annotations(function):
         raise ValueError(f"{option} of {probe} has no type; annotate it where the probe is defined")

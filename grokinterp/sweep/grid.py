@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from grokinterp.config import RunConfig
-from grokinterp.hooks.intervention import parse_value, split_at_commas
+from grokinterp.options import parse_field, parse_value, split_at_commas
 
 
 def grid(base: RunConfig, axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
@@ -39,11 +39,8 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     >>> parse_axis("betas=(0.9,0.98),(0.9,0.99)")
     ('betas', ((0.9, 0.98), (0.9, 0.99)))
     """
-    name, equals, values = text.partition("=")
-    parts = split_at_commas(values)
-    if not equals or not parts:
-        raise ValueError(f"--vary takes field=value,value,… such as lr=0.001,0.003; got {text!r}")
-    return name.strip(), tuple(parse_value(part.strip()) for part in parts)
+    name, values = parse_field(text, "--vary takes field=value,value,… such as lr=0.001,0.003")
+    return name, tuple(parse_value(part.strip()) for part in split_at_commas(values))
 
 
 def _check_field(name: str) -> None:

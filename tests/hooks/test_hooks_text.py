@@ -64,7 +64,7 @@ def test_text_and_what_it_means(text: str, expected) -> None:
         ("", "unknown intervention ''; choose one of"),
         ("UnitNorm", "UnitNorm takes pathway, from_epoch, until_epoch; missing: pathway"),
         ("UnitNorm:mlp,foo=1", "takes pathway, from_epoch, until_epoch; unknown: foo"),
-        ("UnitNorm:mlp,q", "cannot place 'q' of 'UnitNorm:mlp,q'"),
+        ("UnitNorm:mlp,q", "cannot place 'q' in 'UnitNorm:mlp,q'"),
         ("UnitNorm:pathway=mlp,q", "cannot place 'q'"),
         ("UnitNorm:mlp,pathway=q", "pathway is given twice"),
         ("UnitNorm:attn", "unknown pathway 'attn'; choose one of q, k, v, mlp, final"),

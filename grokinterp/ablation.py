@@ -17,7 +17,7 @@ from grokinterp.probes import PROBES
 from grokinterp.snapshot import Snapshot, Split
 
 SIDES: tuple[Split, ...] = ("train", "test")
-METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+SCORES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
 def ablate(
@@ -62,7 +62,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     Beside the controls' mean, their standard deviation (of a sample); of fewer than two there is
     none, and no such row.
     """
-    grouped = table.groupby("condition", sort=False)[list(METRICS)]
+    grouped = table.groupby("condition", sort=False)[list(SCORES)]
     found = grouped.mean()
     n = grouped.size()
     if n.get("control", 0) > 1:
@@ -76,7 +76,7 @@ def scalars(table: pd.DataFrame) -> dict[str, float]:
     found = summarise(table)
     values = {
         f"{str(condition).replace(' (std)', '_std')}.{name}": float(value)
-        for condition, row in found[list(METRICS)].iterrows()
+        for condition, row in found[list(SCORES)].iterrows()
         for name, value in row.items()
     }
     counts = found["n"].to_dict()

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from grokinterp.checks import check_one_of
 from grokinterp.config import TrainConfig
 from grokinterp.model.memo import Remembered, hooks_of
 from grokinterp.task import ModularTask
@@ -244,8 +245,7 @@ class Snapshot:
 
     def inputs(self, split: Split) -> Inputs:
         """The inputs of this name: `train`, `test` or `grid`."""
-        if split not in get_args(Split):
-            raise ValueError(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}")
+        check_one_of("split", split, get_args(Split))
         return getattr(self, split)
 
     @property

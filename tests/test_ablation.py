@@ -17,7 +17,7 @@ from grokinterp.hooks import (
 from planted import planted
 
 import grokinterp as gi
-from grokinterp.ablation import METRICS, ablate, cluster, parse, scalars, summarise
+from grokinterp.ablation import SCORES, ablate, cluster, parse, scalars, summarise
 from grokinterp.cli import main
 from grokinterp.model.build import build_model
 from grokinterp.snapshot import Snapshot
@@ -148,8 +148,8 @@ def test_a_whole_pathway_has_no_control_and_nothing_ablated_is_intact():
     assert list(table["condition"]) == ["intact", "ablated"]
     nothing = ablate(snapshot(), []).set_index("condition")
     pd.testing.assert_series_equal(
-        nothing.loc["intact", list(METRICS)],
-        nothing.loc["ablated", list(METRICS)],
+        nothing.loc["intact", list(SCORES)],
+        nothing.loc["ablated", list(SCORES)],
         check_names=False,
     )
 
@@ -226,7 +226,7 @@ def test_what_is_over_the_grid_is_scored_on_the_pairs_of_each_side():
         assert scores[f"{side}_loss"] == pytest.approx(expected, rel=1e-12)
     # All but nothing is everything.
     nothing = ablate(shot, [FilterFrequencies(hook, (), keep=False)])
-    for name in METRICS:
+    for name in SCORES:
         assert nothing.loc[1, name] == pytest.approx(nothing.loc[0, name], rel=1e-5)
 
 

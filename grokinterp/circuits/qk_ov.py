@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from grokinterp.checks import check_one_of
 from grokinterp.circuits.picture import Frame, Picture, pack
 from grokinterp.probes.qk_ov import ov_table, qk_table
 from grokinterp.snapshot import Snapshot
@@ -19,8 +20,7 @@ def circuit_tables(snapshot: Snapshot, position: Position = "a") -> Picture:
     QK: the score that `=` gives each token, before the softmax. OV: what the head adds to the
     logit of each answer if it looks at a token at `position` alone.
     """
-    if position not in get_args(Position):
-        raise ValueError(f"unknown position {position!r}; choose one of a, b")
+    check_one_of("position", position, get_args(Position))
     scores = np.asarray(qk_table(snapshot)["scores"])
     # The last class is `=`, which is no answer.
     logits = np.asarray(ov_table(snapshot)["logits"])[:, get_args(Position).index(position), :, :-1]

@@ -18,6 +18,7 @@ import pandas as pd
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from grokinterp.checks import check_one_of
 from grokinterp.config import RunConfig
 from grokinterp.model.build import build_model
 from grokinterp.placement import PLACEMENTS, resolve_placement
@@ -117,6 +118,5 @@ def _known(placement: str, stage: str) -> str:
             f"no pretrained model for placement {placement!r}; there are "
             f"{', '.join(one for one in PLACEMENTS if one in _cards())}"
         )
-    if stage not in get_args(Stage):
-        raise ValueError(f"unknown stage {stage!r}; choose one of {', '.join(get_args(Stage))}")
+    check_one_of("stage", stage, get_args(Stage))
     return name

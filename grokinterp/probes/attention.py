@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grokinterp.checks import check_one_of
 from grokinterp.snapshot import NotApplicable, Snapshot, Split
 
 Convention = Literal["final_query", "all_queries", "head_average", "paper"]
@@ -29,9 +30,7 @@ def attention_entropy(
     inputs. `paper`: that, mean over all query rows, as arXiv:2602.06702 reports it. Averaging the
     heads first never lowers it, because entropy is concave.
     """
-    if convention not in get_args(Convention):
-        choices = ", ".join(get_args(Convention))
-        raise ValueError(f"unknown convention {convention!r}; choose one of {choices}")
+    check_one_of("convention", convention, get_args(Convention))
     pattern = _pattern(snapshot, split, layer)
     if convention in ("final_query", "head_average"):
         pattern = pattern[:, :, -1:]

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grokinterp.checks import check_one_of
 from grokinterp.probes.fourier import (
     cyclic_grid,
     fourier_basis,
@@ -44,6 +45,7 @@ def key_frequencies(
     of_neurons = rule != "embedding_quarter_max"
     snapshot.require(f"key_frequencies by the rule {rule}", one_layer=of_neurons, mlp=of_neurons)
     order = require_order(snapshot, "key_frequencies")
+    check_one_of("rule", rule, get_args(Rule))
     if rule == "embedding_quarter_max":
         snapshot.require_unhooked(f"key_frequencies by the rule {rule}", "hook_embed")
         criterion = frequency_norms(snapshot.model.W_E.detach().cpu()[order])
@@ -58,12 +60,10 @@ def key_frequencies(
         w_l = (model.blocks[0].mlp.W_out @ model.W_U).detach()
         criterion = frequency_norms(w_l.T.cpu()[order])
         chosen = (criterion >= KEY_SHARE * criterion.max()) & (criterion > 0)
-    elif rule == "neuron_argmax":
+    else:
         sizes = neuron_frequencies(snapshot)["sizes"]
         criterion = torch.from_numpy(np.asarray(sizes))
         chosen = criterion > 0
-    else:
-        raise ValueError(f"unknown rule {rule!r}; choose one of {', '.join(get_args(Rule))}")
     frequencies = chosen.nonzero().flatten().numpy() + 1
     return {
         "frequencies": frequencies,
@@ -86,8 +86,7 @@ def keys(
     """
     if frequencies is not None:
         return given(frequencies, snapshot.task.p)
-    if at not in get_args(At):
-        raise ValueError(f"unknown at {at!r}; choose one of {', '.join(get_args(At))}")
+    check_one_of("at", at, get_args(At))
     source = snapshot.other("final") if at == "final" and snapshot.has_others else snapshot
     found = np.asarray(source.once(key_frequencies, rule)["frequencies"])
     if not len(found):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from grokinterp.checks import integer
+from grokinterp.checks import check_one_of, integer
 from grokinterp.probes.similarity import last_block_hooks, last_position
 from grokinterp.snapshot import Inputs, Snapshot
 
+Fit = Literal["train", "test"]
 HeldOut = Literal["unordered", "ordered"]
 
 
@@ -20,7 +21,7 @@ def linear_probe(
     hooks: tuple[str, ...] | None = None,
     frequencies: tuple[int, ...] | None = None,
     label: bool = True,
-    fit: Literal["train", "test"] = "train",
+    fit: Fit = "train",
     held_out: HeldOut = "unordered",
     alpha: float | int = 1.0,
     max_iter: int = 200,
@@ -137,14 +138,13 @@ Rows = tuple[Inputs, np.ndarray]
 
 def _sides(snapshot: Snapshot, fit: str, seed: int) -> tuple[Rows, Rows]:
     """The inputs, and which of their rows, to fit on and to score on."""
+    check_one_of("fit", fit, get_args(Fit))
     if fit == "train":
         train, test = snapshot.train, snapshot.test
         return (train, np.arange(len(train.tokens))), (test, np.arange(len(test.tokens)))
-    if fit == "test":
-        order = np.random.default_rng(seed).permutation(len(snapshot.test.tokens))
-        half = len(order) // 2
-        return (snapshot.test, order[:half]), (snapshot.test, order[half:])
-    raise ValueError(f"unknown fit {fit!r}; choose one of train, test")
+    order = np.random.default_rng(seed).permutation(len(snapshot.test.tokens))
+    half = len(order) // 2
+    return (snapshot.test, order[:half]), (snapshot.test, order[half:])
 
 
 def _pairs(inputs: Inputs, rows: np.ndarray) -> Int[np.ndarray, "batch 2"]:
@@ -154,10 +154,9 @@ def _pairs(inputs: Inputs, rows: np.ndarray) -> Int[np.ndarray, "batch 2"]:
 def _held_out(
     fitted: Int[np.ndarray, "fit 2"], scored: Int[np.ndarray, "batch 2"], held_out: str
 ) -> Bool[np.ndarray, " batch"]:
+    check_one_of("held_out", held_out, get_args(HeldOut))
     if held_out == "ordered":
         return np.ones(len(scored), dtype=bool)
-    if held_out != "unordered":
-        raise ValueError(f"unknown held_out {held_out!r}; choose one of unordered, ordered")
     known = {(int(a), int(b)) for a, b in fitted}
     kept = np.array([(int(b), int(a)) not in known for a, b in scored])
     if kept.sum() < 2:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from grokinterp.checks import integer
+from grokinterp.checks import check_one_of, integer
 from grokinterp.snapshot import Snapshot
 
 HOOKS = {"mlp_input": "blocks.{layer}.mlp.hook_in", "residual": "blocks.{layer}.hook_resid_mid"}
@@ -36,8 +36,7 @@ def norm_readout(
     keeps that out of the rise: mirrored pairs of one label are relabelled as one.
     `shuffle="examples"` permutes the labels of single examples, and counts it as readout.
     """
-    if source not in HOOKS:
-        raise ValueError(f"unknown source {source!r}; choose one of {', '.join(HOOKS)}")
+    check_one_of("source", source, [*HOOKS])
     x = snapshot.train.last(HOOKS[source].format(layer=snapshot.layer(layer)))
     return readout_of(
         x.cpu().double().norm(dim=-1).numpy(),
@@ -68,14 +67,13 @@ def readout_of(
             f"n_neighbors must lie between 1 and the {len(labels)} train examples; "
             f"got {n_neighbors}"
         )
+    check_one_of("shuffle", shuffle, get_args(Shuffle))
     if shuffle == "mirrored":
         units = np.column_stack([np.sort(pairs, axis=1), labels])
         found, unit = np.unique(units, axis=0, return_inverse=True)
         unit_labels = found[:, 2]
-    elif shuffle == "examples":
-        unit, unit_labels = np.arange(len(labels)), labels
     else:
-        raise ValueError(f"unknown shuffle {shuffle!r}; choose one of mirrored, examples")
+        unit, unit_labels = np.arange(len(labels)), labels
     random = np.random.default_rng(seed)
     shuffled = [random.permutation(unit_labels)[unit] for _ in range(shuffles)]
     # As the outputs of one classifier, all labellings share one search for neighbours.

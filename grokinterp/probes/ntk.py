@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from grokinterp.checks import check_one_of
 from grokinterp.probes.gram import gradient_gram, require_known
 from grokinterp.snapshot import Other, Snapshot, Split
 
@@ -80,8 +81,7 @@ def kernel(
     A pre-activation that rounding puts on the other side of the ReLU's kink changes its example's
     row by about a thousandth; float32 and float64 agree to 1e-6 elsewhere.
     """
-    if kind not in ("sum_logits", "trace"):
-        raise ValueError(f"unknown kind {kind!r}; choose one of sum_logits, trace")
+    check_one_of("kind", kind, get_args(Kind))
     if rows is not None and rows < 1:
         raise ValueError(f"rows must be at least 1, or None for all; got {rows}")
     model = snapshot.model

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from grokinterp.checks import check_one_of
 from grokinterp.probes.fourier import sum_waves
 from grokinterp.probes.frequencies import At, Frequencies, Rule, keys
 from grokinterp.snapshot import Snapshot, Split
@@ -123,10 +124,9 @@ def excluded_loss(
 
 def _level(snapshot: Snapshot, level: Level) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """What is projected, [pair, column], and the logits that follow from a change of it."""
+    check_one_of("level", level, get_args(Level))
     if level == "logits":
         return _logits(snapshot), lambda logits: logits
-    if level != "neurons":
-        raise ValueError(f"unknown level {level!r}; choose one of logits, neurons")
     snapshot.require("the level neurons", one_layer=True, mlp=True)
     post = snapshot.grid.last("blocks.0.mlp.hook_post").cpu().double()
     return post, lambda changed: _rerun(snapshot, changed)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from grokinterp.checks import check_one_of
 from grokinterp.hooks import Intervention, RemoveNorm, ShuffleNorm, UnitNorm, applied
 from grokinterp.hooks.pathway import INPUT_HOOKS
 from grokinterp.snapshot import Snapshot, Split
 
+Kind = Literal["unit_norm", "shuffle_norm"]
+Convention = Literal["isolated", "paper"]
+
 
 def shortcut(
     snapshot: Snapshot,
-    kind: Literal["unit_norm", "shuffle_norm"] = "unit_norm",
+    kind: Kind = "unit_norm",
     pathway: Literal["q", "k", "v", "mlp"] = "mlp",
-    convention: Literal["isolated", "paper"] = "isolated",
+    convention: Convention = "isolated",
     split: Literal["both", "train", "test"] = "both",
     seed: int = 0,
 ) -> dict[str, float | np.ndarray]:
@@ -33,18 +37,16 @@ def shortcut(
     `…_loss_rise` over the intact model.
     """
     interventions: list[Intervention]
+    check_one_of("convention", convention, get_args(Convention))
+    check_one_of("kind", kind, get_args(Kind))
     if convention == "paper":
         if (kind, pathway) != ("unit_norm", "mlp"):
             raise ValueError("the paper's convention is unit_norm of the mlp input alone")
         interventions = [*(RemoveNorm(p) for p in ("q", "k", "v", "mlp")), UnitNorm("mlp")]
-    elif convention != "isolated":
-        raise ValueError(f"unknown convention {convention!r}; choose one of isolated, paper")
     elif kind == "unit_norm":
         interventions = [UnitNorm(pathway)]
-    elif kind == "shuffle_norm":
-        interventions = [ShuffleNorm(pathway, seed=seed)]
     else:
-        raise ValueError(f"unknown kind {kind!r}; choose one of unit_norm, shuffle_norm")
+        interventions = [ShuffleNorm(pathway, seed=seed)]
     values: dict[str, float | np.ndarray] = {}
     sides: tuple[Split, ...] = ("train", "test") if split == "both" else (split,)
     for side in sides:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grokinterp.checks import check_one_of
 from grokinterp.store.progress import Observer, Several
 from grokinterp.tracking.tensorboard import TensorBoardTracker
 from grokinterp.tracking.tracker import Tracker
@@ -22,7 +23,6 @@ def observers(track: Sequence[str], *others: Observer) -> Observer:
         ValueError: A name is unknown, or its package is not installed.
     """
     for name in track:
-        if name not in TRACKERS:
-            raise ValueError(f"unknown tracker {name!r}; choose one of {', '.join(TRACKERS)}")
+        check_one_of("tracker", name, [*TRACKERS])
     trackers = [TRACKERS[name]() for name in dict.fromkeys(track)]
     return Several([*trackers, *others])

@@ -114,7 +114,10 @@ def test_probing_does_not_change_the_training(tmp_path):
             "unknown probe 'attention_entrop'; did you mean",
         ),
         (with_recipe(probes={"ntk2xyz": 10}), "unknown probe 'ntk2xyz'"),
-        (with_recipe(probes={"shortcut:side=train": 10}), "shortcut has no option 'side'; it takes"),
+        (
+            with_recipe(probes={"shortcut:side=train": 10}),
+            "shortcut has no option 'side'; it takes",
+        ),
         (with_recipe(probes={"shortcut:kind=no": 10}), "unknown kind 'no' of shortcut; choose one"),
         (
             with_recipe(with_model(n_heads=1), probes={"head_similarity": 10}),

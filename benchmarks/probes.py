@@ -24,7 +24,7 @@ import torch
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.model.build import build_model
 from grokinterp.probes import PROBES
-from grokinterp.probes.measurement import expand
+from grokinterp.probes.calls import expand
 from grokinterp.snapshot import Snapshot
 from grokinterp.store.state import RunState
 from grokinterp.training.device import keep_freed_memory

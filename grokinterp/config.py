@@ -9,8 +9,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import cached_property
 from numbers import Real
 from typing import Any, Literal, TypeGuard
@@ -433,6 +434,15 @@ def identity(data: Mapping[str, Any]) -> str:
     if counted.get("weights_seed") == counted["seed"]:
         counted["weights_seed"] = None  # It draws what the seed does.
     return digest(counted)[:16]
+
+
+def check_field(name: str, but: Collection[str] = (), also: Collection[str] = ()) -> None:
+    """ValueError if a config has no field of this name but these, and it is none of `also`."""
+    known = [*(field for field in RunConfig().flat() if field not in but), *also]
+    if name not in known:
+        close = " or ".join(get_close_matches(name, known))
+        hint = f"did you mean {close}?" if close else f"choose one of {', '.join(known)}"
+        raise ValueError(f"no config field {name!r}; {hint}")
 
 
 def digest(data: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ MODULES = (
     "probes.fourier",
     "probes.gram",
     "probes.hessian",
-    "probes.measurement",
+    "probes.calls",
     "probes.optimisation",
     "probes.similarity",
     "reproduction.cost",

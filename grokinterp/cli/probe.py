@@ -32,6 +32,12 @@ def probe(
         again: Compute what is there too, and replace it.
         store: The folder that holds the runs.
     """
+    from grokinterp.probes.calls import expand
+
+    # What is misspelt is told before torch is imported.
+    conditions = dict(condition(text) for text in where)
+    expand(probes)
+
     import pandas as pd
 
     from grokinterp.store.files import StoreError
@@ -40,7 +46,6 @@ def probe(
     from grokinterp.store.progress import Bar, say
     from grokinterp.store.run_tables import probe_table
 
-    conditions = dict(condition(text) for text in where)
     chosen = [found for start in run or ("",) for found in select(store, id=start, **conditions)]
     chosen = list({found.id: found for found in chosen}.values())
     if not chosen:

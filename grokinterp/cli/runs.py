@@ -20,10 +20,12 @@ def runs(
         id: Show the run whose id begins so.
         where: Keep the runs with these config values, such as placement=mlp-pre seed=456.
     """
+    conditions = dict(condition(text) for text in where)
+
     from grokinterp.store.progress import say
     from grokinterp.store.run_tables import details, table
 
-    found = select(store, id=id, **dict(condition(text) for text in where))
+    found = select(store, id=id, **conditions)
     if id and len(found) == 1:
         print(details(found[0]))
     elif found:

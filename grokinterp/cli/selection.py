@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from grokinterp.config import check_field
 from grokinterp.options import parse_field, parse_value
 
 if TYPE_CHECKING:
@@ -45,4 +46,5 @@ def say_left_out(problems: Mapping[str, str]) -> None:
 def condition(text: str) -> tuple[str, Any]:
     """`seed=456` as ("seed", 456)."""
     name, written = parse_field(text, "--where takes field=value, such as placement=mlp-pre")
+    check_field(name, also=("id",))
     return name, parse_value(written)

@@ -48,20 +48,24 @@ def sweep(
         track: Write the metrics to these services too, in STORE/tracking.
         store: The folder that holds the runs.
     """
-    from grokinterp.store.progress import Bar, say
-    from grokinterp.store.run_tables import table
+    from grokinterp.probes.calls import expand
     from grokinterp.sweep.grid import grid, parse_axis
-    from grokinterp.sweep.train_over import pending_units, train_over
-    from grokinterp.tracking import observers
 
     if intervene:
         from grokinterp.hooks import parse_intervention
 
         recipe = replace(recipe, interventions=tuple(map(parse_intervention, intervene)))
+    expand(recipe.probes)  # What is misspelt is told before torch is imported.
     axes: dict[str, tuple[Any, ...]] = {"placement": placements or (model.placement,)}
     axes["seed"] = seeds
     axes |= dict(map(parse_axis, vary))
     configs = grid(RunConfig(task, model, recipe), axes)
+
+    from grokinterp.store.progress import Bar, say
+    from grokinterp.store.run_tables import table
+    from grokinterp.sweep.train_over import pending_units, train_over
+    from grokinterp.tracking import observers
+
     units = pending_units(configs, store, workers)
     missing = sum(map(len, units))
     print(

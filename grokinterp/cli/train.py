@@ -39,20 +39,23 @@ def train(
         track: Write the metrics to these services too, in STORE/tracking.
         store: The folder that holds the runs.
     """
-    from grokinterp.store.progress import Bar, say
-    from grokinterp.store.run_tables import table
-    from grokinterp.tracking import observers
-    from grokinterp.training.train import train as train_runs
+    from grokinterp.probes.calls import expand
 
     if intervene:
         from grokinterp.hooks import parse_intervention
 
         recipe = replace(recipe, interventions=tuple(map(parse_intervention, intervene)))
+    expand(recipe.probes)  # What is misspelt is told before torch is imported.
     models = [replace(model, placement=name) for name in placements] or [model]
     configs = [
         RunConfig(task, one, recipe, seed, weights_seed=weights_seed)
         for one in models
         for seed in seeds
     ]
+    from grokinterp.store.progress import Bar, say
+    from grokinterp.store.run_tables import table
+    from grokinterp.tracking import observers
+    from grokinterp.training.train import train as train_runs
+
     trained = train_runs(configs, store=store, observer=observers(track, Bar()))
     print(table(trained, say).to_string(index=False))

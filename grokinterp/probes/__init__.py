@@ -2,56 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from importlib import import_module
 
 import numpy as np
 
-from grokinterp.probes.algorithm import distance_irrelevance, gradient_symmetricity
-from grokinterp.probes.attention import attention_entropy, attention_uniformity, head_similarity
-from grokinterp.probes.compressibility import compressibility, weight_spectra
-from grokinterp.probes.embedding import circularity, embedding_spectrum, fourier_concentration
-from grokinterp.probes.frequencies import key_frequencies, neuron_frequencies
-from grokinterp.probes.hessian import hessian
-from grokinterp.probes.linear_probe import linear_probe
-from grokinterp.probes.llc import llc
-from grokinterp.probes.norm_readout import norm_readout
-from grokinterp.probes.ntk import ntk
-from grokinterp.probes.optimisation import logit_scale, norms, softmax_collapse
-from grokinterp.probes.progress_measures import excluded_loss, logit_formula, restricted_loss
-from grokinterp.probes.qk_ov import ov_table, qk_table
-from grokinterp.probes.shortcut import shortcut
-from grokinterp.probes.similarity import cka, representation_drift
-
 Values = dict[str, float | np.ndarray]
+Probe = Callable[..., Values]
 
-PROBES: dict[str, Callable[..., Values]] = {
-    "attention_entropy": attention_entropy,
-    "attention_uniformity": attention_uniformity,
-    "circularity": circularity,
-    "cka": cka,
-    "compressibility": compressibility,
-    "distance_irrelevance": distance_irrelevance,
-    "embedding_spectrum": embedding_spectrum,
-    "excluded_loss": excluded_loss,
-    "fourier_concentration": fourier_concentration,
-    "gradient_symmetricity": gradient_symmetricity,
-    "head_similarity": head_similarity,
-    "hessian": hessian,
-    "key_frequencies": key_frequencies,
-    "linear_probe": linear_probe,
-    "llc": llc,
-    "logit_formula": logit_formula,
-    "logit_scale": logit_scale,
-    "neuron_frequencies": neuron_frequencies,
-    "norm_readout": norm_readout,
-    "norms": norms,
-    "ntk": ntk,
-    "ov_table": ov_table,
-    "qk_table": qk_table,
-    "representation_drift": representation_drift,
-    "restricted_loss": restricted_loss,
-    "shortcut": shortcut,
-    "softmax_collapse": softmax_collapse,
-    "weight_spectra": weight_spectra,
-}
-"""Every probe by name."""
+
+class Registry(MutableMapping[str, Probe]):
+    """Probes by name; a user's own are added as to a dictionary.
+
+    The names are known at once, and a file of the package is imported when a probe of it is first
+    asked for: so a wrong name is told before torch is there.
+    """
+
+    def __init__(self, files: Mapping[str, Sequence[str]]) -> None:
+        self._file = {name: file for file, names in files.items() for name in names}
+        self._probes: dict[str, Probe | None] = dict.fromkeys(sorted(self._file))
+
+    def __getitem__(self, name: str) -> Probe:
+        probe = self._probes[name]
+        if probe is None:
+            module = import_module(f"grokinterp.probes.{self._file[name]}")
+            probe = self._probes[name] = getattr(module, name)
+        return probe
+
+    def __setitem__(self, name: str, probe: Probe) -> None:
+        self._probes[name] = probe
+
+    def __delitem__(self, name: str) -> None:
+        del self._probes[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._probes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._probes)
+
+    def __len__(self) -> int:
+        return len(self._probes)
+
+    def __repr__(self) -> str:
+        return f"PROBES({', '.join(self)})"
+
+
+PROBES = Registry(
+    {
+        "algorithm": ["distance_irrelevance", "gradient_symmetricity"],
+        "attention": ["attention_entropy", "attention_uniformity", "head_similarity"],
+        "compressibility": ["compressibility", "weight_spectra"],
+        "embedding": ["circularity", "embedding_spectrum", "fourier_concentration"],
+        "frequencies": ["key_frequencies", "neuron_frequencies"],
+        "hessian": ["hessian"],
+        "linear_probe": ["linear_probe"],
+        "llc": ["llc"],
+        "norm_readout": ["norm_readout"],
+        "ntk": ["ntk"],
+        "optimisation": ["logit_scale", "norms", "softmax_collapse"],
+        "progress_measures": ["excluded_loss", "logit_formula", "restricted_loss"],
+        "qk_ov": ["ov_table", "qk_table"],
+        "shortcut": ["shortcut"],
+        "similarity": ["cka", "representation_drift"],
+    }
+)
+"""Every probe by name. The package's are listed here, by the file of grokinterp.probes."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from grokinterp.checks import integer, several
-from grokinterp.probes.measurement import Measurement, Probing, expand, measure
+from grokinterp.probes.calls import ProbeCall, expand
+from grokinterp.probes.measurement import Measurement, measure
 from grokinterp.store.files import StoreError
 from grokinterp.store.progress import Observer, Warns
 from grokinterp.store.runs import Run
@@ -86,7 +87,7 @@ class _Work:
     """A run to probe, and what comes of it."""
 
     run: Run
-    chosen: Sequence[Probing]
+    chosen: Sequence[ProbeCall]
     observer: Observer
     epochs: list[int] = field(default_factory=list)
     unkept: dict[int, Measurement] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from grokinterp.config import RECORDED, RunConfig, TrainConfig, digest, identity
-from grokinterp.probes.measurement import expand, is_current
+from grokinterp.probes.calls import expand, is_current
 
 Recorded = dict[tuple[str, ...], set[int]]
 """The epochs at which each thing is recorded: rows of metrics, checkpoints, Adam's moments, and

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from filelock import FileLock
 
-from grokinterp.probes.measurement import is_current
+from grokinterp.probes.calls import is_current
 from grokinterp.store.files import read_table, read_tensors, write_table, write_tensors
 from grokinterp.store.provenance import Provenance, here
 

@@ -9,7 +9,7 @@ import pandas as pd
 from grokinterp.config import RECORDED, RunConfig
 from grokinterp.grokking import grokking_times
 from grokinterp.hooks import UnknownIntervention
-from grokinterp.probes.measurement import expand, is_current
+from grokinterp.probes.calls import expand, is_current
 from grokinterp.store.files import StoreError
 from grokinterp.store.provenance import Provenance
 from grokinterp.store.runs import Run

@@ -28,9 +28,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from grokinterp.config import METRICS, RunConfig
+from grokinterp.config import METRICS, RunConfig, check_field
 from grokinterp.grokking import GrokkingTimes, grokking_times
-from grokinterp.probes.measurement import is_current
+from grokinterp.probes.calls import is_current
 from grokinterp.store.files import (
     NoStoreError,
     StoreError,
@@ -474,10 +474,8 @@ class Store:
     def _find(self, filters: dict[str, Any]) -> Iterator[tuple[Run, str]]:
         """The runs that these filters fit, and why each cannot be read; "" if it can."""
         prefix = filters.pop("id", "")
-        known = RunConfig().flat()
         for name in filters:
-            if name not in known:
-                raise ValueError(f"no config field {name!r}; choose one of {', '.join(known)}, id")
+            check_field(name, also=("id",))
         if "placement" in filters:
             filters["placement"] = _resolve_placements(filters["placement"])
         for path in sorted(self.path.glob(f"{glob.escape(prefix)}*")):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
-from grokinterp.config import RunConfig
+from grokinterp.config import RunConfig, check_field
 from grokinterp.options import parse_field, parse_value, split_at_commas
 
 
@@ -40,17 +39,14 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     ('betas', ((0.9, 0.98), (0.9, 0.99)))
     """
     name, values = parse_field(text, "--vary takes field=value,value,… such as lr=0.001,0.003")
+    _check_field(name)
     return name, tuple(parse_value(part.strip()) for part in split_at_commas(values))
 
 
 def _check_field(name: str) -> None:
     if name == "interventions":
         raise ValueError("interventions cannot be varied; sweep once for each, with --intervene")
-    known = [field for field in RunConfig().flat() if field not in ("start", "interventions")]
-    if name not in known:
-        close = get_close_matches(name, known)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
-        raise ValueError(f"no config field {name!r} to vary; {hint}")
+    check_field(name, but=("start", "interventions"))
 
 
 def _changed(base: RunConfig, values: dict[str, Any]) -> RunConfig:

@@ -18,7 +18,8 @@ from grokinterp.config import RunConfig
 from grokinterp.hooks import Intervention, acting, applied, attach
 from grokinterp.model.build import build_model
 from grokinterp.model.difference import differences
-from grokinterp.probes.measurement import Measurement, expand, measure
+from grokinterp.probes.calls import expand
+from grokinterp.probes.measurement import Measurement, measure
 from grokinterp.snapshot import NotApplicable, Other, Snapshot
 from grokinterp.store.files import fingerprint
 from grokinterp.store.lock import RunLock

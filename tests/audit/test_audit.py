@@ -18,7 +18,7 @@ from grokinterp.audit.interval import at_least, coverage, median_interval
 from grokinterp.config import RunConfig, TrainConfig
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.grokking import Crossing
-from grokinterp.probes.measurement import Probing
+from grokinterp.probes.calls import ProbeCall
 from grokinterp.reproduction.experiment import Planned, by_seed
 from grokinterp.reproduction.positions import PATHWAYS
 from grokinterp.reproduction.verdict_text import numbers
@@ -499,4 +499,4 @@ def test_a_kernel_that_only_grows_does_not_keep_moving():
 def test_the_probes_that_rules_read_are_probes():
     named = [*rules.ENTROPIES.values(), *rules.SHORTCUTS.values(), rules.SHUFFLED, rules.NTK]
     for text in (*named, "fourier_concentration", "compressibility", f"{rules.NTK}:other=500"):
-        assert str(Probing.parse(text)) == text
+        assert str(ProbeCall.parse(text)) == text

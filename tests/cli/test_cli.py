@@ -14,6 +14,32 @@ from grokinterp.cli import COMMANDS, main
 from grokinterp.results import FOLDER
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--placement", "mlp-pr"], "unknown placement 'mlp-pr'"),
+        (["train", "--operation", "ad"], "ad"),
+        (
+            ["train", "--probes", "norm", "10"],
+            "unknown probe 'norm'; did you mean norm_readout or norms?",
+        ),
+        (["train", "--intervene", "UnitNor:mlp"], "unknown intervention 'UnitNor'"),
+        (["probe", "--probes", "norm"], "unknown probe 'norm'"),
+        (["sweep", "--vary", "lrr=1"], "no config field 'lrr'; did you mean lr?"),
+        (["runs", "--where", "sed=1"], "no config field 'sed'; did you mean seed?"),
+    ],
+)
+def test_a_misspelt_name_is_told_before_torch_is_imported(arguments, said):
+    code = (
+        "import sys; from grokinterp.cli import main\n"
+        f"try: main({arguments})\n"
+        "except SystemExit as end: print('torch' in sys.modules, end.code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False 2\n"
+    assert said in done.stderr
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; from grokinterp.cli import main; main(['--help']); "

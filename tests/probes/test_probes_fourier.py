@@ -11,10 +11,10 @@ from planted import KEYS, P, clock, planted, waves
 import grokinterp as gi
 from grokinterp.model.build import build_model
 from grokinterp.probes import PROBES
+from grokinterp.probes.calls import ProbeCall
 from grokinterp.probes.embedding import gini
 from grokinterp.probes.fourier import fourier_basis, frequency_norms, sum_waves
 from grokinterp.probes.frequencies import frequency_shares, keys
-from grokinterp.probes.measurement import Probing
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 
@@ -246,13 +246,13 @@ def test_frequencies_that_are_none_of_the_task_are_a_sentence(probe, wrong):
 
 
 def test_frequencies_as_text():
-    probing = Probing.parse("restricted_loss:frequencies=(2,3),split=train")
+    probing = ProbeCall.parse("restricted_loss:frequencies=(2,3),split=train")
     assert probing.options == {"frequencies": (2, 3), "split": "train"}
-    assert Probing.parse(str(probing)) == probing
+    assert ProbeCall.parse(str(probing)) == probing
     expected = PROBES["restricted_loss"](planted(), frequencies=(2, 3), split="train")["loss"]
     assert gi.measure(planted(), [str(probing)]).columns[f"{probing}.loss"] == expected
     with pytest.raises(ValueError, match="frequencies of excluded_loss must be "):
-        Probing.parse("excluded_loss:frequencies=(2,x)")
+        ProbeCall.parse("excluded_loss:frequencies=(2,x)")
     failed = gi.measure(planted(), ["excluded_loss:frequencies=(99,)"]).failures
     assert [*failed.values()] == [
         f"frequencies must be one or more distinct integers from 1 to {P // 2}; got (99,)"

@@ -13,7 +13,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 import grokinterp as gi
 from grokinterp.model.build import build_model
 from grokinterp.probes import gram
-from grokinterp.probes.measurement import Probing
+from grokinterp.probes.calls import ProbeCall
 from grokinterp.probes.ntk import kernel, ntk
 from grokinterp.snapshot import NotApplicable, Snapshot
 from grokinterp.task import ModularTask
@@ -311,7 +311,7 @@ def test_moved_since_is_probed_by_its_text_and_recorded_from_the_start_alone(tmp
     ):
         gi.train([with_recipe(probes={"ntk:other=previous": 10})], store=tmp_path)
     with pytest.raises(ValueError, match="other of ntk must be one of initial, final, previous or"):
-        Probing.parse("ntk:other=before")
+        ProbeCall.parse("ntk:other=before")
     # Epoch 0 is the start by another name.
     [run] = gi.train([with_recipe(probes={"ntk:other=0": 10})], store=tmp_path)
     assert run.probes.query("name == 'other_epoch'")["value"].tolist() == [0, 0, 0]

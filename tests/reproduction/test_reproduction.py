@@ -20,7 +20,7 @@ from grokinterp.model.build import build_model
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import pretrained_card
 from grokinterp.probes import PROBES
-from grokinterp.probes.measurement import Probing
+from grokinterp.probes.calls import ProbeCall
 from grokinterp.reproduction import cost, verdict_text
 from grokinterp.reproduction.experiment import Afterwards, Experiment, Planned, Results, nearest
 from grokinterp.reproduction.plan import make_plan
@@ -190,7 +190,7 @@ def test_what_the_claim_of_movement_reads_is_planned(tmp_path):
             assert one.at in schedule
             assert one.at - STEP in schedule
             [probe] = one.probes
-            assert Probing.parse(probe).options == {"other": one.at - STEP}
+            assert ProbeCall.parse(probe).options == {"other": one.at - STEP}
 
 
 def test_a_run_that_two_experiments_plan_is_probed_as_each_asks(tmp_path):

@@ -12,7 +12,7 @@ from runs_cases import SMALL_RUN, same_run, with_model, with_recipe
 import grokinterp as gi
 from grokinterp.config import METRICS
 from grokinterp.probes import PROBES
-from grokinterp.probes.measurement import SETS, Probing, expand
+from grokinterp.probes.calls import SETS, ProbeCall, expand
 from grokinterp.snapshot import NotApplicable
 from grokinterp.store import probe as probing
 from grokinterp.store.progress import Observer
@@ -313,14 +313,14 @@ def test_a_shortcut_is_recorded_under_interventions_on_its_pathway(tmp_path, hoo
 )
 def test_an_option_of_another_type_is_a_sentence(text, sentence):
     with pytest.raises(ValueError, match=sentence):
-        Probing.parse(text)
+        ProbeCall.parse(text)
 
 
 def test_options_may_be_tuples_and_enter_columns(tmp_path):
     text = "linear_probe:frequencies=(1, 2),label=False"
-    assert Probing.parse(text).options == {"frequencies": (1, 2), "label": False}
+    assert ProbeCall.parse(text).options == {"frequencies": (1, 2), "label": False}
     [run] = gi.train([with_recipe(probes={text: 30})], store=tmp_path)
-    assert set(run.probes["probe"]) == {str(Probing.parse(text))}
+    assert set(run.probes["probe"]) == {str(ProbeCall.parse(text))}
     assert "blocks.0.hook_resid_post.r2_max" in set(run.probes["name"])
 
 
@@ -435,7 +435,7 @@ def test_a_bug_keeps_its_place_and_a_refusal_is_a_sentence(monkeypatch):
 def test_sets_name_probes_that_exist():
     for name in SETS:
         assert expand([name])
-    assert str(Probing.parse("shortcut:split=train,kind=unit_norm")) == (
+    assert str(ProbeCall.parse("shortcut:split=train,kind=unit_norm")) == (
         "shortcut:kind=unit_norm,split=train"
     )
     assert [str(one) for one in expand(["cheap", "norms"])].count("norms") == 1
@@ -450,14 +450,14 @@ def test_one_run_one_probe_and_one_epoch_need_no_lists(tmp_path):
 
 
 def test_an_option_takes_true_false_and_none_as_interventions_do():
-    assert str(Probing.parse("hessian:smallest=true")) == "hessian:smallest=True"
-    assert Probing.parse("ntk:rows=none").options == Probing.parse("ntk:rows=None").options
+    assert str(ProbeCall.parse("hessian:smallest=true")) == "hessian:smallest=True"
+    assert ProbeCall.parse("ntk:rows=none").options == ProbeCall.parse("ntk:rows=None").options
 
 
 def test_an_option_without_a_type_is_a_sentence(monkeypatch):
     monkeypatch.setitem(PROBES, "bare", lambda snapshot, by=1: {"value": 1.0})
     with pytest.raises(ValueError, match="by of bare has no type; annotate it"):
-        Probing.parse("bare:by=2")
+        ProbeCall.parse("bare:by=2")
 
 
 def test_what_fails_is_warned_of_where_nobody_is_told(tmp_path, monkeypatch):

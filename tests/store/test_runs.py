@@ -32,7 +32,7 @@ def test_selects_by_config_fields(trained):
     assert len(store.select(placement=("off", "M"), seed=[1])) == 2
     assert [run.id for run in store.select(id=trained[0].id[:5])] == [trained[0].id]
     assert store.select(seed=99) == []
-    with pytest.raises(ValueError, match="no config field 'sed'; choose one of p, operation"):
+    with pytest.raises(ValueError, match="no config field 'sed'; did you mean seed"):
         store.select(sed=1)
 
 

@@ -288,12 +288,12 @@ def test_grid_is_the_cross_product():
 @pytest.mark.parametrize(
     ("vary", "sentence"),
     [
-        ("lrr=1", "no config field 'lrr' to vary; did you mean lr?"),
+        ("lrr=1", "no config field 'lrr'; did you mean lr?"),
         ("lr", "--vary takes field=value,value"),
         ("lr=", "--vary takes field=value,value"),
         ("n_heads=3", "n_heads must divide d_model"),
         ("interventions=UnitNorm:mlp", "with --intervene"),
-        ("start=x", "no config field 'start' to vary"),
+        ("start=x", "no config field 'start'"),
     ],
 )
 def test_a_wrong_vary_is_a_sentence(vary, sentence, tmp_path, capsys, monkeypatch):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from cases import LABELS, TASK, TOKENS, perturbed_model, small_config
 from grokinterp.hooks import INTERVENTIONS, AblateNeurons, Intervention, applied
 from grokinterp.hooks.intervention import intervention_from_dict
+from grokinterp.hooks.replacement import donors
 from torch import Tensor
 from transformer_lens import ActivationCache, HookedTransformer
 
@@ -52,7 +53,7 @@ def scale(x: Tensor) -> Tensor:
 def moved_norms(cache: ActivationCache, model: HookedTransformer) -> Tensor:
     x = cache[MLP_IN]
     norm = x.norm(dim=-1, keepdim=True)
-    return x / norm * norm[hooks.replace.donors(len(x), 3, x.device)]
+    return x / norm * norm[donors(len(x), 3, x.device)]
 
 
 def linear_norm(cache: ActivationCache, model: HookedTransformer) -> Tensor:

@@ -45,7 +45,7 @@ from grokinterp.store.files import (
 )
 from grokinterp.store.provenance import Provenance, here
 from grokinterp.store.recording import amount, asked_of, definitions, folder_name, has_all, recorded
-from grokinterp.store.records import FIRST, Records
+from grokinterp.store.records import Records
 from grokinterp.store.state import Row, RunState, Status
 
 if TYPE_CHECKING:
@@ -54,10 +54,6 @@ if TYPE_CHECKING:
     from grokinterp.snapshot import Other, Snapshot
 
 FORMAT = 2
-
-# A column of an online probe, `probe.value` or `probe:option=0.5,other=x.value`.
-OPTION = r"\w+=(?:-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|\([^()]*\)|[^,.()]+)"
-COLUMN = rf"^(?P<probe>[^.:]+(?::{OPTION}(?:,{OPTION})*)?)\.(?P<name>.*)$"
 
 MOMENTS = ("first_moment", "second_moment")
 OPTIMIZER = "+optimizer"
@@ -183,16 +179,24 @@ class Run:
         was recorded has no column here: its values are not what the probe gives now.
         """
         table = self._rows
-        probes = _online(table)
-        if not probes:
-            return table
-        known = self.definitions
-        stale = [
-            column
-            for column, (probe, _) in probes.items()
-            if not is_current(probe, known.get(probe, FIRST))
-        ]
+        recorded = self._recorded(table)
+        stale = [name for name, (probe, _, of) in recorded.items() if not is_current(probe, of)]
         return table.drop(columns=stale)
+
+    def _recorded(self, metrics: pd.DataFrame) -> dict[str, tuple[str, str, str]]:
+        """The columns of probes, `probe.name` or `probe:option=0.5.name`: the probe, the name of
+        the value, and the probe's definition."""
+        columns = [str(name) for name in metrics.columns if name not in ("epoch", *METRICS)]
+        if not columns:
+            return {}
+        # The longest last, which counts: one may begin another, as x:option=0 does x:option=0.5.
+        probes = sorted(self.definitions.items(), key=lambda item: len(item[0]))
+        return {
+            column: (probe, column.removeprefix(f"{probe}."), definition)
+            for column in columns
+            for probe, definition in probes
+            if column.startswith(f"{probe}.")
+        }
 
     @property
     def _rows(self) -> pd.DataFrame:
@@ -343,16 +347,15 @@ class Run:
         """
         metrics = self.metrics
         after = self.records.current.drop(columns="provenance")
-        online = _online(metrics)
+        online = self._recorded(metrics)
         if not online:
             return after
         tidy = metrics.melt("epoch", [*online], "column", "value").dropna(subset="value")
-        known = self.definitions
         columns = [online[column] for column in tidy["column"]]
         tidy = tidy.assign(
-            probe=[probe for probe, _ in columns],
-            name=[name for _, name in columns],
-            definition=[known.get(probe, FIRST) for probe, _ in columns],
+            probe=[probe for probe, _, _ in columns],
+            name=[name for _, name, _ in columns],
+            definition=[definition for _, _, definition in columns],
         )[after.columns.to_list()]
         both = pd.concat([after, tidy], ignore_index=True) if len(after) else tidy
         both = both.drop_duplicates(["epoch", "probe", "name"])
@@ -646,13 +649,6 @@ def _write_provenance(
     if not earlier or earlier[-1] != {**earlier[-1], **told}:
         earlier = [*earlier, {"from_epoch": epoch, **told}]
     write_json(folder / "provenance.json", {"trained": earlier})
-
-
-def _online(metrics: pd.DataFrame) -> dict[str, tuple[str, str]]:
-    """The columns of probes that were recorded while training: each's probe and value name."""
-    columns = [str(name) for name in metrics.columns if name not in ("epoch", *METRICS)]
-    matches = {column: re.match(COLUMN, column) for column in columns}
-    return {column: (one["probe"], one["name"]) for column, one in matches.items() if one}
 
 
 def _matches(value: Any, wanted: Any) -> bool:

@@ -316,6 +316,20 @@ def test_an_option_of_another_type_is_a_sentence(text, sentence):
         ProbeCall.parse(text)
 
 
+def test_a_column_is_of_the_longest_probe_that_it_begins_with(tmp_path, monkeypatch):
+    def scaled(snapshot, by: float = 1.0):
+        return {"0.value": by}
+
+    monkeypatch.setitem(PROBES, "scaled", scaled)
+    config = with_recipe(probes={"scaled:by=0": 10, "scaled:by=0.5": 10})
+    [run] = gi.train([config], store=tmp_path)
+    last = run.probes.query("epoch == 30")
+    assert {*zip(last["probe"], last["name"], last["value"], strict=True)} == {
+        ("scaled:by=0", "0.value", 0.0),
+        ("scaled:by=0.5", "0.value", 0.5),
+    }
+
+
 def test_options_may_be_tuples_and_enter_columns(tmp_path):
     text = "linear_probe:frequencies=(1, 2),label=False"
     assert ProbeCall.parse(text).options == {"frequencies": (1, 2), "label": False}

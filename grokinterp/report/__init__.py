@@ -5,6 +5,6 @@ save_report("runs", "report.html")
 
 from __future__ import annotations
 
-from grokinterp.report.build import build_report, save_report
+from grokinterp.report.report_page import build_report, save_report
 
 __all__ = ["build_report", "save_report"]

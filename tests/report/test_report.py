@@ -18,15 +18,15 @@ import grokinterp as gi
 from grokinterp.audit.finding import Finding, above, in_every_seed
 from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS, verdicts
-from grokinterp.report import build, build_report, rows, save_report
+from grokinterp.report import build_report, report_page, save_report
 from grokinterp.report.charts import chart, in_words
-from grokinterp.report.circuits import PRETRAINED, choose_subjects, draw
-from grokinterp.report.curves import COLUMNS, pack_curves, unpack_curves
-from grokinterp.report.experiments import carry, experiments_section
-from grokinterp.report.intervals import interval
-from grokinterp.report.rows import Listed, runs_section
-from grokinterp.report.tables import table
-from grokinterp.report.verdicts import claims_section
+from grokinterp.report.circuits_section import PRETRAINED, choose_subjects, draw
+from grokinterp.report.claims_section import claims_section
+from grokinterp.report.experiments_section import carry, experiments_section
+from grokinterp.report.interval_plot import interval
+from grokinterp.report.packed_curves import COLUMNS, pack_curves, unpack_curves
+from grokinterp.report.runs_section import Listed, runs_section
+from grokinterp.report.table_cells import table
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
@@ -199,8 +199,8 @@ def test_a_page_that_is_too_full_says_what_it_leaves_out(
     assert whole.count("application/json") == 5
     assert "show no curves" not in whole
     size = len(pack_curves(run.metrics, run.grokking))
-    monkeypatch.setattr(rows, "CURVES_BYTES", 2 * size + 1)
-    monkeypatch.setattr(rows, "MOST_ROWS", 4)
+    monkeypatch.setattr("grokinterp.report.runs_section.CURVES_BYTES", 2 * size + 1)
+    monkeypatch.setattr("grokinterp.report.runs_section.MOST_ROWS", 4)
     limited = runs_section(listed, ())
     assert limited.count("application/json") == 2
     assert "2 of them show no curves" in limited
@@ -223,9 +223,9 @@ def test_what_is_damaged_is_a_sentence_in_the_page(tmp_path: Path) -> None:
     assert f"{run.path.name} is left out: {said}" in trouble
     assert trouble in experiments_section([carried], [])
     assert config.id in {run.id for _, run in carried.done}
-    claims = claims_section(build._judged(str(store.path), {}))
+    claims = claims_section(report_page._judged(str(store.path), {}))
     assert said not in claims
-    assert claims == claims_section(build._judged(str(tmp_path / "nowhere"), {}))
+    assert claims == claims_section(report_page._judged(str(tmp_path / "nowhere"), {}))
 
 
 def test_a_folder_that_is_no_store_is_refused_and_nothing_is_written(tmp_path, capsys) -> None:
@@ -240,13 +240,13 @@ def test_a_folder_that_is_no_store_is_refused_and_nothing_is_written(tmp_path, c
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(build, "build_report", lambda store, circuits: "<p>new</p>")
+    monkeypatch.setattr(report_page, "build_report", lambda store, circuits: "<p>new</p>")
     out = tmp_path / "made" / "report.html"
     main(["report", "--store", str(tmp_path / "none"), "--out", str(out)])
     assert str(out) in capsys.readouterr().out
     assert out.read_text() == "<p>new</p>"
 
-    monkeypatch.setattr(build, "build_report", lambda store, circuits: "\ud800")
+    monkeypatch.setattr(report_page, "build_report", lambda store, circuits: "\ud800")
     with pytest.raises(StoreError, match="cannot write"):
         save_report(str(tmp_path / "none"), out)
     assert out.read_text() == "<p>new</p>"

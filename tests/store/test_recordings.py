@@ -9,8 +9,8 @@ from runs_cases import SMALL_RUN, Interrupt, same_run, with_model, with_recipe
 
 import grokinterp as gi
 from grokinterp.probes import PROBES
-from grokinterp.report.experiments import Carried
-from grokinterp.report.rows import list_runs
+from grokinterp.report.experiments_section import Carried
+from grokinterp.report.runs_section import list_runs
 from grokinterp.reproduction.curves import by_label
 from grokinterp.reproduction.experiment import Afterwards, Experiment, Planned, Results
 from grokinterp.reproduction.plan import make_plan

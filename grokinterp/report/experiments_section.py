@@ -9,8 +9,8 @@ from html import escape
 from grokinterp.circuits.document import element
 from grokinterp.experiments import Experiment, planned_runs
 from grokinterp.report.charts import chart
-from grokinterp.report.tables import folded, html_table, table
-from grokinterp.report.verdicts import badge, claim
+from grokinterp.report.claims_section import badge, claim
+from grokinterp.report.table_cells import folded, html_table, table
 from grokinterp.reproduction.cached_run import CachedRun
 from grokinterp.reproduction.experiment import Done, Results
 from grokinterp.reproduction.plan import make_plan

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from grokinterp.circuits.document import document, element
 from grokinterp.experiments import EXPERIMENTS, verdicts
-from grokinterp.report.circuits import choose_subjects, circuits_section
-from grokinterp.report.experiments import (
+from grokinterp.report.circuits_section import choose_subjects, circuits_section
+from grokinterp.report.claims_section import claims_section
+from grokinterp.report.experiments_section import (
     Carried,
     carry,
     experiments_section,
     overview,
     planned_ids,
 )
-from grokinterp.report.rows import list_runs, runs_section
-from grokinterp.report.verdicts import claims_section
+from grokinterp.report.runs_section import list_runs, runs_section
 from grokinterp.reproduction.cached_run import CachedRun
 from grokinterp.reproduction.verdicts import Judged
 from grokinterp.store.files import StoreError, check_output, write_whole

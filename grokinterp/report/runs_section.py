@@ -10,9 +10,9 @@ from typing import Any
 
 from grokinterp.config import RECORDED, RunConfig
 from grokinterp.grokking import grokking_times
-from grokinterp.report.curves import pack_curves
-from grokinterp.report.experiments import Carried
-from grokinterp.report.tables import folded, html_table
+from grokinterp.report.experiments_section import Carried
+from grokinterp.report.packed_curves import pack_curves
+from grokinterp.report.table_cells import folded, html_table
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
 from grokinterp.store.runs import Run

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 
 from grokinterp.circuits.document import element
-from grokinterp.report.intervals import interval
-from grokinterp.report.tables import html_table
+from grokinterp.report.interval_plot import interval
+from grokinterp.report.table_cells import html_table
 from grokinterp.reproduction.verdict_text import ABOUT, NAMES, numbers, summary
 from grokinterp.reproduction.verdicts import Judged
 

@@ -22,7 +22,7 @@ FIRST = "ln-position"
 
 
 @dataclass(frozen=True)
-class Carried:
+class Gathered:
     """An experiment with what is there of it, and why some of it could not be read."""
 
     name: str
@@ -38,7 +38,7 @@ class Carried:
         return f"grokinterp reproduce {self.name}"
 
 
-def carry(name: str, experiment: Experiment, store: str, read: dict[str, CachedRun]) -> Carried:
+def gather(name: str, experiment: Experiment, store: str, read: dict[str, CachedRun]) -> Gathered:
     """Make what can be made of the runs that are there; `read` keeps them for the next ones."""
     done: Done = []
     troubles: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ def carry(name: str, experiment: Experiment, store: str, read: dict[str, CachedR
         results = experiment.results(done) if done else results
     except StoreError as error:
         troubles += (str(error),)
-    return Carried(name, experiment, done, len(ids), results, troubles)
+    return Gathered(name, experiment, done, len(ids), results, troubles)
 
 
 def planned_ids() -> set[str]:
@@ -61,9 +61,9 @@ def planned_ids() -> set[str]:
     return parents | {one.config.id for one in planned}
 
 
-def overview(carried: Sequence[Carried]) -> str:
+def overview(gathered: Sequence[Gathered]) -> str:
     """When each seed generalised, by where LN sits."""
-    [first] = [one for one in carried if one.name == FIRST]
+    [first] = [one for one in gathered if one.name == FIRST]
     figure, seeds = first.results.drawn.get("overview"), first.results.tables.get("seeds")
     content = _trouble(first) + _none(first)
     if figure is not None and seeds is not None:
@@ -73,23 +73,23 @@ def overview(carried: Sequence[Carried]) -> str:
     return f'<section id="overview"><h2>Overview</h2>{question}{content}</section>'
 
 
-def experiments_section(carried: Sequence[Carried], judged: Sequence[Judged]) -> str:
+def experiments_section(gathered: Sequence[Gathered], judged: Sequence[Judged]) -> str:
     rows = [
         [
             f'<a href="#experiment-{one.name}">{escape(one.experiment.title)}</a>',
             _counts(one),
             " ".join(badge(a.verdict) for a in judged if one.name in a.experiments),
         ]
-        for one in carried
+        for one in gathered
     ]
-    parts = "\n".join(_experiment(one, judged) for one in carried)
+    parts = "\n".join(_experiment(one, judged) for one in gathered)
     head = ("experiment", "runs here", "claims")
     return (
         f'<section id="experiments"><h2>Experiments</h2>{html_table(head, rows)}{parts}</section>'
     )
 
 
-def _experiment(one: Carried, judged: Sequence[Judged]) -> str:
+def _experiment(one: Gathered, judged: Sequence[Judged]) -> str:
     charts = "".join(
         chart(figure, f"{one.experiment.title}: {name.replace('_', ' ')}")
         for name, figure in one.results.drawn.items()
@@ -109,27 +109,27 @@ def _experiment(one: Carried, judged: Sequence[Judged]) -> str:
     )
 
 
-def _counts(one: Carried) -> str:
+def _counts(one: Gathered) -> str:
     if one.troubles and not one.done:
         return "could not be read"
     return f"{_here(one)} of {one.count}"
 
 
-def _here(one: Carried) -> int:
+def _here(one: Gathered) -> int:
     return len({run.id for _, run in one.done})
 
 
-def _trouble(one: Carried) -> str:
+def _trouble(one: Gathered) -> str:
     return "".join(f'<p class="trouble">{escape(trouble)}.</p>' for trouble in one.troubles)
 
 
-def _none(one: Carried) -> str:
+def _none(one: Gathered) -> str:
     if one.done:
         return ""
     return f'<p class="note">None of its runs is here: <code>{one.command}</code> trains them.</p>'
 
 
-def _state(one: Carried) -> str:
+def _state(one: Gathered) -> str:
     others = _here(one) < one.count
     command = f"; <code>{one.command}</code> trains the others" if others else ""
     return f'<p class="note">{_counts(one)} planned runs are here{command}.</p>'

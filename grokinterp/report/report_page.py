@@ -12,9 +12,9 @@ from grokinterp.experiments import EXPERIMENTS, verdicts
 from grokinterp.report.circuits_section import choose_subjects, circuits_section
 from grokinterp.report.claims_section import claims_section
 from grokinterp.report.experiments_section import (
-    Carried,
-    carry,
+    Gathered,
     experiments_section,
+    gather,
     overview,
     planned_ids,
 )
@@ -48,16 +48,16 @@ def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> 
     # First, because a name that fits nothing should be told at once.
     subjects = choose_subjects(in_store, circuits, planned_ids() if circuits is None else ())
     read: dict[str, CachedRun] = {}
-    carried = [carry(name, experiment, store, read) for name, experiment in EXPERIMENTS.items()]
-    listed = list_runs(carried, in_store, unreadable)
+    gathered = [gather(name, experiment, store, read) for name, experiment in EXPERIMENTS.items()]
+    listed = list_runs(gathered, in_store, unreadable)
     judged = _judged(store, read)
     section, pictures = circuits_section(subjects)
     body = [
         f"<style>{_resource('report.css')}</style>",
-        _head(carried, len(listed), len(in_store), len(unreadable)),
-        overview(carried),
+        _head(gathered, len(listed), len(in_store), len(unreadable)),
+        overview(gathered),
         claims_section(judged),
-        experiments_section(carried, judged if isinstance(judged, list) else []),
+        experiments_section(gathered, judged if isinstance(judged, list) else []),
         runs_section(listed, [subject.id for subject in subjects]),
         section,
         f"<script>{_resource('report.js')}</script>",
@@ -83,14 +83,14 @@ def _judged(store: str, read: dict[str, CachedRun]) -> list[Judged] | str:
         return str(error)
 
 
-def _head(carried: Sequence[Carried], listed: int, in_store: int, unreadable: int) -> str:
-    found = sum(1 for one in carried if one.done)
+def _head(gathered: Sequence[Gathered], listed: int, in_store: int, unreadable: int) -> str:
+    found = sum(1 for one in gathered if one.done)
     others = listed - in_store - unreadable
     places = [f"{in_store:,} in the store"] if in_store else []
     places += [f"{unreadable:,} there that cannot be read"] if unreadable else []
     places += [f"{others:,} shipped with grokinterp"] if others else []
     about = (
-        f"{listed:,} runs: {', '.join(places)}. {found} of {len(carried)} experiments have "
+        f"{listed:,} runs: {', '.join(places)}. {found} of {len(gathered)} experiments have "
         "runs to show."
     )
     links = "".join(

@@ -10,7 +10,7 @@ from typing import Any
 
 from grokinterp.config import RECORDED, RunConfig
 from grokinterp.grokking import grokking_times
-from grokinterp.report.experiments_section import Carried
+from grokinterp.report.experiments_section import Gathered
 from grokinterp.report.packed_curves import pack_curves
 from grokinterp.report.table_cells import folded, html_table
 from grokinterp.results import shipped_runs
@@ -23,7 +23,7 @@ CURVES_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedRun:
     """A run, and the experiments that it belongs to, by name and by its label there."""
 
     run: Run
@@ -31,23 +31,23 @@ class Listed:
 
 
 def list_runs(
-    carried: Iterable[Carried], in_store: Sequence[Run], unreadable: Sequence[Run] = ()
-) -> list[Listed]:
+    gathered: Iterable[Gathered], in_store: Sequence[Run], unreadable: Sequence[Run] = ()
+) -> list[ListedRun]:
     """The runs of experiments, in their order; then the store's other ones; then what ships; then
     those of the store whose configs cannot be read."""
     runs: dict[str, Run] = {}
     where: dict[str, list[tuple[str, str]]] = {}
-    for one in carried:
+    for one in gathered:
         for planned, run in one.done:
             runs.setdefault(run.id, run)
             where.setdefault(run.id, []).append((one.name, planned.label))
     for run in (*in_store, *shipped_runs()):
         runs.setdefault(run.id, run)
-    read = [Listed(run, tuple(where.get(id, ()))) for id, run in runs.items()]
-    return read + [Listed(run) for run in unreadable]
+    read = [ListedRun(run, tuple(where.get(id, ()))) for id, run in runs.items()]
+    return read + [ListedRun(run) for run in unreadable]
 
 
-def runs_section(listed: Sequence[Listed], drawn: Container[str]) -> str:
+def runs_section(listed: Sequence[ListedRun], drawn: Container[str]) -> str:
     """A row for each run; `drawn` are the ids of those whose circuits are in the page."""
     rows, left, without = [], CURVES_BYTES, 0
     for one in listed[:MOST_ROWS]:
@@ -90,7 +90,7 @@ def _limits(count: int, without: int) -> str:
     return f"<p>{said}</p>"
 
 
-def _row(listed: Listed, drawn: bool, left: int) -> tuple[str, int]:
+def _row(listed: ListedRun, drawn: bool, left: int) -> tuple[str, int]:
     """The row, and how many bytes of it are curves."""
     run = listed.run
     config, metrics = run.config, run.metrics
@@ -117,7 +117,7 @@ def _row(listed: Listed, drawn: bool, left: int) -> tuple[str, int]:
     )
 
 
-def _about(listed: Listed, drawn: bool) -> str:
+def _about(listed: ListedRun, drawn: bool) -> str:
     run = listed.run
     said = [f"Run {run.id}, {run.config.task}: {run.status} at epoch {run.epoch:,}"]
     if run.message:

@@ -22,10 +22,10 @@ from grokinterp.report import build_report, report_page, save_report
 from grokinterp.report.charts import chart, in_words
 from grokinterp.report.circuits_section import PRETRAINED, choose_subjects, draw
 from grokinterp.report.claims_section import claims_section
-from grokinterp.report.experiments_section import carry, experiments_section
+from grokinterp.report.experiments_section import experiments_section, gather
 from grokinterp.report.interval_plot import interval
 from grokinterp.report.packed_curves import COLUMNS, pack_curves, unpack_curves
-from grokinterp.report.runs_section import Listed, runs_section
+from grokinterp.report.runs_section import ListedRun, runs_section
 from grokinterp.report.table_cells import table
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.results import shipped_runs
@@ -194,7 +194,7 @@ def test_a_page_that_is_too_full_says_what_it_leaves_out(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [run, _] = open_store(store)
-    listed = [Listed(run)] * 5
+    listed = [ListedRun(run)] * 5
     whole = runs_section(listed, ())
     assert whole.count("application/json") == 5
     assert "show no curves" not in whole
@@ -216,13 +216,13 @@ def test_what_is_damaged_is_a_sentence_in_the_page(tmp_path: Path) -> None:
     run.save_status("finished", 10_000)
     (run.path / "metrics.parquet").write_text("no table")
     said = f"{run.path / 'metrics.parquet'} is damaged"
-    assert said in runs_section([Listed(run)], ())
+    assert said in runs_section([ListedRun(run)], ())
     read: dict = {}
-    carried = carry("ln-position", EXPERIMENTS["ln-position"], str(store.path), read)
-    [trouble] = carried.troubles
+    gathered = gather("ln-position", EXPERIMENTS["ln-position"], str(store.path), read)
+    [trouble] = gathered.troubles
     assert f"{run.path.name} is left out: {said}" in trouble
-    assert trouble in experiments_section([carried], [])
-    assert config.id in {run.id for _, run in carried.done}
+    assert trouble in experiments_section([gathered], [])
+    assert config.id in {run.id for _, run in gathered.done}
     claims = claims_section(report_page._judged(str(store.path), {}))
     assert said not in claims
     assert claims == claims_section(report_page._judged(str(tmp_path / "nowhere"), {}))

@@ -9,7 +9,7 @@ from runs_cases import SMALL_RUN, Interrupt, same_run, with_model, with_recipe
 
 import grokinterp as gi
 from grokinterp.probes import PROBES
-from grokinterp.report.experiments_section import Carried
+from grokinterp.report.experiments_section import Gathered
 from grokinterp.report.runs_section import list_runs
 from grokinterp.reproduction.curves import by_label
 from grokinterp.reproduction.experiment import Afterwards, Experiment, Planned, Results
@@ -150,8 +150,8 @@ def test_experiments_and_the_report_count_a_run_once(tmp_path):
     ]
     assert seeds_table(plan.done)["seeds"].tolist() == [2]
     in_store = list(gi.open_store(store))
-    carried = Carried("small", plan.experiment, plan.done, 2, Results())
-    ids = [listed.run.id for listed in list_runs([carried], in_store)]
+    gathered = Gathered("small", plan.experiment, plan.done, 2, Results())
+    ids = [listed.run.id for listed in list_runs([gathered], in_store)]
     assert len(ids) == len(set(ids))
     assert ids[:2] == [run.id for run in by_label(plan.done)["small"]]
     folder = tmp_path / "results"

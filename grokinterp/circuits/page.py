@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from grokinterp.circuits.document import document, element, figure
+from grokinterp.circuits.document import document, render
 from grokinterp.circuits.picture import Picture, Shown
 
 
@@ -19,11 +19,9 @@ class Page(Shown):
 
     @property
     def html(self) -> str:
-        body = [element("h1", self.title), element("p", self.about)]
-        for heading, pictures in self.sections:
-            body += ["<section>", element("h2", heading), *map(figure, pictures), "</section>"]
-        every = [picture for _, pictures in self.sections for picture in pictures]
-        return document(self.title, "\n".join(body), every)
+        body = render("circuits/page.html", page=self)
+        kinds = {picture.kind for _, pictures in self.sections for picture in pictures}
+        return document(self.title, body, kinds)
 
     def __repr__(self) -> str:
         return f"Page({self.title!r}, sections={[heading for heading, _ in self.sections]})"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from html import escape
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from markupsafe import Markup
 from torch import Tensor
 
-from grokinterp.circuits.document import document, figure
+from grokinterp.circuits.document import document, render, script_json
 
 Kind = Literal["attention", "heatmaps", "circles", "bars"]
 
@@ -34,12 +34,7 @@ class Shown(ABC):
         return path
 
     def _repr_html_(self) -> str:
-        # A frame keeps the page's styles and names apart from the notebook's; its text shows only
-        # where JupyterLab removes the frame, which it does in a notebook that is not trusted.
-        return (
-            f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: 30rem; border: 0">'
-            "Run this cell, or trust this notebook, to see the picture.</iframe>"
-        )
+        return str(render("circuits/notebook_frame.html", html=self.html))
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,13 @@ class Picture(Shown):
 
     @property
     def html(self) -> str:
-        return document(self.title, figure(self), [self])
+        return document(self.title, render("circuits/picture.html", picture=self), {self.kind})
+
+    @property
+    def data(self) -> Markup:
+        """What the page's script draws."""
+        frames = [asdict(frame) for frame in self.frames]
+        return script_json({"kind": self.kind, "frames": frames})
 
     def __repr__(self) -> str:
         epochs = [frame.epoch for frame in self.frames if frame.epoch is not None]

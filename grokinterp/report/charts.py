@@ -1,15 +1,17 @@
-"""A matplotlib figure as an image inside the page."""
+"""A matplotlib figure as an image that stands in the page itself."""
 
 from __future__ import annotations
 
 import base64
-from html import escape
 from io import BytesIO
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+
+from grokinterp.circuits.document import render
 
 DPI = 200
 """Two dots for each of the page's, on the 5.5 inches that a figure has."""
@@ -18,7 +20,7 @@ COLOURS = 96
 """A figure has few: a palette of them is a third of the size, and the eye sees no difference."""
 
 
-def chart(figure: Figure, subject: str) -> str:
+def chart(figure: Figure, subject: str) -> Markup:
     """The figure as a PNG, with what it shows in words.
 
     A PNG with a palette is smaller than an SVG for every figure of the experiments.
@@ -31,11 +33,12 @@ def chart(figure: Figure, subject: str) -> str:
     small = drawn.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     file = BytesIO()
     small.save(file, "png", optimize=True)
-    data = base64.b64encode(file.getvalue()).decode()
-    width, height = drawn.width // 2, drawn.height // 2
-    return (
-        f'<img class="chart" width="{width}" height="{height}" decoding="async" '
-        f'alt="{escape(in_words(figure, subject))}" src="data:image/png;base64,{data}">'
+    return render(
+        "report/chart.html",
+        width=drawn.width // 2,
+        height=drawn.height // 2,
+        words=in_words(figure, subject),
+        png=base64.b64encode(file.getvalue()).decode(),
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 from typing import get_args
 
 import numpy as np
+from markupsafe import Markup
 
 from grokinterp.circuits import (
     Picture,
@@ -18,7 +18,7 @@ from grokinterp.circuits import (
     logit_attribution,
     over_checkpoints,
 )
-from grokinterp.circuits.document import element, figure
+from grokinterp.circuits.document import render
 from grokinterp.placement import ALIASES, PLACEMENTS
 from grokinterp.pretrained import Stage, pretrained_card, pretrained_snapshot
 from grokinterp.probes.fourier import cyclic_order, frequency_norms
@@ -34,11 +34,6 @@ MOST_OWN = 2
 
 MOST_CHECKPOINTS = 6
 FREQUENCIES = 3
-
-ABOUT = (
-    "What the trained weights do, by checkpoint: move a slider, or play it. "
-    "grokinterp report --circuits draws those of other placements, or of any run by its id."
-)
 
 
 @dataclass(frozen=True)
@@ -68,24 +63,16 @@ def choose_subjects(
     return [_named(name, in_store) for name in PRETRAINED] + [_of_run(run) for run in own]
 
 
-def circuits_section(subjects: Sequence[Subject]) -> tuple[str, list[Picture]]:
-    """The section, and the pictures in it, which decide what scripts the page needs."""
-    pictures: list[Picture] = []
-    parts = []
+def circuits_section(subjects: Sequence[Subject]) -> tuple[Markup, Collection[str]]:
+    """The section, and the kinds of its pictures, which decide what scripts the page needs."""
+    drawn: list[tuple[Subject, list[Picture], StoreError | ValueError | None]] = []
     for subject in subjects:
         try:
-            drawn = draw(subject)
+            drawn.append((subject, draw(subject), None))
         except (StoreError, ValueError) as error:
-            parts.append(_part(subject, f'<p class="trouble">{escape(str(error))}.</p>'))
-            continue
-        pictures += drawn
-        parts.append(_part(subject, "\n".join(map(figure, drawn))))
-    links = ", ".join(f'<a href="#circuits-{s.id}">{escape(s.title)}</a>' for s in subjects)
-    return (
-        f'<section id="circuits"><h2>Circuits</h2>{element("p", ABOUT)}<p>{links}</p>'
-        f"{''.join(parts)}</section>",
-        pictures,
-    )
+            drawn.append((subject, [], error))
+    kinds = {picture.kind for _, pictures, _ in drawn for picture in pictures}
+    return render("report/circuits_section.html", drawn=drawn), kinds
 
 
 def draw(subject: Subject) -> list[Picture]:
@@ -178,11 +165,3 @@ def _has_circuits(run: Run) -> bool:
         return run.config.id == run.id and len(run.checkpoint_epochs) > 1
     except StoreError:
         return False
-
-
-def _part(subject: Subject, content: str) -> str:
-    return (
-        f'<section class="subject" id="circuits-{subject.id}">'
-        f'<h3 class="title">{escape(subject.title)} <a href="#run-{subject.id}">run '
-        f"{subject.id[:8]}</a></h3>{content}</section>"
-    )

@@ -2,94 +2,46 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from html import escape
 
-from grokinterp.circuits.document import element
-from grokinterp.report.interval_plot import interval
-from grokinterp.report.table_cells import html_table
+from markupsafe import Markup
+
+from grokinterp.circuits.document import render
+from grokinterp.report.interval_plot import interval_plot
 from grokinterp.reproduction.verdict_text import ABOUT, NAMES, numbers, summary
 from grokinterp.reproduction.verdicts import Judged
 
 
-def claims_section(judged: Sequence[Judged] | str) -> str:
+def claims_section(judged: Sequence[Judged] | str) -> Markup:
     """A verdict for each claim; the sentence that came in place of the audit, if one did."""
     if isinstance(judged, str):
-        content = f'<p class="trouble">The claims were not judged: {escape(judged)}.</p>'
-    else:
-        content = f'{_counts(judged)}<ul class="claims">{"".join(map(_line, judged))}</ul>'
-    return f'<section id="claims"><h2>Claims</h2>{element("p", ABOUT)}{content}</section>'
+        return render("report/claims_section.html", about=ABOUT, trouble=judged)
+    return render(
+        "report/claims_section.html",
+        about=ABOUT,
+        trouble=None,
+        counts=Counter(one.verdict for one in judged),
+        summary=summary(judged),
+        judged=[(_anchor(one), one) for one in judged],
+    )
 
 
-def badge(verdict: str) -> str:
-    return f'<b class="verdict {verdict}">{verdict}</b>'
-
-
-def claim(one: Judged, experiment: str) -> str:
+def claim_card(judged: Judged, experiment: str) -> Markup:
     """A claim with its findings, in the section of an experiment that tests it."""
-    head = (
-        "finding",
-        "asks for",
-        "seeds",
-        "n",
-        "median [interval], coverage",
-        "each seed",
-        "verdict",
-        "paper",
-    )
-    rows = [
-        [
-            escape(finding.estimand.what),
-            escape(finding.estimand.asks),
-            NAMES[finding.group],
-            str(finding.n),
-            numbers(finding),
-            interval(finding),
-            badge(finding.verdict) + escape(f" leans {finding.lean}" if finding.lean else ""),
-            escape(finding.estimand.published or "–"),
-        ]
-        for finding in one.findings
-        if finding.n or finding.group == "confirmatory"
-    ]
-    anchor = f' id="{_anchor(one)}"' if experiment == one.experiments[0] else ""
-    return (
-        f'<div class="claim"{anchor}>{badge(one.verdict)} <code>{escape(one.name)}</code>'
-        f"{element('p', one.claim.statement)}{html_table(head, rows) if rows else ''}"
-        f"{_comparisons(one)}{_missing(one)}</div>"
+    return render(
+        "report/claim_card.html",
+        judged=judged,
+        anchor=_anchor(judged) if experiment == judged.experiments[0] else None,
+        findings=[
+            (finding, NAMES[finding.group], numbers(finding), interval_plot(finding))
+            for finding in judged.findings
+            if finding.n or finding.group == "confirmatory"
+        ],
+        missing=judged.missing,
+        commands=judged.command.split("; ") if judged.command else [],
     )
 
 
-def _counts(judged: Sequence[Judged]) -> str:
-    verdicts = [one.verdict for one in judged]
-    counts = " ".join(
-        f"{badge(verdict)} {verdicts.count(verdict)}"
-        for verdict in ("supported", "contradicted", "undecided")
-        if verdict in verdicts
-    )
-    return f'<p class="counts">{counts} · {escape(summary(judged))}</p>'
-
-
-def _line(one: Judged) -> str:
-    return (
-        f'<li><a class="to" href="#{_anchor(one)}">{badge(one.verdict)}</a>'
-        f"<div><code>{escape(one.name)}</code> {escape(one.claim.statement)}</div></li>"
-    )
-
-
-def _comparisons(one: Judged) -> str:
-    if not one.comparisons:
-        return ""
-    rows = "".join(element("li", str(comparison)) for comparison in one.comparisons)
-    return f'<ul class="note">{rows}</ul>'
-
-
-def _missing(one: Judged) -> str:
-    decides = element("p", f"To decide: {one.missing}.") if one.missing else ""
-    if not one.command:
-        return decides
-    commands = "; ".join(f"<code>{escape(part)}</code>" for part in one.command.split("; "))
-    return f'{decides}<p class="note">Not all of its runs are here: {commands}</p>'
-
-
-def _anchor(one: Judged) -> str:
-    return "claim-" + "-".join(filter(None, (one.claim.name, one.convention)))
+def _anchor(judged: Judged) -> str:
+    return "-".join(filter(None, ("claim", judged.claim.name, judged.convention)))

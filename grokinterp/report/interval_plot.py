@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+from markupsafe import Markup
+
 from grokinterp.audit.finding import Finding
 
 WIDTH, HEIGHT, MARGIN = 120, 22, 6
 
 
-def interval(finding: Finding) -> str:
-    """An SVG; nothing where there is no number to place, or only yes and no."""
+def interval_plot(finding: Finding) -> Markup:
+    """An SVG of numbers; nothing where there is none to place, or only yes and no."""
     if not finding.n or finding.estimand.direction == "all":
-        return ""
+        return Markup()
     threshold = finding.estimand.bar
     known = [end for value in finding.known.values() for end in value if math.isfinite(end)]
     low, high = min(*known, threshold), max(*known, threshold)
@@ -35,7 +37,7 @@ def interval(finding: Finding) -> str:
         for end in {*v}
         if math.isfinite(end)
     )
-    return (
+    return Markup(
         f'<svg class="interval" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="{finding.n} seeds and what the claim asks for, {threshold:g}">'
         f'<line class="threshold" x1="{x(threshold)}" x2="{x(threshold)}" y1="1" '

@@ -8,13 +8,15 @@ import zlib
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
+from grokinterp.circuits.document import script_json
 from grokinterp.grokking import GrokkingTimes
 
 COLUMNS = ("epoch", "train_accuracy", "test_accuracy", "train_loss", "test_loss")
 
 
-def pack_curves(metrics: pd.DataFrame, times: GrokkingTimes) -> str:
+def pack_curves(metrics: pd.DataFrame, times: GrokkingTimes) -> Markup:
     """JSON: the columns one after the other, deflated, in base64.
 
     In float32 where that loses nothing, as of a model trained in it, and in float64 otherwise.
@@ -29,7 +31,7 @@ def pack_curves(metrics: pd.DataFrame, times: GrokkingTimes) -> str:
         "deflated": base64.b64encode(zlib.compress(content)).decode(),
         "marks": {"memorised": times.memorised.by, "generalised": times.generalised.by},
     }
-    return json.dumps(data, separators=(",", ":"))
+    return script_json(data)
 
 
 def unpack_curves(packed: str) -> pd.DataFrame:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
-from grokinterp.circuits.document import document, element
+from grokinterp.circuits.document import document, render
 from grokinterp.experiments import EXPERIMENTS, verdicts
 from grokinterp.report.circuits_section import choose_subjects, circuits_section
 from grokinterp.report.claims_section import claims_section
@@ -15,7 +13,7 @@ from grokinterp.report.experiments_section import (
     Gathered,
     experiments_section,
     gather,
-    overview,
+    overview_section,
     planned_ids,
 )
 from grokinterp.report.runs_section import list_runs, runs_section
@@ -51,18 +49,19 @@ def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> 
     gathered = [gather(name, experiment, store, read) for name, experiment in EXPERIMENTS.items()]
     listed = list_runs(gathered, in_store, unreadable)
     judged = _judged(store, read)
-    section, pictures = circuits_section(subjects)
-    body = [
-        f"<style>{_resource('report.css')}</style>",
-        _head(gathered, len(listed), len(in_store), len(unreadable)),
-        overview(gathered),
-        claims_section(judged),
-        experiments_section(gathered, judged if isinstance(judged, list) else []),
-        runs_section(listed, [subject.id for subject in subjects]),
-        section,
-        f"<script>{_resource('report.js')}</script>",
-    ]
-    return document("Grokking and layer normalization: report", "\n".join(body), pictures)
+    circuits_drawn, kinds = circuits_section(subjects)
+    body = render(
+        "report/report_page.html",
+        about=_about(gathered, len(listed), len(in_store), len(unreadable)),
+        sections=[
+            overview_section(gathered),
+            claims_section(judged),
+            experiments_section(gathered, judged if isinstance(judged, list) else []),
+            runs_section(listed, [subject.id for subject in subjects]),
+            circuits_drawn,
+        ],
+    )
+    return document("Grokking and layer normalization: report", body, kinds)
 
 
 def save_report(
@@ -83,26 +82,14 @@ def _judged(store: str, read: dict[str, CachedRun]) -> list[Judged] | str:
         return str(error)
 
 
-def _head(gathered: Sequence[Gathered], listed: int, in_store: int, unreadable: int) -> str:
+def _about(gathered: Sequence[Gathered], listed: int, in_store: int, unreadable: int) -> str:
+    """How many runs and experiments there are."""
     found = sum(1 for one in gathered if one.done)
     others = listed - in_store - unreadable
     places = [f"{in_store:,} in the store"] if in_store else []
     places += [f"{unreadable:,} there that cannot be read"] if unreadable else []
     places += [f"{others:,} shipped with grokinterp"] if others else []
-    about = (
+    return (
         f"{listed:,} runs: {', '.join(places)}. {found} of {len(gathered)} experiments have "
         "runs to show."
     )
-    links = "".join(
-        f'<a href="#{name.lower()}">{name}</a>'
-        for name in ("Overview", "Claims", "Experiments", "Runs", "Circuits")
-    )
-    return (
-        f"{element('h1', 'Grokking and layer normalization')}{element('p', about)}"
-        f'<nav class="contents" aria-label="contents">{links}</nav>'
-    )
-
-
-@cache
-def _resource(name: str) -> str:
-    return (files("grokinterp.report") / name).read_text(encoding="utf-8")

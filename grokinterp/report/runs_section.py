@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
+from grokinterp.circuits.document import render
 from grokinterp.config import RECORDED, RunConfig
 from grokinterp.grokking import grokking_times
 from grokinterp.report.experiments_section import Gathered
 from grokinterp.report.packed_curves import pack_curves
-from grokinterp.report.table_cells import folded, html_table
+from grokinterp.report.table_cells import text_table
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
 from grokinterp.store.runs import Run
@@ -47,136 +49,62 @@ def list_runs(
     return read + [ListedRun(run) for run in unreadable]
 
 
-def runs_section(listed: Sequence[ListedRun], drawn: Container[str]) -> str:
+def runs_section(listed: Sequence[ListedRun], drawn: Container[str]) -> Markup:
     """A row for each run; `drawn` are the ids of those whose circuits are in the page."""
     rows, left, without = [], CURVES_BYTES, 0
     for one in listed[:MOST_ROWS]:
         try:
             row, size = _row(one, one.run.id in drawn, left)
         except StoreError as error:
-            row, size = _unreadable(one.run, error), 0
+            folder = one.run.path.name
+            row, size = render("report/unreadable_row.html", folder=folder, trouble=error), 0
         left -= size
         without += size == 0
         rows.append(row)
-    return (
-        '<section id="runs"><h2>Runs</h2>'
-        f"{_limits(len(listed), without)}"
-        '<label class="filter">Show runs with <input type="search" id="filter" '
-        'placeholder="mlp-pre 456" autocomplete="off"></label> <output id="shown"></output>'
-        f'<div class="runs"><div class="run head" aria-hidden="true">{_HEAD}</div>{"".join(rows)}'
-        f"</div>{_defaults()}</section>"
+    return render(
+        "report/runs_section.html",
+        rows=rows,
+        count=len(listed),
+        without=without,
+        megabytes=f"{CURVES_BYTES / 1e6:.0f}",
+        defaults=text_table(("config", "default"), [(k, repr(v)) for k, v in _default().items()]),
     )
-
-
-_HEAD = "".join(
-    f"<span>{name}</span>"
-    for name in ("run", "placement", "seed", "memorised", "generalised", "test accuracy")
-)
-
-
-def _limits(count: int, without: int) -> str:
-    """What of the runs the page leaves out."""
-    said = "A run opens to its curves and its config."
-    if without:
-        said += (
-            f" {without:,} of them show no curves: the page holds {CURVES_BYTES / 1e6:.0f} MB of "
-            "them, and some runs have none yet."
-        )
-    if count > MOST_ROWS:
-        said += (
-            f" The first {MOST_ROWS:,} of {count:,} runs are here; "
-            "<code>grokinterp runs</code> lists all."
-        )
-    return f"<p>{said}</p>"
-
-
-def _row(listed: ListedRun, drawn: bool, left: int) -> tuple[str, int]:
-    """The row, and how many bytes of it are curves."""
-    run = listed.run
-    config, metrics = run.config, run.metrics
-    times = grokking_times(metrics)
-    accuracy = f"{metrics['test_accuracy'].iloc[-1]:.1%}" if len(metrics) else "–"
-    cells = (
-        f"<code>{run.id[:8]}</code>",
-        f"<b>{escape(str(config.model.placement))}</b> {_distinct(config)}",
-        f"<i>seed</i> {config.seed}",
-        f"<i>memorised</i> {times.memorised}",
-        f"<i>generalised</i> {times.generalised}",
-        f"<i>test accuracy</i> {accuracy}",
-    )
-    packed = pack_curves(metrics, times) if len(metrics) else ""
-    if len(packed) > left:
-        packed = ""
-    curves = f'<script type="application/json">{packed}</script>' if packed else ""
-    return (
-        f'<details class="run" id="run-{run.id}"><summary>'
-        f"{''.join(f'<span>{cell}</span>' for cell in cells)}</summary>"
-        f'<div class="opened">{_about(listed, drawn)}<div class="curves">{curves}</div>'
-        f"{_changed(config)}</div></details>",
-        len(packed),
-    )
-
-
-def _about(listed: ListedRun, drawn: bool) -> str:
-    run = listed.run
-    said = [f"Run {run.id}, {run.config.task}: {run.status} at epoch {run.epoch:,}"]
-    if run.message:
-        said[0] += f" ({run.message})"
-    parts = [
-        f'<a href="#experiment-{name}">{name}</a> ({escape(label)})'
-        for name, label in dict.fromkeys(listed.experiments)
-    ]
-    if parts:
-        said.append(f"of {', '.join(parts)}")
-    if drawn:
-        said.append(f'<a href="#circuits-{run.id}">its circuits</a>')
-    return f'<p class="note">{escape(said[0])}{"".join(f"; {part}" for part in said[1:])}.</p>'
 
 
 # What a row has a place of its own for, and what changes nothing of how a run trains.
 _ELSEWHERE = RECORDED | {"placement", "seed"}
 
 
-def _distinct(config: RunConfig) -> str:
-    """In a few words, what tells a run apart from the paper's of its placement."""
+def _row(listed: ListedRun, drawn: bool, left: int) -> tuple[Markup, int]:
+    """The row, and how many bytes of it are curves."""
+    run = listed.run
+    config, metrics = run.config, run.metrics
+    times = grokking_times(metrics)
+    curves = pack_curves(metrics, times) if len(metrics) else ""
+    if len(curves) > left:
+        curves = ""
+    message = f" ({run.message})" if run.message else ""
     default = _default()
-    said = [
-        f"{name} {value}"
-        for name, value in config.flat().items()
-        if value != default[name] and name not in _ELSEWHERE
-    ]
-    return f"<small>{escape(', '.join(said))}</small>" if said else ""
-
-
-def _changed(config: RunConfig) -> str:
-    """What the config changes of the defaults."""
-    default = _default()
-    rows = [
-        [escape(name), escape(repr(value)), escape(repr(default[name]))]
-        for name, value in config.flat().items()
-        if value != default[name]
-    ]
-    return html_table(("config", "here", "default"), rows) if rows else ""
+    changed = {name: value for name, value in config.flat().items() if value != default[name]}
+    cells = [(name, repr(value), repr(default[name])) for name, value in changed.items()]
+    row = render(
+        "report/run_row.html",
+        id=run.id,
+        placement=config.model.placement,
+        # In a few words, what tells it apart from the paper's of its placement.
+        distinct=", ".join(f"{k} {v}" for k, v in changed.items() if k not in _ELSEWHERE),
+        seed=config.seed,
+        times=times,
+        accuracy=f"{metrics['test_accuracy'].iloc[-1]:.1%}" if len(metrics) else "–",
+        state=f"Run {run.id}, {config.task}: {run.status} at epoch {run.epoch:,}{message}",
+        experiments=list(dict.fromkeys(listed.experiments)),
+        drawn=drawn,
+        curves=curves,
+        changed=text_table(("config", "here", "default"), cells) if cells else "",
+    )
+    return row, len(curves)
 
 
 @cache
 def _default() -> dict[str, Any]:
     return RunConfig().flat()
-
-
-def _defaults() -> str:
-    rows = [[escape(name), escape(repr(value))] for name, value in _default().items()]
-    return folded(
-        "Defaults: what a run's config holds where its row names nothing else",
-        html_table(("config", "default"), rows),
-    )
-
-
-def _unreadable(run: Run, error: StoreError) -> str:
-    # Its id may be that of a run that ships, which is in the page too.
-    folder = escape(run.path.name)
-    return (
-        f'<details class="run" id="unreadable-{folder}" open><summary><span>'
-        f"<code>{folder}</code></span><span>could not be read</span></summary>"
-        f'<div class="opened"><p class="trouble">{escape(str(error))}.</p></div></details>'
-    )

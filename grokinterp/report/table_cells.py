@@ -1,49 +1,31 @@
-"""Tables in the page: they scroll inside their own box, so that the page does not."""
+"""Tables in the page: the text of each cell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Container, Sequence
 
 import pandas as pd
+from markupsafe import Markup
+
+from grokinterp.circuits.document import render
 
 
-def table(data: pd.DataFrame) -> str:
+def table(data: pd.DataFrame) -> Markup:
     """A data frame; ids of runs lead to their rows."""
-    numeric = [pd.api.types.is_numeric_dtype(data[name]) for name in data.columns]
-    rows = [
-        [_cell(str(name), value) for name, value in zip(data.columns, row, strict=True)]
-        for row in data.itertuples(index=False)
-    ]
-    return html_table([escape(str(name)) for name in data.columns], rows, numeric)
+    columns = [str(name) for name in data.columns]
+    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(data[name])]
+    rows = [[_text(value) for value in row] for row in data.itertuples(index=False)]
+    return text_table(columns, rows, numeric)
 
 
-def html_table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool] = ()
-) -> str:
-    """A table of cells that are HTML already; numbers stand at the right."""
-    kinds = [' class="number"' if n else "" for n in numeric] or [""] * len(head)
-    first = "".join(f"<th{kind}>{cell}</th>" for kind, cell in zip(kinds, head, strict=True))
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        '<div class="scroll" tabindex="0"><table>'
-        f"<thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+def text_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Container[str] = ()
+) -> Markup:
+    """A table of text; the numeric columns stand at the right."""
+    return render("report/table.html", columns=columns, rows=rows, numeric=numeric)
 
 
-def folded(summary: str, content: str) -> str:
-    """What opens when its name is clicked."""
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
-
-
-def _cell(name: str, value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, float):
         return "–" if value != value else f"{value:.4g}"
-    if name == "run":
-        return f'<a href="#run-{escape(str(value))}">{escape(str(value)[:8])}</a>'
-    return escape(str(value))
+    return str(value)

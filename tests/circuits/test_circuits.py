@@ -1,6 +1,7 @@
 """Pictures of circuits: what is drawn is what was computed, and a page holds all it needs."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -9,8 +10,7 @@ import pytest
 from cases import TASK, perturbed_model, small_config
 
 from grokinterp import circuits
-from grokinterp.circuits.document import POLICY
-from grokinterp.circuits.picture import pack, unpack
+from grokinterp.circuits.picture import Frame, pack, unpack
 from grokinterp.model.build import build_model
 from grokinterp.probes.qk_ov import ov_table, qk_table
 from grokinterp.snapshot import Snapshot
@@ -189,17 +189,21 @@ def test_no_page_loads_anything(pictures: dict[str, circuits.Picture]) -> None:
     own = reader.scripts[-1]
     assert not any(word in own for word in ("fetch(", "import(", "XMLHttpRequest", "https:"))
     policy = next(found["content"] for tag, found in reader.tags if "http-equiv" in found)
-    assert policy == POLICY
-    assert policy.startswith("default-src 'none'")
+    assert policy == (
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+        "img-src data: blob:"
+    )
 
 
 def test_text_is_escaped(snapshot: Snapshot) -> None:
     bad = "</script></title><img src=x onerror=alert(1)>\"'&"
-    page = circuits.page(bad, {bad: circuits.grid(snapshot)}, about=bad)
+    named = replace(circuits.grid(snapshot), title=bad, caption=bad, frames=(Frame(0, {bad: bad}),))
+    page = circuits.page(bad, {bad: named}, about=bad)
     reader = Reader(page.html)
     assert "img" not in {tag for tag, _ in reader.tags}
-    for tag in ("title", "h1", "h2", "p"):
+    for tag in ("title", "h1", "h2", "h3", "p"):
         assert bad in reader.text[tag]
+    assert reader.data[0]["frames"][0]["data"] == {bad: bad}
     assert page._repr_html_().count("<") == 2  # A frame's two tags: the page is its attribute.
 
 

@@ -4,13 +4,13 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from chromium import CHROMIUM, Browser, move_slider
+from markupsafe import escape
 from matplotlib.figure import Figure
 from runs_cases import SMALL_RUN, with_model, with_recipe
 
@@ -20,17 +20,24 @@ from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS, verdicts
 from grokinterp.report import build_report, report_page, save_report
 from grokinterp.report.charts import chart, in_words
-from grokinterp.report.circuits_section import PRETRAINED, choose_subjects, draw
+from grokinterp.report.circuits_section import (
+    PRETRAINED,
+    Subject,
+    choose_subjects,
+    circuits_section,
+    draw,
+)
 from grokinterp.report.claims_section import claims_section
-from grokinterp.report.experiments_section import experiments_section, gather
-from grokinterp.report.interval_plot import interval
+from grokinterp.report.experiments_section import Gathered, experiments_section, gather
+from grokinterp.report.interval_plot import interval_plot
 from grokinterp.report.packed_curves import COLUMNS, pack_curves, unpack_curves
 from grokinterp.report.runs_section import ListedRun, runs_section
 from grokinterp.report.table_cells import table
+from grokinterp.reproduction.experiment import Results
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
-from grokinterp.store.runs import open_store
+from grokinterp.store.runs import Run, open_store
 
 
 @pytest.fixture(scope="module")
@@ -279,17 +286,17 @@ def test_a_chart_says_in_words_what_it_shows() -> None:
     axes.set(xlabel="epoch", ylabel='accuracy "<"')
     axes.legend()
     assert in_words(figure, "Subject") == 'Subject. accuracy "<" against epoch. of pre'
-    assert "accuracy &quot;&lt;&quot; against epoch" in chart(figure, "Subject")
+    assert "accuracy &#34;&lt;&#34; against epoch" in chart(figure, "Subject")
 
 
 def test_an_interval_has_a_dot_for_each_seed() -> None:
     ratio = above("ratio", 1.0)
-    drawn = interval(Finding(ratio, {1: 2.0, 2: 3.0, 3: 2.5}))
+    drawn = interval_plot(Finding(ratio, {1: 2.0, 2: 3.0, 3: 2.5}))
     assert (drawn.count("<circle"), drawn.count('class="median"')) == (3, 1)
     # One seed has no interval.
-    assert 'class="median"' not in interval(Finding(ratio, {1: 2.0}))
-    assert interval(Finding(ratio, {})) == ""
-    assert interval(Finding(in_every_seed("happens"), {1: 1.0, 2: 0.0})) == ""
+    assert 'class="median"' not in interval_plot(Finding(ratio, {1: 2.0}))
+    assert interval_plot(Finding(ratio, {})) == ""
+    assert interval_plot(Finding(in_every_seed("happens"), {1: 1.0, 2: 0.0})) == ""
 
 
 def test_a_table_is_escaped_and_leads_to_its_runs() -> None:
@@ -297,6 +304,47 @@ def test_a_table_is_escaped_and_leads_to_its_runs() -> None:
     assert "&lt;b&gt;" in html
     assert "0.1235" in html
     assert '<a href="#run-0123456789abcdef">01234567</a>' in html
+
+
+def test_words_that_others_chose_are_no_tags(tmp_path: Path, monkeypatch) -> None:
+    """Names of interventions and folders, messages, labels, titles, and sentences about errors."""
+    bad = "<script>alert('1')&"
+    data = SMALL_RUN.to_dict()
+    data["train"]["interventions"] = [{"name": bad, "module": "mine"}]
+    run = open_store(tmp_path, create=True).create(gi.RunConfig.from_dict(data))
+    run.save_status("diverged", 0, f"message {bad}")
+    figure = Figure()
+    figure.suptitle(f"figure {bad}")
+    table = pd.DataFrame({f"column {bad}": [f"cell {bad}"], "run": [f"run {bad}"]})
+    experiment = replace(
+        EXPERIMENTS["ln-position"], title=f"title {bad}", question=f"question {bad}"
+    )
+    gathered = Gathered(
+        f"name {bad}",
+        experiment,
+        [],
+        1,
+        Results({f"figure {bad}": figure}, {f"table {bad}": table}),
+        (f"trouble {bad}",),
+    )
+
+    def refuse(subject: Subject) -> list:
+        raise ValueError(f"error {bad}")
+
+    monkeypatch.setattr("grokinterp.report.circuits_section.draw", refuse)
+    rows = [ListedRun(run, (("ln-position", f"label {bad}"),)), ListedRun(Run(tmp_path / bad))]
+    sections = [
+        runs_section(rows, ()),
+        claims_section(f"sentence {bad}"),
+        experiments_section([gathered], []),
+        circuits_section([Subject("id", f"subject {bad}", {})])[0],
+    ]
+    html = "".join(sections)
+    assert "<script" not in html
+    assert f"{escape(bad)} (unknown here)" in html
+    said = ("message", "label", "sentence", "title", "question", "name", "trouble", "figure")
+    for what in (*said, "column", "cell", "table", "error", "subject", "unreadable-"):
+        assert f"{what} {escape(bad)}".replace("- ", "-") in html
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import grokinterp as gi
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.store.progress import Observer
 from grokinterp.task import ModularTask
+from grokinterp.training.engine import group_key
 
 SMALL_RUN = RunConfig(
     task=ModularTask(p=5),
@@ -21,6 +22,14 @@ OPTIONS = {"p": 5, "d-model": 8, "n-heads": 2, "epochs": 30, "eval-every": 5}
 OPTIONS["checkpoint-every"] = 10
 SMALL_OPTIONS = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]
 """About the same, for the command line."""
+
+
+def as_ensembles(configs):
+    """Units of work as on an accelerator, whatever the device: in place of train's `units_of`."""
+    groups = {}
+    for config in configs:
+        groups.setdefault(group_key(config), []).append(config)
+    return list(groups.values())
 
 
 def with_recipe(config: RunConfig = SMALL_RUN, **changes) -> RunConfig:

@@ -23,9 +23,10 @@ def train(
     store: Path = Path(STORE),
     load: Load = (),
 ) -> None:
-    """Train runs, together where they share an architecture, and keep them in a store.
+    """Train runs, and keep them in a store.
 
-    The same command again finishes what is missing and repeats nothing.
+    The same command again finishes what is missing and repeats nothing; called several times at
+    once, the runs are shared out. On an accelerator, those of one architecture train together.
 
     Args:
         task: What to learn.

@@ -6,8 +6,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import cast, overload
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer, Warns
 from grokinterp.store.recording import fewest
 from grokinterp.store.runs import OPTIMIZER, Checkpoint, Run, Store, open_store
-from grokinterp.store.state import Report, Row, RunState
+from grokinterp.store.state import Report, Row, RunState, Status
 from grokinterp.training.device import check_device
 from grokinterp.training.engine import Ensemble, group_key, train_together
 from grokinterp.training.interrupt import held_back
@@ -56,7 +57,6 @@ class _Work:
 
     run: Run
     config: RunConfig
-    lock: RunLock
     start: RunState
     state: RunState
     rows: list[Row]
@@ -156,8 +156,9 @@ def train(
     again: what more is recorded does not matter, nor on which device it trained. One that lacks a
     row, checkpoint or probe, or was recorded under another definition of a probe, is: beside it,
     as another recording of the same run. An interrupted one goes on from its last saved epoch, bit
-    for bit on a CPU; one that another process trains is waited for. Runs of one architecture and
-    recipe train together.
+    for bit on a CPU. One that another process trains is left for last and waited for, so that
+    several processes that call this share the runs. On an accelerator, runs of one architecture
+    and recipe train together.
 
     Args:
         runs: What to train: a config, or several.
@@ -185,61 +186,72 @@ def train(
     for device in sorted({config.train.device for config in configs}):
         check_device(device)
     opened = open_store(store, create=True)
-    there = {config: opened.find(config) for config in configs}
-    serves = fewest(config for config, run in there.items() if run is None)
-    missing = list(dict.fromkeys(serves.values()))
+    found, missing = in_store(configs, opened)
     starts = {config: _start_state(config, init, opened) for config in missing}
-    _check_probes(missing, starts)
-    own = {config: opened.create(config) for config in missing}
-    found = [there[config] or own[serves[config]] for config in configs]
+    _check_probes([*missing], starts)
+    for config in missing:
+        opened.create(config)
     observer.begin(configs, found)
     try:
-        _train_missing(missing, own, starts, observer)
+        _train_missing(missing, starts, observer)
     finally:
         observer.end()
     return found
 
 
+def in_store(configs: Sequence[RunConfig], store: Store) -> tuple[list[Run], dict[RunConfig, Run]]:
+    """The run of each config, which the store has or will have; and those to train for that."""
+    there = {config: store.find(config) for config in configs}
+    serves = fewest(config for config, run in there.items() if run is None)
+    missing = {config: store.recording(config) for config in serves.values()}
+    return [there[config] or missing[serves[config]] for config in configs], missing
+
+
+def units_of(configs: Iterable[RunConfig]) -> list[list[RunConfig]]:
+    """Runs by what trains at once: on a CPU each alone, elsewhere all of an ensemble."""
+    units: dict[RunConfig, list[RunConfig]] = {}
+    for config in configs:
+        key = config if config.train.device == "cpu" else group_key(config)
+        units.setdefault(key, []).append(config)
+    return list(units.values())
+
+
 def _train_missing(
-    missing: Sequence[RunConfig],
-    runs: Mapping[RunConfig, Run],
-    starts: Mapping[RunConfig, RunState],
-    observer: Observer,
+    runs: Mapping[RunConfig, Run], starts: Mapping[RunConfig, RunState], observer: Observer
 ) -> None:
     """Train the runs that are free; then wait for the others, in case their process dies."""
-    busy: list[RunConfig] = []
-    free: list[tuple[RunConfig, RunLock]] = []
-    try:
-        for config in missing:
-            lock = RunLock(runs[config].path)
-            if lock.acquire(wait=False):
-                free.append((config, lock))
-            else:
-                observer.waiting(runs[config], lock.owner)
-                busy.append(config)
-        groups: dict[RunConfig, list[tuple[RunConfig, RunLock]]] = {}
-        for config, lock in free:
-            groups.setdefault(group_key(config), []).append((config, lock))
-        for group in groups.values():
-            works = [_open(config, lock, runs[config], starts[config]) for config, lock in group]
-            _train_group(works, observer)
-    finally:
-        for _, lock in free:
-            lock.release()
+
+    def train_free(unit: Sequence[RunConfig], wait: bool) -> list[RunConfig]:
+        """Train those of a unit whose locks can be had; return the others."""
+        busy, group = [], []
+        with ExitStack() as held:
+            for config in unit:
+                run, lock = runs[config], RunLock(runs[config].path)
+                if not lock.acquire(wait):
+                    busy.append(config)
+                    continue
+                held.callback(lock.release)
+                if run.is_over:  # Another process has trained it by now.
+                    status = cast(Status, run.status)
+                    observer.advanced(run, config, Report(0, run.epoch, None, status, run.message))
+                else:
+                    group.append(_open(config, run, starts[config]))
+            if group:
+                _train_group(group, observer)
+        return busy
+
+    busy = [config for unit in units_of(runs) for config in train_free(unit, wait=False)]
     for config in busy:
-        lock = RunLock(runs[config].path)
-        lock.acquire(wait=True)
-        try:
-            _train_group([_open(config, lock, runs[config], starts[config])], observer)
-        finally:
-            lock.release()
+        observer.waiting(runs[config], RunLock(runs[config].path).owner)
+    for config in busy:
+        train_free([config], wait=True)
 
 
-def _open(config: RunConfig, lock: RunLock, run: Run, start: RunState) -> _Work:
+def _open(config: RunConfig, run: Run, start: RunState) -> _Work:
     saved = run.load_state()
     state, rows = saved or (start, [])
     recorder = Recorder(config, start.weights)
-    return _Work(run, config, lock, start, state, rows, time.monotonic(), recorder)
+    return _Work(run, config, start, state, rows, time.monotonic(), recorder)
 
 
 def _check_probes(configs: Sequence[RunConfig], starts: Mapping[RunConfig, RunState]) -> None:
@@ -250,9 +262,6 @@ def _check_probes(configs: Sequence[RunConfig], starts: Mapping[RunConfig, RunSt
 
 
 def _train_group(group: Sequence[_Work], observer: Observer) -> None:
-    group = [work for work in group if not work.run.is_over]
-    if not group:
-        return
     for work in group:
         work.run.save_provenance(work.state.epoch)
         if work.state.epoch == 0:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from grokinterp.hooks import UniformAttention
-from runs_cases import SMALL_RUN, Interrupt, same_run, with_model, with_recipe
+from runs_cases import SMALL_RUN, Interrupt, as_ensembles, same_run, with_model, with_recipe
 
 import grokinterp as gi
 from grokinterp.probes import PROBES
@@ -302,8 +302,9 @@ def test_a_fork_with_its_parent_s_moments_begins_anew_with_them(tmp_path):
         gi.train([with_recipe(again, keep_optimizer=True)], store=tmp_path)
 
 
-def test_the_same_training_together_or_apart(tmp_path):
+def test_the_same_training_together_or_apart(tmp_path, monkeypatch):
     """An ensemble's members may be recordings of one run."""
+    monkeypatch.setattr(training, "units_of", as_ensembles)
     together = gi.train([with_model(MORE, norm="rms"), OTHER, MORE], store=tmp_path / "together")
     for run in together:
         [alone] = gi.train([run.config], store=tmp_path / run.path.name)

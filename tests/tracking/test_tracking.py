@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import wandb
 from hang import HANG
-from runs_cases import SMALL_RUN, with_model, with_recipe
+from runs_cases import SMALL_RUN, as_ensembles, with_model, with_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import grokinterp as gi
@@ -256,8 +256,9 @@ def test_disabled_wandb_keeps_nothing_and_counts_nothing_as_written(tmp_path, mo
     assert not (tmp_path / "tracking").exists()
 
 
-def test_a_server_that_does_not_answer_costs_the_upload_alone(tmp_path):
+def test_a_server_that_does_not_answer_costs_the_upload_alone(tmp_path, monkeypatch):
     """The first run was opened while it still answered."""
+    monkeypatch.setattr(training, "units_of", as_ensembles)
     asked, closed = [], []
 
     class Error(Exception):

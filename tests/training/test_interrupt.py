@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from runs_cases import SMALL_RUN, same_run, with_recipe
+from runs_cases import SMALL_RUN, as_ensembles, same_run, with_recipe
 
 import grokinterp as gi
 from grokinterp.cli import main
@@ -31,7 +31,8 @@ class Sends(Observer):
 
 
 @pytest.mark.parametrize("number", RAISED)
-def test_what_is_under_way_is_saved(tmp_path, number):
+def test_what_is_under_way_is_saved(tmp_path, monkeypatch, number):
+    monkeypatch.setattr("grokinterp.training.train.units_of", as_ensembles)
     before = [signal.getsignal(one) for one in RAISED]
     configs = [LONG, replace(LONG, seed=LONG.seed + 1)]
     with pytest.raises(RAISED[number]):

@@ -5,7 +5,14 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
-from runs_cases import SMALL_RUN, Interrupt, same_run, with_model, with_recipe
+from runs_cases import (
+    SMALL_RUN,
+    Interrupt,
+    as_ensembles,
+    same_run,
+    with_model,
+    with_recipe,
+)
 
 import grokinterp as gi
 from grokinterp.config import METRICS
@@ -72,7 +79,9 @@ def test_the_same_command_repeats_nothing(tmp_path, monkeypatch):
     assert run.path == again.path
 
 
-def test_runs_together_store_what_each_would_alone(tmp_path):
+@pytest.mark.parametrize("units", [training.units_of, as_ensembles])
+def test_runs_together_store_what_each_would_alone(tmp_path, monkeypatch, units):
+    monkeypatch.setattr(training, "units_of", units)
     configs = [SMALL_RUN, replace(SMALL_RUN, seed=2), with_recipe(lr=3e-3), with_model(norm="rms")]
     together = gi.train(configs, store=tmp_path / "together")
     for config, run in zip(configs, together, strict=True):
@@ -208,6 +217,23 @@ def test_a_run_that_another_process_trains_is_waited_for(tmp_path):
     [trained] = gi.train([SMALL_RUN], store=store.path, observer=Release())
     assert trained.status == "finished"
     assert said[0].startswith("process ")
+
+
+def test_what_another_process_trains_meanwhile_is_not_trained_again(tmp_path, monkeypatch):
+    """Only the lock of the run in training is held, so that processes share the runs."""
+    configs = [replace(SMALL_RUN, seed=seed) for seed in (1, 2)]
+    heard = []
+
+    class Other(Observer):
+        def advanced(self, run, config, report):
+            heard.append((config.seed, report.status))
+            if heard == [(1, "running")]:
+                gi.train(configs[1], store=tmp_path)
+                monkeypatch.setattr(training, "_open", None)
+
+    runs = gi.train(configs, store=tmp_path, observer=Other())
+    assert [run.status for run in runs] == ["finished", "finished"]
+    assert heard == [(1, "running")] * 6 + [(1, "finished"), (2, "finished")]
 
 
 def test_a_full_disk_is_a_sentence_and_what_was_saved_stays(tmp_path, monkeypatch):

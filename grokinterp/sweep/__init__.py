@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from grokinterp.sweep.executor import Died, Done, Executor, Failed, Function
+from grokinterp.sweep.executor import Executor, Function, WorkerDied
 from grokinterp.sweep.local import LocalExecutor
 from grokinterp.sweep.on_ray import RayExecutor
 
@@ -29,8 +29,8 @@ def map_over(
     *,
     accelerator: bool = False,
     retries: int = 3,
-    died: Callable[[Any, str], None] | None = None,
-    tick: Callable[[], None] | None = None,
+    died: Callable[[Any, str], None] = lambda item, reason: None,
+    tick: Callable[[], None] = lambda: None,
 ) -> Generator[tuple[int, Any], None, None]:
     """Yield (index, function(item)) for each item, as they come.
 
@@ -46,7 +46,7 @@ def map_over(
         accelerator: The function uses a GPU: Ray gives each worker one of its own.
         retries: How many workers an item may kill before it is given up.
         died: Told of an item, and of why its worker died, before the item is tried again.
-        tick: Called about once a second.
+        tick: Called about once a second, and when something has ended.
 
     Raises:
         ValueError: There is no such executor, or it lacks its package or a GPU.
@@ -61,48 +61,33 @@ def map_over(
         )
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1; got {workers}")
-
-    def start() -> Executor:
-        return EXECUTORS[kind](function, address, workers, accelerator)
-
-    return _map(start, items, retries, died or (lambda item, reason: None), tick or (lambda: None))
-
-
-def _map(
-    start: Callable[[], Executor],
-    items: Iterable[Any],
-    retries: int,
-    died: Callable[[Any, str], None],
-    tick: Callable[[], None],
-) -> Generator[tuple[int, Any], None, None]:
     waiting = enumerate(items)
     running: dict[int, Any] = {}
     deaths: Counter[int] = Counter()
-    executor = start()
+    pool = EXECUTORS[kind](function, address, workers, accelerator)
     try:
         while True:
-            while len(running) < executor.capacity and (following := next(waiting, None)):
+            while len(running) < pool.capacity and (following := next(waiting, None)):
                 running.update([following])
-                executor.submit(*following)
+                pool.submit(*following)
             if not running:
                 return
-            for index, outcome in executor.wait(SECONDS_BETWEEN_TICKS):
-                match outcome:
-                    case Done(result):
-                        del running[index]
-                        yield index, result
-                    case Failed(error):
-                        raise error
-                    case Died(reason):
-                        deaths[index] += 1
-                        if deaths[index] > retries:
-                            raise ChildProcessError(
-                                f"{deaths[index]} workers died one after another on the same work, "
-                                f"the last with: {reason}; look for what ends them (often memory: "
-                                "try fewer workers), and run the same command again"
-                            )
-                        died(running[index], reason)
-                        executor.submit(index, running[index])
+            for index, (result, error) in pool.wait(SECONDS_BETWEEN_TICKS):
+                if error is None:
+                    del running[index]
+                    yield index, result
+                elif not isinstance(error, WorkerDied):
+                    raise error
+                elif deaths[index] == retries:
+                    raise ChildProcessError(
+                        f"{retries + 1} workers died one after another on the same work, the last "
+                        f"with: {error}; look for what ends them (often memory: try fewer "
+                        "workers), and run the same command again"
+                    )
+                else:
+                    deaths[index] += 1
+                    died(running[index], str(error))
+                    pool.submit(index, running[index])
             tick()
     finally:
-        executor.close()
+        pool.close()

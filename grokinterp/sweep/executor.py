@@ -5,34 +5,16 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 Function = Callable[[Any], Any]
 
-
-@dataclass(frozen=True)
-class Done:
-    """The function returned."""
-
-    result: Any
+Outcome = tuple[Any, Exception | None]
+"""What the function returned, or what it raised."""
 
 
-@dataclass(frozen=True)
-class Failed:
-    """The function raised."""
-
-    error: Exception
-
-
-@dataclass(frozen=True)
-class Died:
+class WorkerDied(Exception):
     """The worker ended before the function did."""
-
-    reason: str
-
-
-Outcome = Done | Failed | Died
 
 
 class Executor(ABC):

@@ -15,12 +15,10 @@ from typing import Any
 
 from grokinterp.failure import failure_of
 from grokinterp.sweep.executor import (
-    Died,
-    Done,
     Executor,
-    Failed,
     Function,
     Outcome,
+    WorkerDied,
     cores,
     threads,
     use_threads,
@@ -59,7 +57,7 @@ class LocalExecutor(Executor):
         for index, worker in list(self._busy.items()):
             if worker.connection in ready and (outcome := worker.answer()) is not None:
                 del self._busy[index]
-                if not isinstance(outcome, Died):
+                if worker.process.is_alive():
                     self._idle.append(worker)
                 ended.append((index, outcome))
         return ended
@@ -113,16 +111,13 @@ class _Worker:
         self.end()
         code = self.process.exitcode or 0
         if code < 0:
-            return Died(f"killed by {signal.Signals(-code).name}")
-        if not self._started:
-            return Failed(
-                ChildProcessError(
-                    f"a worker could not start (exit code {code}; its error is above): the "
-                    "function must be importable, and a script must call it under "
-                    "if __name__ == '__main__':"
-                )
-            )
-        return Died(f"exit code {code}")
+            return None, WorkerDied(f"killed by {signal.Signals(-code).name}")
+        if self._started:
+            return None, WorkerDied(f"exit code {code}")
+        return None, ChildProcessError(
+            f"a worker could not start (exit code {code}; its error is above): the function must "
+            "be importable, and a script must call it under if __name__ == '__main__':"
+        )
 
 
 def _serve(function: Function, threads: int, connection: Connection) -> None:
@@ -135,11 +130,11 @@ def _serve(function: Function, threads: int, connection: Connection) -> None:
     while True:
         outcome: Outcome
         try:
-            outcome = Done(function(connection.recv()))
+            outcome = function(connection.recv()), None
         except EOFError:
             return
         except Exception as error:
-            outcome = Failed(_portable(error))
+            outcome = None, _portable(error)
         connection.send(outcome)
 
 

@@ -7,24 +7,16 @@ import socket
 from typing import Any
 
 from grokinterp.sweep.executor import (
-    Died,
-    Done,
     Executor,
-    Failed,
     Function,
     Outcome,
+    WorkerDied,
     cores,
     threads,
     use_threads,
 )
 
 SECONDS_TO_CONNECT = 5.0
-
-# How an HTTP/2 conversation, so a gRPC one, begins: a preface, and from both sides a frame whose
-# header is three bytes of length, its type and five more.
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS = 4
-FRAME = bytes([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
 
 
 class RayExecutor(Executor):
@@ -82,19 +74,17 @@ class RayExecutor(Executor):
 
     def _outcome(self, ref: Any) -> Outcome:
         try:
-            return Done(self._ray.get(ref))
+            return self._ray.get(ref), None
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, self._ray.exceptions.RaySystemError):
                 first = str(error.cause).partition("\n")[0]
-                return Failed(
-                    ValueError(
-                        f"a worker of the Ray cluster cannot read what it is sent ({first}); every "
-                        "node needs the same packages, and the same files at the same paths"
-                    )
+                return None, ValueError(
+                    f"a worker of the Ray cluster cannot read what it is sent ({first}); every "
+                    "node needs the same packages, and the same files at the same paths"
                 )
-            return Failed(error.cause if isinstance(error.cause, Exception) else error)
+            return None, error.cause if isinstance(error.cause, Exception) else error
         except self._ray.exceptions.RayError as error:
-            return Died(str(error).partition("\n")[0])
+            return None, WorkerDied(str(error).partition("\n")[0])
 
     def close(self) -> None:
         for ref in self._refs:
@@ -129,12 +119,9 @@ def _check_answers(address: str) -> None:
         raise ValueError(f"a Ray address reads like ray:HOST:PORT or ray:auto; got {address!r}")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_CONNECT) as there:
-            if os.environ.get("RAY_USE_TLS") == "1":
-                return
-            there.sendall(PREFACE + FRAME)
-            answer = there.recv(len(FRAME))
-        if answer[3:4] != bytes([SETTINGS]):
-            raise OSError("something else than Ray answers")
+            # Ray's head speaks first, except under TLS. Its dashboard would wait to be asked.
+            if os.environ.get("RAY_USE_TLS") != "1" and not there.recv(1):
+                raise OSError("it hangs up")
     except (OSError, OverflowError) as error:
         raise ConnectionError(
             f"no Ray cluster answers at {address} ({error}); start one with ray start --head, or "

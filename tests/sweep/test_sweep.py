@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -378,6 +379,10 @@ def test_an_address_that_does_not_answer_is_a_sentence(monkeypatch):
         pytest.raises(ConnectionError, match=r"timed out\); start one with ray start --head"),
     ):
         list(map_over(square, [1], f"ray:127.0.0.1:{silent.getsockname()[1]}"))
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+        threading.Thread(target=lambda: rude.accept()[0].close(), daemon=True).start()
+        with pytest.raises(ConnectionError, match=r"hangs up\); start one with ray start --head"):
+            list(map_over(square, [1], f"ray:127.0.0.1:{rude.getsockname()[1]}"))
 
 
 @pytest.fixture(scope="module")

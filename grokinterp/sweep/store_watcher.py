@@ -25,23 +25,19 @@ class StoreWatcher:
         self._open = dict(runs)
         self._epochs = {config: run.epoch for config, run in runs.items()}
         self._observer = observer
-        self._looked = time.monotonic()
 
-    def look(self, now: bool = False) -> None:
-        """Read how far the runs are, at most once a second unless `now`."""
-        if not now and time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
-            return
+    def look(self) -> None:
+        """Read how far the runs are."""
         for config in list(self._open):
             self._look_at(config)
-        self._looked = time.monotonic()
 
     def wait(self) -> None:
         """Return once every run is over here. StoreError if some are over elsewhere only."""
         deadline = time.monotonic() + SECONDS_TO_ARRIVE
-        self.look(now=True)
+        self.look()
         while self._open and time.monotonic() < deadline:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-            self.look(now=True)
+            self.look()
         for config, run in self._open.items():
             raise StoreError(
                 f"workers trained {len(self._open)} runs that do not appear in the store, such as "

@@ -1,7 +1,11 @@
 """`train_over`: many runs, trained by the workers of an executor, in one store.
 
-A unit of work is an ensemble: runs that train together. Workers save as `train` does, so one that
-dies costs at most what a kill costs, and another goes on from there.
+A unit of work is what trains at once: a run, or on an accelerator an ensemble. Workers save as
+`train` does, so one that dies costs at most what a kill costs, and another goes on from there.
+
+The store's locks see to it that no two processes train one run, of whichever sweep they are. Even
+so a worker is told what to do next, and does not look for it in the store: workers that do not see
+the store must share the work too, and who gives out a unit knows whose worker died, and how often.
 """
 
 from __future__ import annotations
@@ -9,11 +13,13 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
+import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from grokinterp.checks import several
@@ -21,14 +27,12 @@ from grokinterp.config import RunConfig
 from grokinterp.store.files import NoStoreError, StoreError
 from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer, Warns
-from grokinterp.store.recording import fewest
 from grokinterp.store.runs import Run, Store, open_store
 from grokinterp.sweep import map_over
 from grokinterp.sweep.store_watcher import StoreWatcher
-from grokinterp.sweep.transfer import Parcel, discard, pack, unpack
+from grokinterp.sweep.transfer import Parcel, pack, unpack
 from grokinterp.training.device import check_device
-from grokinterp.training.engine import group_key
-from grokinterp.training.train import train
+from grokinterp.training.train import in_store, train, units_of
 from grokinterp.user_files import Files, Loaded
 
 # Runs of a unit on an accelerator: a wider one needs more of its memory at once.
@@ -38,7 +42,8 @@ Unit = list[RunConfig]
 Item = tuple[Loaded, Unit]
 """What a worker gets: the files first, because unpickling configs may need their classes."""
 Failure = tuple[str, str, str]
-Trained = tuple[list[tuple[RunConfig, Parcel]], list[Failure]]
+Trained = tuple[Unit, list[Failure], list[tuple[RunConfig, Parcel]]]
+"""What it gives back: the runs that other processes train, what failed, and runs as bytes."""
 
 
 def train_over(
@@ -80,44 +85,57 @@ def train_over(
         for device in sorted({config.train.device for config in wanted}):
             check_device(device)
     folder = os.path.abspath(store)
-    there, serves = _divided(wanted, folder)
-    own = {config: Store(folder).recording(config) for config in serves.values()}
-    found = [there.get(config) or own[serves[config]] for config in wanted]
+    found, own = in_store(wanted, _store(folder))
+    watcher = StoreWatcher(own, observer)
+    held: dict[RunConfig, RunLock] = {}
+
+    def offered(units: list[Unit], wait: bool, busy: list[Unit]) -> Iterator[Item]:
+        # Not before the executor is there: what cannot begin writes nothing.
+        opened = open_store(folder, create=True)
+        for unit in units:
+            if not shared:
+                locks = _lock({config: opened.create(config) for config in unit}, wait)
+                busy.append([one for one in unit if one not in locks and not own[one].is_over])
+                held.update(locks)
+                unit = [*locks]
+            if unit:
+                yield loaded, unit
+
     units = _units(own, workers)
-    watch = StoreWatcher(own, observer)
-    function = (
-        partial(_train_here, folder)
-        if shared
-        else partial(_train_and_send, f"{socket.gethostname()}:{folder}")
-    )
-    held = _Held(folder, own, hold=not shared)
     observer.begin(wanted, found)
     try:
-        later: list[Unit] = []
-        rounds = ((units, held.free(units, later)), (later, held.waited(later, observer)))
-        for work, offered in rounds:
-            if not work:
-                continue
+        # What other processes train comes back from the first round, and is waited for in another.
+        for wait in (False, True):
+            if not units:
+                break
+            if wait:
+                for config in chain(*units):
+                    observer.waiting(own[config], RunLock(own[config].path).owner)
+            busy: list[Unit] = []
             results = map_over(
-                function,
-                ((loaded, unit) for unit in offered),
+                partial(_train_here, folder, wait)
+                if shared
+                else partial(_train_and_send, f"{socket.gethostname()}:{folder}"),
+                offered(units, wait, busy),
                 executor,
                 workers,
                 accelerator=any(config.train.device != "cpu" for config in wanted),
                 died=lambda item, reason: observer.died(item[1], reason),
-                tick=watch.look,
+                tick=watcher.look,
             )
             with closing(results):
-                for _, (parcels, failures) in results:
+                for _, (left, failures, parcels) in results:
+                    busy.append(left)
                     for config, parcel in parcels:
                         unpack(parcel, own[config])
-                        held.release(config)
+                        held.pop(config).release()
                     for name, probe, reason in failures:
                         observer.failed(Run(Path(folder) / name), probe, reason)
-                    watch.look(now=True)
-        watch.wait()
+            units = [unit for unit in busy if unit]
+        watcher.wait()
     finally:
-        held.release_all()
+        for lock in held.values():
+            lock.release()
         observer.end()
     return found
 
@@ -127,134 +145,86 @@ def pending_units(
 ) -> list[Unit]:
     """What the store misses of these runs, as units of work.
 
-    On a CPU the runs of an ensemble take turns, so each is a unit; on an accelerator an ensemble
-    is, divided if it is wide, or if there would not be a part of it for each worker.
+    On a CPU the runs of an ensemble would take turns, so each is a unit; on an accelerator an
+    ensemble is, divided if it is wide, or if there would not be a part of it for each worker.
     """
-    _, serves = _divided(configs, store)
-    return _units(serves.values(), workers)
+    _, missing = in_store([*configs], _store(store))
+    return _units(missing, workers)
 
 
-def _divided(
-    configs: Iterable[RunConfig], store: str | os.PathLike[str]
-) -> tuple[dict[RunConfig, Run], dict[RunConfig, RunConfig]]:
-    """Where those are that the store has with all they ask for; what to train for the others."""
-    configs = list(dict.fromkeys(configs))
+def _store(path: str | os.PathLike[str]) -> Store:
     try:
-        opened = open_store(store)
+        return open_store(path)
     except NoStoreError:
-        return {}, fewest(configs)
-    found = {config: opened.find(config) for config in configs}
-    there = {config: run for config, run in found.items() if run is not None}
-    return there, fewest(config for config in configs if config not in there)
+        return Store(Path(path))
 
 
 def _units(configs: Iterable[RunConfig], workers: int | None) -> list[Unit]:
-    groups: dict[RunConfig, dict[RunConfig, None]] = {}
-    for config in configs:
-        groups.setdefault(group_key(config), {})[config] = None
+    ensembles = units_of(configs)
     units = []
-    for key, group in groups.items():
-        members = list(group)
-        if key.train.device == "cpu":
-            count = len(members)
-        else:
-            each = -(-(workers or 1) // len(groups))
-            count = min(len(members), max(each, -(-len(members) // WIDTH)))
-        units += [members[part::count] for part in range(count)]
+    for ensemble in ensembles:
+        parts = max(-(-(workers or 1) // len(ensembles)), -(-len(ensemble) // WIDTH))
+        parts = min(parts, len(ensemble))
+        units += [ensemble[part::parts] for part in range(parts)]
     return units
 
 
-def _train_here(store: str, item: Item) -> Trained:
+def _lock(runs: dict[RunConfig, Run], wait: bool) -> dict[RunConfig, RunLock]:
+    """The locks of those of the runs that are to be trained, and that no other process trains."""
+    locks = {}
+    for config, run in runs.items():
+        lock = RunLock(run.path)
+        if lock.acquire(wait):
+            if run.is_over:
+                lock.release()
+            else:
+                locks[config] = lock
+    return locks
+
+
+def _train_here(store: str, wait: bool, item: Item) -> Trained:
     """In a worker that sees the store."""
     _, unit = item
     try:
-        open_store(store)
+        opened = open_store(store)
     except StoreError as error:
         raise StoreError(
             f"{socket.gethostname()} does not see the sweep's store ({error}); put it in a folder "
             "that every node sees, or have the runs sent back with --send-back (shared=False)"
         ) from error
-    failures = _Failures()
-    train(unit, store=store, observer=failures)
-    return [], failures.found
+    observer = _InWorker(wait)
+    with suppress(_Busy):
+        train(unit, store=store, observer=observer)
+    return [config for config in unit if opened.find(config) is None], observer.failures, []
 
 
 def _train_and_send(sweep: str, item: Item) -> Trained:
     """In a worker with a store of its own, kept for a retry until its runs are sent."""
     _, unit = item
     key = hashlib.sha256(f"{getpass.getuser()}:{sweep}".encode()).hexdigest()[:16]
-    failures = _Failures()
-    trained = train(
-        unit, store=Path(tempfile.gettempdir()) / f"grokinterp-{key}", observer=failures
-    )
-    parcels = [(config, pack(run)) for config, run in zip(unit, trained, strict=True)]
-    for run in trained:
-        discard(run)
-    return parcels, failures.found
+    own = Path(tempfile.gettempdir()) / f"grokinterp-{key}"
+    observer = _InWorker(wait=True)
+    runs = train(unit, store=own, observer=observer)
+    parcels = [(config, pack(run)) for config, run in zip(unit, runs, strict=True)]
+    for run in runs:
+        shutil.rmtree(run.path, ignore_errors=True)
+    return [], observer.failures, parcels
 
 
-class _Failures(Observer):
-    """Keeps what the sweep's own observer should hear."""
+class _Busy(Exception):
+    """Other processes train all that is left."""
 
-    def __init__(self) -> None:
-        self.found: list[Failure] = []
+
+class _InWorker(Observer):
+    """Keeps what the sweep's own observer should hear, and may end what would have to wait."""
+
+    def __init__(self, wait: bool) -> None:
+        self._wait = wait
+        self.failures: list[Failure] = []
 
     def failed(self, run: Run, probe: str, reason: str) -> None:
-        self.found.append((run.path.name, probe, reason))
+        self.failures.append((run.path.name, probe, reason))
 
-
-class _Held:
-    """The locks of the store: what others train now, and what is trained elsewhere for it."""
-
-    def __init__(self, store: str, runs: dict[RunConfig, Run], hold: bool) -> None:
-        self._store = store
-        self._runs = runs
-        self._hold = hold
-        self._locks: dict[RunConfig, RunLock] = {}
-
-    def free(self, units: Sequence[Unit], later: list[Unit]) -> Iterator[Unit]:
-        """Units as workers get free for them, without the runs that another process trains."""
-        # Not before the executor is there: what cannot begin writes nothing.
-        self._opened = open_store(self._store, create=True)
-        for unit in units:
-            open_runs = [config for config in unit if not self._runs[config].is_over]
-            free = [config for config in open_runs if self._take(config, wait=False)]
-            if busy := [config for config in open_runs if config not in free]:
-                later.append(busy)
-            if free:
-                yield free
-
-    def waited(self, units: Sequence[Unit], observer: Observer) -> Iterator[Unit]:
-        """Those runs, which their workers wait for; or here, if workers do not see the store."""
-        for unit in units:
-            for config in unit:
-                run = self._runs[config]
-                observer.waiting(run, RunLock(run.path).owner)
-        for unit in units:
-            if self._hold:
-                unit = [config for config in unit if self._take(config, wait=True)]
-            if unit:
-                yield unit
-
-    def release(self, config: RunConfig) -> None:
-        self._locks.pop(config).release()
-
-    def release_all(self) -> None:
-        for config in list(self._locks):
-            self.release(config)
-
-    def _take(self, config: RunConfig, wait: bool) -> bool:
-        """Whether the run is there to train; held from now on if its worker cannot hold it."""
-        run = self._runs[config]
-        if self._hold:
-            self._opened.create(config)
-        elif not run.path.exists():
-            return True
-        lock = RunLock(run.path)
-        if not lock.acquire(wait):
-            return False
-        if not self._hold or run.is_over:
-            lock.release()
-            return not run.is_over
-        self._locks[config] = lock
-        return True
+    def waiting(self, run: Run, owner: str) -> None:
+        if not self._wait:
+            raise _Busy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -38,7 +37,3 @@ def unpack(parcel: Parcel, run: Run) -> None:
 
 def _write(content: bytes, scratch: Path) -> None:
     scratch.write_bytes(content)
-
-
-def discard(run: Run) -> None:
-    shutil.rmtree(run.path, ignore_errors=True)

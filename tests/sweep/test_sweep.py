@@ -25,8 +25,8 @@ from grokinterp.store.progress import Observer
 from grokinterp.sweep import map_over, on_ray
 from grokinterp.sweep.grid import grid, parse_axis
 from grokinterp.sweep.store_watcher import StoreWatcher
-from grokinterp.sweep.train_over import pending_units, train_over
-from grokinterp.user_files import load_file
+from grokinterp.sweep.train_over import _train_here, pending_units, train_over
+from grokinterp.user_files import Loaded, load_file
 
 # A probe that waits, halfway through a run, for a file OPEN beside its own, so that a kill meets
 # training.
@@ -204,7 +204,8 @@ def test_a_killed_workers_run_goes_on_from_its_save(tmp_path, trained, gate):
         assert killer.epochs[one.id] == one.metrics["epoch"].tolist()
 
 
-def test_a_run_that_another_process_trains_is_left_for_last(tmp_path):
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_run_that_another_process_trains_is_left_for_last(tmp_path, shared):
     configs = [replace(SMALL_RUN, seed=seed) for seed in (1, 2)]
     busy = gi.open_store(tmp_path, create=True).create(configs[0])
     lock = RunLock(busy.path)
@@ -220,8 +221,21 @@ def test_a_run_that_another_process_trains_is_left_for_last(tmp_path):
             if report.status == "finished":
                 heard.append(("over", config.seed))
 
-    train_over(configs, tmp_path, workers=1, observer=Releases())
+    train_over(configs, tmp_path, workers=1, observer=Releases(), shared=shared)
     assert heard == [("over", 2), ("waits", 1), ("over", 1)]
+
+
+def test_a_worker_gives_back_what_another_process_began_meanwhile(tmp_path):
+    """As when sweeps that share a store begin at once: no worker is kept from the other runs."""
+    configs = [SMALL_RUN, with_recipe(lr=3e-3)]
+    opened = gi.open_store(tmp_path, create=True)
+    lock = RunLock(opened.create(configs[0]).path)
+    lock.acquire(wait=False)
+    busy, _, _ = _train_here(str(tmp_path), False, (Loaded(()), configs))
+    assert busy == configs[:1]
+    assert opened.recording(configs[1]).is_over
+    lock.release()
+    assert _train_here(str(tmp_path), False, (Loaded(()), configs)) == ([], [], [])
 
 
 def test_runs_are_sent_back(tmp_path, monkeypatch):

@@ -20,14 +20,9 @@ class TensorBoardTracker(Tracker):
     kind = "tensorboard"
 
     def open(self, run: Run) -> Log:
-        return TensorBoardLog(self._events(run), run.config)
-
-    def held(self, run: Run) -> int:
-        return max(map(last_step, self._events(run).glob("events.*")), default=0)
-
-    def _events(self, run: Run) -> Path:
         config = run.config
-        return folder(run) / self.kind / config.model.placement / f"seed-{config.seed}-{run.id}"
+        name = f"seed-{config.seed}-{run.id}"
+        return TensorBoardLog(folder(run) / self.kind / config.model.placement / name, config)
 
 
 class TensorBoardLog(Log):
@@ -48,10 +43,3 @@ class TensorBoardLog(Log):
 
     def close(self, over: bool) -> None:
         self._writer.close()
-
-
-def last_step(path: Path) -> int:
-    """The last step of an event file; 0 if it has none."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    return max((event.step for event in EventFileLoader(str(path)).Load()), default=0)

@@ -32,8 +32,10 @@ class Tracker(Observer):
     """Writes every row of a run's metrics once, whether it was interrupted or trained before.
 
     How far a log goes does not follow from the store, whose last save may be behind it, or ahead
-    of it where the run was not tracked then. A log that a kill left open is read; of a closed one
-    a mark beside it remembers the end, for the day it is uploaded and deleted.
+    of it where the run was not tracked then. A mark, STORE/tracking/KIND-RUN.json, remembers it,
+    also for the day the log is uploaded and deleted. It is written before each row, so that a row
+    is never written twice: what a kill keeps the service from writing is in the store alone. To
+    have a run written anew, delete its mark and its log.
 
     Args:
         say: Takes a sentence for the person who tracks; by default a line on stderr.
@@ -44,25 +46,17 @@ class Tracker(Observer):
     def __init__(self, say: Callable[[str], None] = say) -> None:
         self._say = say
         self._module = _require(self.kind)
-        self._logs: dict[str, tuple[Run, Log]] = {}
+        self._logs: dict[str, Log] = {}
         self._written: dict[str, int] = {}
 
     def open(self, run: Run) -> Log:
         """The run's log, to go on with what earlier ones hold."""
         raise NotImplementedError
 
-    def held(self, run: Run) -> int:
-        """The last epoch that the run's logs hold, of those that are there."""
-        raise NotImplementedError
-
     def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None:
-        self._waited: list[Run] = []
         for run in runs:
             if run.is_over and self._mark(run) < run.epoch:
                 self._catch_up(run)
-
-    def waiting(self, run: Run, owner: str) -> None:
-        self._waited.append(run)
 
     def advanced(self, run: Run, config: RunConfig, report: Report) -> None:
         if run.id not in self._logs:
@@ -70,56 +64,50 @@ class Tracker(Observer):
         if report.row is not None:
             self._write(run, [report.row])
         if report.status != "running":
-            self._close(run, over=True)
+            self._close(run.id, over=True)
 
     def end(self) -> None:
-        for run in self._waited:
-            if run.is_over:
-                self._catch_up(run)
-        self._close_all()
+        for id in [*self._logs]:
+            self._close(id, over=False)
 
     def _catch_up(self, run: Run) -> None:
         """Write what the store holds for certain: later rows are trained again."""
         metrics = run.metrics
         self._write(run, metrics[metrics["epoch"] <= run.epoch].to_dict("records"))
         if run.is_over:
-            self._close(run, over=True)
+            self._close(run.id, over=True)
 
     def _write(self, run: Run, rows: Sequence[Mapping[Any, Any]]) -> None:
         if run.id not in self._written:
-            self._written[run.id] = max(self._mark(run), self.held(run))
+            self._written[run.id] = self._mark(run)
         rows = [row for row in rows if row["epoch"] > self._written[run.id]]
         if not rows:
             return
         if run.id not in self._logs:
             folder(run).mkdir(exist_ok=True)
-            self._logs[run.id] = run, self.open(run)
-        _, log = self._logs[run.id]
+            self._logs[run.id] = self.open(run)
         for row in rows:
-            log.write(int(row["epoch"]), _scalars(row))
-            self._written[run.id] = int(row["epoch"])
+            self._written[run.id] = epoch = int(row["epoch"])
+            write_json(self._mark_path(run), {"epoch": epoch})
+            self._logs[run.id].write(epoch, _scalars(row))
 
-    def _close(self, run: Run, over: bool) -> None:
-        if run.id in self._logs:
-            _, log = self._logs.pop(run.id)
-            log.close(over)
-            write_json(self._mark_path(run), {"epoch": self._written[run.id]})
-
-    def _close_all(self) -> None:
-        for run, _ in [*self._logs.values()]:
-            self._close(run, over=False)
+    def _close(self, id: str, over: bool) -> None:
+        if id in self._logs:
+            self._logs.pop(id).close(over)
 
     def _mark(self, run: Run) -> int:
-        """How far closed logs go; 0 where nothing says so."""
+        """The last epoch whose row was written, or may have been; 0 before the first."""
         path = self._mark_path(run)
         if not path.exists():
             return 0
         try:
             return int(read_json(path)["epoch"])
-        except (KeyError, StoreError, TypeError) as error:
-            self._say(f"{path} does not say how far {self.kind} has come, so the logs do ({error})")
-            path.unlink()
-            return 0
+        except (KeyError, StoreError, TypeError, ValueError) as error:
+            self._say(
+                f"{path} does not say how far {self.kind} has come ({error}), so nothing more is "
+                "written of this run; delete it and the run's log to have the run written anew"
+            )
+            return run.config.train.epochs
 
     def _mark_path(self, run: Run) -> Path:
         return folder(run) / f"{self.kind}-{run.id}.json"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grokinterp.tracking.tracker import Log, Tracker, folder, plain
@@ -15,11 +14,6 @@ if TYPE_CHECKING:
 
 # Seconds that an unreachable server may take: to open a run, and to take the rest of it at its end.
 INIT_TIMEOUT, FINISH_TIMEOUT = 30.0, 60.0
-
-# A .wandb file is LevelDB's log format: blocks of this size, in which each fragment has a
-# checksum (4 bytes), a length (2) and a kind (1); wandb puts 7 bytes of its own before the first.
-BLOCK, HEADER = 32_768, 7
-FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 class WandbTracker(Tracker):
@@ -48,13 +42,9 @@ class WandbTracker(Tracker):
                 raise
             self._go_offline(" ".join(str(error).split()), run)
             # Else wandb says that the failed run's id is in use; the others go on offline.
-            self._close_all()
+            self.end()
             self._module.teardown()
             return WandbLog(self._start(run))
-
-    def held(self, run: Run) -> int:
-        logs = folder(run).glob(f"wandb/*run-*-{run.id}/run-{run.id}.wandb")
-        return max(map(last_step, logs), default=0)
 
     def _write(self, run: Run, rows: Sequence[Mapping[Any, Any]]) -> None:
         # Disabled, wandb keeps nothing, so nothing may count as written.
@@ -106,35 +96,6 @@ class WandbLog(Log):
 
     def close(self, over: bool) -> None:
         self._run.finish(exit_code=0 if over else 1)
-
-
-def records(path: Path) -> Iterator[Any]:
-    """wandb's own Record messages, up to where a kill cut the file."""
-    from google.protobuf.message import DecodeError
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-
-    data, at, record = path.read_bytes(), HEADER, b""
-    while at + HEADER <= len(data):
-        if BLOCK - at % BLOCK < HEADER:  # too little for another fragment: padding
-            at += BLOCK - at % BLOCK
-            continue
-        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
-        at += HEADER + length
-        if kind not in (FULL, FIRST, MIDDLE, LAST) or at > len(data):
-            return
-        record += data[at - length : at]
-        if kind in (FULL, LAST):
-            try:
-                yield Record.FromString(record)
-            except DecodeError:
-                return
-            record = b""
-
-
-def last_step(path: Path) -> int:
-    """The last step with a row; 0 if none has."""
-    rows = (one.history for one in records(path) if one.HasField("history"))
-    return max((row.step.num for row in rows), default=0)
 
 
 def _has_key(settings: Any) -> bool:

@@ -1,9 +1,13 @@
 """Trackers: what they hold is what the store holds, each row once."""
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,14 +18,15 @@ import wandb
 from hang import HANG
 from runs_cases import SMALL_RUN, as_ensembles, with_model, with_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb.proto.wandb_internal_pb2 import Record
 
 import grokinterp as gi
 from grokinterp import cli, tracking
 from grokinterp.store.lock import RunLock
-from grokinterp.store.progress import Observer, Several
+from grokinterp.store.progress import Observer
 from grokinterp.tracking import TRACKERS, observers
 from grokinterp.tracking.tracker import Log, Tracker
-from grokinterp.tracking.wandb import WandbTracker, last_step, records
+from grokinterp.tracking.wandb import WandbTracker
 from grokinterp.training import train as training
 
 SHUFFLED = "shortcut:kind=shuffle_norm,split=train"
@@ -56,6 +61,28 @@ def rows_of(run: gi.Run) -> Rows:
 
 def wandb_files(store: Path) -> list[Path]:
     return sorted(store.glob("tracking/wandb/offline-run-*/*.wandb"))
+
+
+def records(file: Path) -> Iterator[Record]:
+    """What an offline run holds, up to where a kill cut the file.
+
+    It is LevelDB's log format: blocks of 32,768 bytes, in which each fragment has a checksum (4
+    bytes), a length (2) and a kind (1): 1 is whole, 2, 3 and 4 are a first, middle and last part.
+    wandb puts 7 bytes of its own before the first.
+    """
+    data, at, record = file.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if (rest := 32_768 - at % 32_768) < 7:  # padding
+            at += rest
+            continue
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        at += 7 + length
+        if kind == 0 or at > len(data):
+            return
+        record += data[at - length : at]
+        if kind in (1, 4):
+            yield Record.FromString(record)
+            record = b""
 
 
 def wandb_rows(file: Path) -> Rows:
@@ -97,6 +124,18 @@ class Stop(Observer):
     def advanced(self, run, config, report):
         if report.epoch == self._epoch:
             raise KeyboardInterrupt
+
+
+class Kill(Observer):
+    """Kills its process when an epoch has been tracked."""
+
+    def advanced(self, run, config, report):
+        if report.epoch == 25:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_and_die(store: Path) -> None:
+    gi.train([TRACKED], store=store, observer=observers([*TRACKERS], Kill()))
 
 
 def test_wandb_holds_the_metrics_and_the_config(tmp_path):
@@ -155,7 +194,7 @@ def test_an_interrupted_run_goes_on_and_repeats_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"epoch": null}'])
-def test_a_damaged_mark_is_said_and_the_logs_count(tmp_path, capsys, content):
+def test_a_damaged_mark_is_said_and_no_row_is_written_again(tmp_path, capsys, content):
     [run] = gi.train([TRACKED], store=tmp_path, observer=observers(["tensorboard"]))
     mark = tmp_path / "tracking" / f"tensorboard-{run.id}.json"
     mark.write_text(content)
@@ -164,18 +203,35 @@ def test_a_damaged_mark_is_said_and_the_logs_count(tmp_path, capsys, content):
     assert f"{mark} does not say how far tensorboard has come" in capsys.readouterr().err
 
 
+def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path):
+    """Tracked to epoch 25 and saved at 20; what wandb writes of it last is not known."""
+    child = multiprocessing.get_context("spawn").Process(target=train_and_die, args=(tmp_path,))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert gi.open_store(tmp_path).select()[0].epoch == 20
+    [killed] = wandb_files(tmp_path)
+    [run] = gi.train([TRACKED], store=tmp_path, observer=observers([*TRACKERS]))
+    [other] = {*wandb_files(tmp_path)} - {killed}
+    *before, last = rows_of(run)
+    assert wandb_rows(other) == [last]
+    kept = wandb_rows(killed)
+    assert kept == before[: len(kept)]
+    assert tensorboard_rows(tmp_path) == in_float32(rows_of(run))
+
+
 @pytest.mark.parametrize("saved", [False, True])
-def test_a_killed_log_goes_on_where_its_file_ends(tmp_path, monkeypatch, saved):
-    """What wandb or TensorBoard had not written yet when a kill came is written again."""
+def test_a_row_that_a_kill_cut_short_is_not_written_again(tmp_path, monkeypatch, saved):
+    """Whether it was written is not known, and no row may be there twice."""
     monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0 if saved else float("inf"))
 
-    class Lost(Log):
-        """Keeps rows up to 15 on disk and loses the others."""
-
+    class Cut(Log):
         def __init__(self) -> None:
             self.rows: Rows = []
 
         def write(self, epoch, scalars):
+            if epoch == 15 and len(Memory.logs) == 1:
+                raise KeyboardInterrupt
             self.rows.append((epoch, scalars))
 
         def close(self, over):
@@ -183,46 +239,22 @@ def test_a_killed_log_goes_on_where_its_file_ends(tmp_path, monkeypatch, saved):
 
     class Memory(Tracker):
         kind = "json"
-        logs: tuple[Lost, ...] = ()
+        logs: tuple[Cut, ...] = ()
 
         def open(self, run):
-            Memory.logs += (Lost(),)
+            Memory.logs += (Cut(),)
             return Memory.logs[-1]
-
-        def held(self, run):
-            return 15 if Memory.logs else 0
 
         def end(self):
             """Killed: not reached."""
 
     with pytest.raises(KeyboardInterrupt):
-        gi.train([TRACKED], store=tmp_path, observer=Several([Memory(), Stop(25)]))
+        gi.train([TRACKED], store=tmp_path, observer=Memory())
     [run] = gi.train([TRACKED], store=tmp_path, observer=Memory())
     first, second = Memory.logs
-    assert [epoch for epoch, _ in first.rows] == [1, 5, 10, 15, 20, 25]
-    assert first.rows[:4] + second.rows == rows_of(run)
-
-
-def test_a_cut_file_is_read_up_to_the_cut(tmp_path):
-    gi.train([SMALL_RUN], store=tmp_path, observer=observers(["wandb"]))
-    [file] = wandb_files(tmp_path)
-    whole, cut = wandb_rows(file), tmp_path / "cut.wandb"
-    lengths = set()
-    for size in range(7, file.stat().st_size, 101):
-        cut.write_bytes(file.read_bytes()[:size])
-        rows = wandb_rows(cut)
-        assert rows == whole[: len(rows)]
-        assert last_step(cut) == (rows[-1][0] if rows else 0)
-        lengths.add(len(rows))
-    assert lengths == set(range(len(whole) + 1))
-
-
-def test_a_long_file_is_read_across_its_blocks(tmp_path):
-    config = with_recipe(epochs=250, eval_every=1, checkpoint_every=None)
-    [run] = gi.train([config], store=tmp_path, observer=observers(["wandb"]))
-    [file] = wandb_files(tmp_path)
-    assert file.stat().st_size > 32_768
-    assert wandb_rows(file) == rows_of(run)
+    rows = rows_of(run)
+    assert [epoch for epoch, _ in rows] == [1, 5, 10, 15, 20, 25, 30]
+    assert (first.rows, second.rows) == (rows[:3], rows[4:])
 
 
 def test_what_was_trained_untracked_is_written_when_tracking_begins(tmp_path):

@@ -45,7 +45,6 @@ _ROOMS = {
     "experiments": ("EXPERIMENTS", "verdicts"),
     "reproduction.plan": ("results_of",),
     "reproduction.recipe": ("PAPER_RECIPE",),
-    "experiments.verdicts": ("verdicts",),
     "store.files": ("StoreError",),
     "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
     "model.build": ("build_model",),

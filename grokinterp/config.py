@@ -35,33 +35,43 @@ METRICS = (
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The architecture and its initialisation. Defaults are the paper's."""
+    """The architecture and its initialisation. Defaults are the paper's.
+
+    Args:
+        placement: Where the norms sit: off, attn-pre, pre, mlp-pre, attn-pre-qk, attn-pre-v, pre-v,
+            post, peri, a paper name (M, A*, …), or inputs joined by + (q+mlp).
+        norm: LayerNorm (gain and bias) or RMSNorm (gain only).
+        n_layers: Number of blocks.
+        d_model: Width of the residual stream.
+        n_heads: Attention heads of a block; they share d_model equally.
+        d_mlp: Width of the MLP; 4 · d_model when not given.
+        final_norm: Norm before the unembedding; center-only keeps a gain of 1 and a bias of 0.
+        tied_unembedding: Use the transposed embedding as the unembedding.
+        gated_mlp: SiLU-gated MLP, all three projections with bias.
+        freeze_ln: Keep every norm's gain and bias at their initial values.
+        readout_scale: α: multiplies the logits.
+        init: W_O and MLP weights: truncated normal of std 1/√fan_in, or normal of std √(2/fan_in).
+            lecun-icdf is lecun's distribution, with the numbers that PyTorch 2.11 draws from a
+            seed.
+        weight_init_scale: Multiplies every parameter after initialisation.
+
+    Raises:
+        ValueError: A value is not one that it may have; the message says which it may.
+    """
 
     placement: str = "mlp-pre"
-    """Where the norms sit: off, attn-pre, pre, mlp-pre, attn-pre-qk, attn-pre-v, pre-v, post, peri,
-    a paper name (M, A*, …), or inputs joined by + (q+mlp)."""
     norm: Literal["layer", "rms"] = "layer"
-    """LayerNorm (gain and bias) or RMSNorm (gain only)."""
     n_layers: int = 1
     d_model: int = 128
     n_heads: int = 4
     d_mlp: int | None = None
-    """Width of the MLP; 4 · d_model when not given."""
     final_norm: Literal["none", "learned", "center-only"] = "none"
-    """Norm before the unembedding; center-only freezes its gain at 1 and its bias at 0."""
     tied_unembedding: bool = False
-    """Use the transposed embedding as the unembedding."""
     gated_mlp: bool = False
-    """SiLU-gated MLP, all three projections with bias."""
     freeze_ln: bool = False
-    """Keep every norm's gain and bias at their initial values."""
     readout_scale: float = 1.0
-    """α: multiplies the logits."""
     init: Literal["lecun", "lecun-icdf", "kaiming"] = "lecun"
-    """W_O and MLP weights: truncated normal of std 1/√fan_in, or normal of std √(2/fan_in).
-    lecun-icdf is lecun's distribution, with the numbers that PyTorch 2.11 draws from a seed."""
     weight_init_scale: float = 1.0
-    """Multiplies every parameter after initialisation."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "placement", resolve_placement(self.placement).name)
@@ -89,6 +99,7 @@ class ModelConfig:
 
     @property
     def d_head(self) -> int:
+        """Width of a head: d_model/n_heads."""
         return self.d_model // self.n_heads
 
 
@@ -144,49 +155,69 @@ with this value keeps the identity it had, and a config that lacks the field is 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The recipe: full-batch AdamW, one epoch a step. Defaults are the paper's."""
+    """The recipe: full-batch AdamW, one epoch a step. Defaults are the paper's.
+
+    Args:
+        epochs: How many epochs to train.
+        lr: Learning rate.
+        weight_decay: Decoupled, on every parameter, biases and norms included.
+        betas: AdamW's two decay rates.
+        adam_eps: 0: what never had a gradient only decays (the limit of 0/(0 + eps)).
+        couple_lr_to_readout: Divide lr by the squared readout scale (lr/α²).
+        couple_decay_to_lr: Multiply weight_decay by reference_lr/lr, so that lr · decay stays what
+            it is there.
+        reference_lr: The learning rate that couple_decay_to_lr refers to.
+        subtract_initial_prediction: The loss sees the logits less those of the initial network;
+            predictions see the raw ones.
+        loss_logit_scale: Softmax temperature: the loss sees this multiple of the logits,
+            predictions the raw ones.
+        effective_rank_penalty: Times the effective rank of the train examples' last-position
+            residual, added to the loss.
+        eval_every: Epochs between evaluations, each a row of the metrics; the first and the last
+            are evaluated too.
+        checkpoint_every: Epochs between checkpoints; none but the first, the last and the explicit
+            ones when None.
+        checkpoint_epochs: More epochs to checkpoint.
+        checkpoint_ratio: Geometric spacing: also checkpoint at epochs 1, r, r², …
+        keep_optimizer: Keep Adam's moments in every checkpoint, so that a fork goes on exactly as
+            its parent did.
+        stop_when: Stop early, for example 'test_accuracy >= 0.995 for 200' (epochs that it must
+            hold).
+        dtype: Precision of weights and activations.
+        loss_dtype: Compute the loss in this precision. The paper's authors take float64, on CUDA.
+            It matters: in float32 no loss lies between 0 and 6e-8, and without LN before the MLP a
+            memorised model comes down to that.
+        device: cpu, cuda, cuda:N or mps.
+        probes: Probes to record while training, and how many epochs apart, as in {"cheap": 100}.
+            They see the model as it trains, under its interventions.
+        interventions: Hooks that act while training, in the span of epochs that each names.
+
+    Raises:
+        ValueError: A value is not one that it may have; the message says which it may.
+    """
 
     epochs: int = 10_000
     lr: float = 1e-3
     weight_decay: float = 1.0
-    """Decoupled, on every parameter, biases and norms included."""
     betas: tuple[float, float] = (0.9, 0.98)
     adam_eps: float = 1e-8
-    """0: what never had a gradient only decays (the limit of 0/(0 + eps))."""
     couple_lr_to_readout: bool = False
-    """Divide lr by the squared readout scale (lr/α²)."""
     couple_decay_to_lr: bool = False
-    """Multiply weight_decay by reference_lr/lr, so that lr · decay stays what it is there."""
     reference_lr: float = 1e-3
     subtract_initial_prediction: bool = False
-    """The loss sees the logits less those of the initial network; predictions see the raw ones."""
     loss_logit_scale: float = 1.0
-    """Softmax temperature: the loss sees this multiple of the logits, predictions the raw ones."""
     effective_rank_penalty: float = 0.0
-    """Times the effective rank of the train examples' last-position residual, added to the loss."""
     eval_every: int = 10
     checkpoint_every: int | None = 100
-    """Epochs between checkpoints; none but the first, the last and the explicit ones when None."""
     checkpoint_epochs: tuple[int, ...] = ()
-    """More epochs to checkpoint."""
     checkpoint_ratio: float | None = None
-    """Geometric spacing: also checkpoint at epochs 1, r, r², …"""
     keep_optimizer: bool = False
-    """Keep Adam's moments in every checkpoint, so that a fork goes on exactly as its parent did."""
     stop_when: str | None = None
-    """Stop early, for example 'test_accuracy >= 0.995 for 200' (epochs that it must hold)."""
     dtype: Literal["float32", "float64"] = "float32"
     loss_dtype: Literal["float32", "float64"] = "float64"
-    """Compute the loss in this precision. The paper's authors take float64, on CUDA. It matters: in
-    float32 no loss lies between 0 and 6e-8, and without LN before the MLP a memorised model comes
-    down to that."""
     device: str = "cpu"
-    """cpu, cuda, cuda:N or mps."""
     probes: dict[str, int] = field(default_factory=dict, hash=False)
-    """Probes to record while training, each every so many epochs: {"cheap": 100, "ntk": 1000}.
-    They see the model as it trains, under its interventions."""
     interventions: tuple[Intervention, ...] = ()
-    """Hooks that act while training, in the span of epochs that each names."""
 
     def __post_init__(self) -> None:
         _set_integer(self, "epochs", 1)
@@ -266,6 +297,7 @@ class TrainConfig:
 
     @property
     def stop_rule(self) -> StopRule | None:
+        """`stop_when` as a rule; None if it is not given."""
         return None if self.stop_when is None else StopRule.parse(self.stop_when)
 
     def checkpoint_schedule(self) -> tuple[int, ...]:
@@ -299,16 +331,28 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run: a task, an architecture, a recipe and a seed, which draws split and weights."""
+    """One run: a task, an architecture, a recipe and a seed, which draws split and weights.
+
+    Args:
+        task: What to learn.
+        model: The architecture.
+        train: The recipe.
+        seed: Draws the split and the initial weights.
+        start: Where the initial weights come from: the seed, or the fingerprint of given ones, as
+            `train(init=...)` sets it.
+        weights_seed: Draws the initial weights in place of `seed`, which draws the split alone
+            then.
+
+    Raises:
+        ValueError: A seed is no integer of 0 or more, or `weights_seed` would draw nothing.
+    """
 
     task: ModularTask = field(default_factory=ModularTask)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: int = 456
     start: str = "seed"
-    """Where the initial weights come from: the seed, or the fingerprint of given ones."""
     weights_seed: int | None = None
-    """Draws the initial weights in place of `seed`, which draws the split alone then."""
 
     def __post_init__(self) -> None:
         _set_integer(self, "seed")
@@ -364,7 +408,12 @@ class RunConfig:
     def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
         """The config that `to_dict` described; an intervention unknown here is kept as its data.
 
-        ValueError if a field is unknown or has a value that is; KeyError if one is missing.
+        Args:
+            data: Plain JSON data.
+
+        Raises:
+            ValueError: A field is unknown, or has a value that is.
+            KeyError: A field is missing.
         """
         _check_known(data)
         data = _complete(cls, data)

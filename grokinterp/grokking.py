@@ -17,10 +17,15 @@ HOLD_EPOCHS = 200
 
 @dataclass(frozen=True)
 class Crossing:
-    """The epoch of an event lies in (after, by]; `by` None: not within `after` epochs.
+    """The epoch of an event lies in (after, by].
 
-    >>> str(Crossing(940, 950)), str(Crossing(10_000, None))
-    ('950', 'not within 10,000')
+    Args:
+        after: The last evaluated epoch at which it had not happened.
+        by: The first at which it had; None: not within `after` epochs.
+
+    Examples:
+        >>> str(Crossing(940, 950)), str(Crossing(10_000, None))
+        ('950', 'not within 10,000')
     """
 
     after: int
@@ -32,20 +37,27 @@ class Crossing:
 
 @dataclass(frozen=True)
 class GrokkingTimes:
-    """The four events of METRICS; each an interval, or censored."""
+    """When a run memorised and generalised; each an interval, or censored.
+
+    Args:
+        memorised: Train accuracy ≥ 0.99.
+        generalised: Test accuracy ≥ 0.995, first.
+        generalised_for_good: Test accuracy ≥ 0.995, from where it stays there for 200 epochs.
+        generalised_by_loss: Test loss ≤ 0.01, first.
+    """
 
     memorised: Crossing
-    """Train accuracy ≥ 0.99."""
     generalised: Crossing
-    """Test accuracy ≥ 0.995, first."""
     generalised_for_good: Crossing
-    """Test accuracy ≥ 0.995, from where it stays there for 200 epochs."""
     generalised_by_loss: Crossing
-    """Test loss ≤ 0.01, first."""
 
 
 def grokking_times(metrics: pd.DataFrame) -> GrokkingTimes:
-    """The events of one run's metrics (`Run.metrics`)."""
+    """The events of one run.
+
+    Args:
+        metrics: A row for each evaluated epoch, as `Run.metrics`.
+    """
     epochs = metrics["epoch"].tolist()
     accurate = (metrics["test_accuracy"] >= GENERALISED_ACCURACY).tolist()
     return GrokkingTimes(

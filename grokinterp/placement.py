@@ -18,17 +18,28 @@ class LNPlacement:
 
     With `x` the residual stream entering the block:
 
-    - `pre`: q, k, v and mlp each read either the residual stream or its norm; the residual
-      stream itself is never normalised. The flags choose, so there are 16 of them.
+    - `pre`: q, k, v and mlp each read either the residual stream or its norm; the residual stream
+      itself is never normalised. The flags choose, so there are 16 of them.
     - `post`: `y = LN(x + attn(x))`, `out = LN(y + mlp(y))`.
     - `peri`: `y = x + LN(attn(LN x))`, `out = y + LN(mlp(LN y))`.
 
     q, k and v share one norm module (`ln1`) where more than one of them is normalised.
 
-    >>> resolve_placement("M+A*")
-    LNPlacement(q=True, k=True, v=True, mlp=True, style='pre')
-    >>> resolve_placement("mlp+q").name
-    'q+mlp'
+    Args:
+        q: Whether the queries read a norm.
+        k: Whether the keys do.
+        v: Whether the values do.
+        mlp: Whether the MLP does.
+        style: pre, post or peri.
+
+    Raises:
+        ValueError: The style is unknown, or the flags do not fit it.
+
+    Examples:
+        >>> resolve_placement("M+A*")
+        LNPlacement(q=True, k=True, v=True, mlp=True, style='pre')
+        >>> resolve_placement("mlp+q").name
+        'q+mlp'
     """
 
     q: bool = False
@@ -113,7 +124,11 @@ def _pre_norm(inputs: Sequence[str]) -> LNPlacement:
 def resolve_placement(placement: str | LNPlacement) -> LNPlacement:
     """The placement of a code name, a paper name, or inputs joined by `+` (`q+mlp`).
 
-    Raises ValueError, naming the choices, for any other name.
+    Args:
+        placement: A name; a placement is given back as it is.
+
+    Raises:
+        ValueError: There is no such name; the message lists those that there are.
     """
     if isinstance(placement, LNPlacement):
         return placement

@@ -244,7 +244,14 @@ class Snapshot:
             return Inputs(self.model, *self.task.encode(self.task.pairs()))
 
     def inputs(self, split: Split) -> Inputs:
-        """The inputs of this name: `train`, `test` or `grid`."""
+        """The inputs of a name.
+
+        Args:
+            split: `train`, `test` or `grid`, which is all of them.
+
+        Raises:
+            ValueError: There is no such name.
+        """
         check_one_of("split", split, get_args(Split))
         return getattr(self, split)
 
@@ -254,7 +261,15 @@ class Snapshot:
         return self._others is not None
 
     def other(self, which: Other) -> Snapshot:
-        """The same training at its start, its end, a checkpoint earlier, or at an epoch."""
+        """The same training at another checkpoint.
+
+        Args:
+            which: `initial`, `final`, `previous`, or an epoch.
+
+        Raises:
+            ValueError: There is no such name, or the other has other examples.
+            NotApplicable: The snapshot does not know it.
+        """
         epoch = isinstance(which, int) and not isinstance(which, bool) and which >= 0
         if not epoch and which not in get_args(Moment):
             raise ValueError(
@@ -281,14 +296,26 @@ class Snapshot:
     ) -> T:
         """function(snapshot, …), remembered here, for what several probes or epochs need.
 
-        The arguments must be hashable. Forgotten once the model's weights, hooks or settings have
-        changed; what it takes from another snapshot is not watched.
+        Forgotten once the model's weights, hooks or settings have changed; what it takes from
+        another snapshot is not watched.
+
+        Args:
+            function: Called with this snapshot first.
+            *args: Its other arguments, hashable.
+            **options: And its options, hashable.
         """
         key = (function, args, tuple(sorted(options.items())))
         return self._remembered.once(key, lambda: function(self, *args, **options))
 
     def layer(self, layer: int) -> int:
-        """The number of a layer, counted from 0, or from -1 backwards; NotApplicable if none."""
+        """The number of a layer.
+
+        Args:
+            layer: Counted from 0, or from -1 backwards.
+
+        Raises:
+            NotApplicable: The model has no such layer.
+        """
         n = self.model.cfg.n_layers
         if not isinstance(layer, int) or isinstance(layer, bool) or not -n <= layer < n:
             raise NotApplicable(
@@ -300,7 +327,17 @@ class Snapshot:
     def require(
         self, probe: str, one_layer: bool = False, addition: bool = False, mlp: bool = False
     ) -> None:
-        """NotApplicable, naming the probe, if the model or the task has not what it needs."""
+        """Refuse a model or a task that has not what a probe needs.
+
+        Args:
+            probe: Its name, for the message.
+            one_layer: It is a formula for one layer.
+            addition: It is about a + b.
+            mlp: It reads the MLP.
+
+        Raises:
+            NotApplicable: It is not there.
+        """
         cfg = self.model.cfg
         if one_layer and cfg.n_layers != 1:
             raise NotApplicable(
@@ -319,10 +356,15 @@ class Snapshot:
             )
 
     def require_unhooked(self, probe: str, *parts: str) -> None:
-        """NotApplicable, naming the probe, if something is attached to the model.
+        """Refuse a model with something attached to it.
 
-        With `parts`, the ends of hook names, only if it is attached to one of these; what is
-        attached to no hook point, but to a module, may be anywhere.
+        Args:
+            probe: Its name, for the message.
+            *parts: The ends of hook names: refuse only what is attached to one of these. What is
+                attached to no hook point, but to a module, may be anywhere.
+
+        Raises:
+            NotApplicable: Something is.
         """
         attached = dict.fromkeys(name for name, _ in hooks_of(self.model))
         if parts:
@@ -338,7 +380,15 @@ class Snapshot:
             )
 
     def require_unmixed(self, probe: str, inputs: Inputs) -> None:
-        """NotApplicable, naming the probe, if hooks mix these examples."""
+        """Refuse a model whose hooks mix these examples.
+
+        Args:
+            probe: Its name, for the message.
+            inputs: The examples.
+
+        Raises:
+            NotApplicable: They do.
+        """
         if inputs.examples_mix:
             raise NotApplicable(
                 f"{probe} is of one example at a time, and hooks of this model mix the examples of "

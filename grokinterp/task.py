@@ -44,23 +44,29 @@ class Split(NamedTuple):
 class ModularTask:
     """Predict `operation(a, b)` at the last position of `[a, b, =]`.
 
-    >>> task = ModularTask(p=113)
-    >>> task.d_vocab, task.equals_token, task.n_train, task.n_test
-    (114, 113, 3831, 8938)
-    >>> ModularTask(p=113, operation="xor", operand=128).d_vocab  # labels reach 255
-    257
+    Args:
+        p: The modulus; a and b run from 0 to p - 1.
+        operation: add, sub, mul, div, a2+b2, a2+ab+b2, a3+ab (mod p), or a bit game: shift, xor,
+            and.
+        test_fraction: Share of the pairs held out for test (rounded down).
+        operand: The operand s of the bit games `(a+b) >> s`, `(a+b) ^ s`, `(a+b) & s`; unused
+            elsewhere.
+        train_pairs: An explicit split: these pairs train, in this order; the rest test, in
+            row-major order.
+
+    Examples:
+        >>> task = ModularTask(p=113)
+        >>> task.d_vocab, task.equals_token, task.n_train, task.n_test
+        (114, 113, 3831, 8938)
+        >>> ModularTask(p=113, operation="xor", operand=128).d_vocab  # labels reach 255
+        257
     """
 
     p: int = 113
-    """The modulus; a and b run from 0 to p - 1."""
     operation: str = "add"
-    """add, sub, mul, div, a2+b2, a2+ab+b2, a3+ab (mod p), or a bit game: shift, xor, and."""
     test_fraction: float = 0.7
-    """Share of the pairs held out for test (rounded down)."""
     operand: int = 1
-    """The operand s of the bit games `(a+b) >> s`, `(a+b) ^ s`, `(a+b) & s`; unused elsewhere."""
     train_pairs: tuple[tuple[int, int], ...] | None = None
-    """An explicit split: these pairs train, in this order; the rest test, in row-major order."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", integer("p", self.p, 3))
@@ -118,12 +124,14 @@ class ModularTask:
 
     @property
     def n_test(self) -> int:
+        """Number of test examples."""
         if self.train_pairs is not None:
             return self.n_pairs - len(self.train_pairs)
         return int(self.test_fraction * self.n_pairs)
 
     @property
     def n_train(self) -> int:
+        """Number of train examples."""
         return self.n_pairs - self.n_test
 
     @property
@@ -148,7 +156,11 @@ class ModularTask:
         return [(a, b) for a in range(self.p) for b in range(first_b, self.p)]
 
     def split_pairs(self, seed: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """(train pairs, test pairs) of a seed, in the paper's own order."""
+        """The train pairs and the test pairs of a seed, in the paper's own order.
+
+        Args:
+            seed: Shuffles the pairs; an explicit split is the same under every seed.
+        """
         pairs = self.pairs()
         if self.train_pairs is not None:
             chosen = set(self.train_pairs)
@@ -159,7 +171,15 @@ class ModularTask:
     def encode(
         self, pairs: list[tuple[int, int]]
     ) -> tuple[Int[torch.Tensor, "batch pos"], Int[torch.Tensor, " batch"]]:
-        """Tokens `[a, b, =]` and labels of these pairs."""
+        """Tokens `[a, b, =]` and labels of pairs.
+
+        Args:
+            pairs: Inputs (a, b).
+
+        Returns:
+            tokens ([pair, 3]): Integers.
+            labels ([pair]): Integers.
+        """
         import torch
 
         tokens = torch.tensor([(a, b, self.equals_token) for a, b in pairs], dtype=torch.long)
@@ -167,7 +187,15 @@ class ModularTask:
         return tokens, labels
 
     def split(self, seed: int) -> Split:
-        """Train and test examples of a seed."""
+        """Train and test examples of a seed.
+
+        Args:
+            seed: Shuffles the pairs; an explicit split is the same under every seed.
+
+        Returns:
+            train_tokens ([batch, 3]): And `test_tokens`; integers.
+            train_labels ([batch]): And `test_labels`; integers.
+        """
         train_pairs, test_pairs = self.split_pairs(seed)
         return Split(*self.encode(train_pairs), *self.encode(test_pairs))
 

@@ -1,11 +1,13 @@
 """Interventions on a HookedTransformer: small frozen objects that compose.
 
-with grokinterp.hooks.applied(model, [UnitNorm("mlp"), AblateHead(2, kind="mean")]):
-    logits = model(tokens)
+They act for a while, in one pass or while a model trains, and are text on the command line.
 
-model.run_with_hooks(tokens, fwd_hooks=UnitNorm("mlp").hooks(model))
-TrainConfig(interventions=(RemoveNorm("mlp", from_epoch=500),))
-parse_intervention("AblateNeurons:neurons=(1,2,3),kind=mean")
+    with grokinterp.hooks.applied(model, [UnitNorm("mlp"), AblateHead(2, kind="mean")]):
+        logits = model(tokens)
+
+    model.run_with_hooks(tokens, fwd_hooks=UnitNorm("mlp").hooks(model))
+    TrainConfig(interventions=(RemoveNorm("mlp", from_epoch=500),))
+    parse_intervention("AblateNeurons:neurons=(1,2,3),kind=mean")
 """
 
 from grokinterp.hooks.attention import AblateHead, FrozenPattern, Temperature, UniformAttention

@@ -70,7 +70,12 @@ class _OnHeads(Intervention, ABC):
 
 @dataclass(frozen=True)
 class UniformAttention(_OnHeads):
-    """Replace hook_pattern by 1/n at each of the n keys, for every query."""
+    """Replace hook_pattern by 1/n at each of the n keys, for every query.
+
+    Args:
+        layer: Counted from 0; every layer when not given.
+        heads: Every head when empty; the others stay as they are.
+    """
 
     def _changed(self, x: Tensor) -> Tensor:
         import torch
@@ -80,14 +85,17 @@ class UniformAttention(_OnHeads):
 
 @dataclass(frozen=True)
 class FrozenPattern(_OnHeads):
-    """Replace hook_pattern by one that does not depend on the example. `values` is
+    """Replace hook_pattern by one that does not depend on the example.
 
-    - `mean`: the pattern's mean over the batch of the same pass; gradients flow through it;
-    - nested tuples [head][query][key], or [head][key] for the last query alone (the others stay
-      as they are): a row for each chosen head, in ascending order, each a distribution;
-    - a tensor [batch, head, query, key] or [head, query, key] of every head of the layer, as
-      `like` takes it from another model; for analysis only, and with its batch, if any, on the
-      same examples in the same order.
+    Args:
+        values: `mean`: the pattern's mean over the batch of the same pass; gradients flow through
+            it. Nested tuples `[head][query][key]`, or `[head][key]` for the last query alone (the
+            others stay as they are): a row for each chosen head, in ascending order, each a
+            distribution. Or a tensor [batch, head, query, key] or [head, query, key] of every head
+            of the layer, as `like` takes it from another model; for analysis only, and with its
+            batch, if any, on the same examples in the same order.
+        layer: Counted from 0; every layer when not given.
+        heads: Every head when empty; the others stay as they are.
     """
 
     values: Any = "mean"
@@ -118,7 +126,15 @@ class FrozenPattern(_OnHeads):
         heads: Indices = (),
         **span: int | None,
     ) -> FrozenPattern:
-        """Frozen to this model's pattern of each of these examples (for analysis)."""
+        """Frozen to another model's pattern of each of these examples (for analysis).
+
+        Args:
+            model: The other model.
+            tokens: The examples, [batch, pos].
+            layer: Counted from 0.
+            heads: Every head when empty.
+            **span: from_epoch, until_epoch.
+        """
         import torch
 
         chosen_layers(model, layer)
@@ -173,7 +189,13 @@ class FrozenPattern(_OnHeads):
 
 @dataclass(frozen=True)
 class Temperature(_OnHeads):
-    """Divide hook_attn_scores by a temperature: above 1 the pattern is flatter, below sharper."""
+    """Divide hook_attn_scores by a temperature.
+
+    Args:
+        temperature: Above 1 the pattern is flatter, below sharper.
+        layer: Counted from 0; every layer when not given.
+        heads: Every head when empty; the others stay as they are.
+    """
 
     temperature: float | int
 
@@ -193,9 +215,13 @@ class Temperature(_OnHeads):
 class AblateHead(Intervention):
     """Replace one head's hook_z, the values that it moves, at every position.
 
-    `zero`: by 0. `mean`: by its mean over the batch of the same pass, at each position.
-    `resample`: by that of another example, by a permutation without fixed points that depends on
-    `seed` and the number of examples alone.
+    Args:
+        head: Counted from 0.
+        kind: `zero`: by 0. `mean`: by its mean over the batch of the same pass, at each position.
+            `resample`: by that of another example, by a permutation without fixed points that
+            depends on `seed` and the number of examples alone.
+        layer: Counted from 0.
+        seed: Draws the permutation.
     """
 
     head: int

@@ -47,11 +47,21 @@ T = TypeVar("T", bound=Chooses)
 def random_controls(
     interventions: Sequence[T], model: HookedTransformer, seed: int = 0
 ) -> list[T] | None:
-    """The same interventions on as many others, drawn without replacement by the seed alone.
+    """The same interventions on as many others, drawn without replacement.
 
     None of the others is chosen by any of the interventions, so that together they have the same
-    size. One that chose nothing among several, such as a whole pathway, stays as it is; None if
-    none of them chose. ValueError where too few others are left.
+    size. One that chose nothing among several, such as a whole pathway, stays as it is.
+
+    Args:
+        interventions: They act together.
+        model: Whose others there are.
+        seed: Draws them, alone.
+
+    Returns:
+        None if none of them chose.
+
+    Raises:
+        ValueError: Too few others are left.
     """
     choices = [item.choice(model) for item in interventions]
     if not any(choices):
@@ -67,8 +77,16 @@ def distinct_controls(
 ) -> list[list[T]]:
     """Up to `count` random controls, no two alike: all that there are, where these are fewer.
 
-    Each is one that `random_controls` may draw; none where it gives none. ValueError where too few
-    others are left.
+    Each is one that `random_controls` may draw; none where it gives none.
+
+    Args:
+        interventions: They act together.
+        model: Whose others there are.
+        count: How many.
+        seed: Draws them.
+
+    Raises:
+        ValueError: Too few others are left.
     """
     choices = [item.choice(model) for item in interventions]
     if not any(choices):

@@ -78,7 +78,13 @@ class FilterEmbedding(_OnFrequencies):
 
     Each row of hook_embed becomes the row of its token in the filtered W_E. A tied unembedding
     still reads W_E itself. A row that an intervention earlier in the list put there is no row of
-    W_E, and stays.
+    W_E, and stays. ValueError for a model that build_model made for another operation than a + b
+    and a - b.
+
+    Args:
+        frequencies: From 1 to p // 2; the constant always stays.
+        keep: Keep them alone; or remove them.
+        p: The modulus; the vocabulary less its `=` when not given.
     """
 
     frequencies: Indices
@@ -116,8 +122,15 @@ class FilterFrequencies(_OnFrequencies):
 
     The batch must be the p² pairs in row-major order (a outer, b inner). With T the terms of the
     2-D Fourier basis whose frequency in a and whose frequency in b is each 0 or one of
-    `frequencies`, without the constant: keep=True leaves the constant and T, keep=False all but
-    T. So it is for analysis: no training set is the whole grid.
+    `frequencies`, without the constant: keep=True leaves the constant and T, keep=False all but T.
+    So it is for analysis: no training set is the whole grid. ValueError for a model that
+    build_model made for another operation than a + b and a - b.
+
+    Args:
+        hook: Where.
+        frequencies: From 1 to p // 2.
+        keep: Keep them alone; or remove them.
+        p: The modulus; the vocabulary less its `=` when not given.
     """
 
     on_grid: ClassVar[bool] = True

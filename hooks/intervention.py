@@ -38,11 +38,14 @@ class Intervention:
     """A change to the forward pass, as data: it enters a run's identity and is stored as JSON.
 
     A subclass gives `hooks(model)`: TransformerLens (hook name, function) pairs, or a ValueError
-    where the model lacks what it acts on. The span matters in training only: it acts on the
-    updates of epochs from_epoch to until_epoch, both included.
+    where the model lacks what it acts on.
 
-    One that holds an activation (a Patch, another model's pattern or scale) works everywhere
-    but in a TrainConfig: it has no plain data to be stored by.
+    One that holds an activation (a Patch, another model's pattern or scale) works everywhere but in
+    a TrainConfig: it has no plain data to be stored by.
+
+    Args:
+        from_epoch: While training, the first epoch on whose update it acts.
+        until_epoch: The last; to the end when not given.
     """
 
     on_grid: ClassVar[bool] = False
@@ -70,24 +73,46 @@ class Intervention:
         object.__setattr__(self, "until_epoch", last)
 
     def hooks(self, model: HookedTransformer) -> list[Hook]:
-        """TransformerLens (hook name, function) pairs for this model."""
+        """TransformerLens (hook name, function) pairs.
+
+        Args:
+            model: A HookedTransformer.
+
+        Raises:
+            ValueError: The model lacks what it acts on.
+        """
         raise TypeError(f"{type(self).__name__} must define hooks(model)")
 
     def choice(self, model: HookedTransformer) -> Choice | None:
-        """What it chose of several like things; None for all heads, or a whole pathway."""
+        """What it chose of several like things; None for all heads, or a whole pathway.
+
+        Args:
+            model: A HookedTransformer.
+        """
         return None
 
     def control(self, model: HookedTransformer, seed: int = 0) -> Intervention | None:
-        """The same intervention on as many others of the same kind, drawn at random by the seed.
+        """The same intervention on as many others of the same kind, drawn at random.
 
-        None where nothing was chosen among several, so that no control has the same size.
-        ValueError where too few others are left.
+        Args:
+            model: Whose others there are.
+            seed: Draws them.
+
+        Returns:
+            None where nothing was chosen among several, so that no control has the same size.
+
+        Raises:
+            ValueError: Too few others are left.
         """
         controls = random_controls([self], model, seed)
         return None if controls is None else controls[0]
 
     def active(self, epoch: int) -> bool:
-        """Whether it acts on this epoch's update."""
+        """Whether it acts on an epoch's update.
+
+        Args:
+            epoch: From 1 up.
+        """
         return self.from_epoch <= epoch and (self.until_epoch is None or epoch <= self.until_epoch)
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,8 +142,12 @@ def _definition(cls: type[Intervention]) -> dict[str, str]:
 def intervention_from_dict(data: Mapping[str, Any]) -> Intervention:
     """The intervention that `to_dict` described.
 
-    ValueError if there is no such class, if it does not take these arguments, or if it was defined
-    otherwise when the data were written.
+    Args:
+        data: Plain JSON data.
+
+    Raises:
+        ValueError: There is no such class, it does not take these arguments, or it was defined
+            otherwise when the data were written.
     """
     arguments = {k: value for k, value in data.items() if k not in ("name", *PROVENANCE)}
     name = data.get("name")
@@ -142,9 +171,13 @@ def intervention_from_dict(data: Mapping[str, Any]) -> Intervention:
 def parse_intervention(text: str) -> Intervention:
     """The intervention of its text: a name, then arguments by position or by name.
 
-    The name's case and underscores do not matter: `UnitNorm:pathway=mlp`, `unit_norm:mlp`,
-    `AblateNeurons:neurons=(1,2,3),kind=mean`, `RemoveNorm:mlp,from_epoch=500`. ValueError says
-    which interventions there are, or which arguments this one takes.
+    Args:
+        text: `UnitNorm:pathway=mlp`, `unit_norm:mlp`, `AblateNeurons:neurons=(1,2,3),kind=mean`,
+            `RemoveNorm:mlp,from_epoch=500`. The name's case and underscores do not matter.
+
+    Raises:
+        ValueError: The message says which interventions there are, or which arguments this one
+            takes.
     """
     name, written = parse_call(text)
     classes = {_plain(known): cls for known, cls in INTERVENTIONS.items()}
@@ -210,7 +243,15 @@ def collect_hooks(model: HookedTransformer, interventions: Sequence[Intervention
 def applied(
     model: HookedTransformer, interventions: Sequence[Intervention]
 ) -> Iterator[HookedTransformer]:
-    """The model with these interventions attached; they are removed on leaving, come what may."""
+    """The model with these interventions attached; they are removed on leaving, come what may.
+
+    Args:
+        model: A HookedTransformer.
+        interventions: They act in this order.
+
+    Raises:
+        ValueError: The model has not what one of them acts on.
+    """
     hooks = collect_hooks(model, interventions)
     with model.hooks(fwd_hooks=[*hooks]):
         yield model
@@ -221,6 +262,13 @@ def attach(model: HookedTransformer, interventions: Sequence[Intervention]) -> H
 
     Every pass runs under them, with the hooks of `model.hooks(...)` after them;
     `model.reset_hooks(including_permanent=True)` alone takes them off.
+
+    Args:
+        model: A HookedTransformer.
+        interventions: They act in this order.
+
+    Raises:
+        ValueError: The model has not what one of them acts on.
     """
     for name, hook in collect_hooks(model, interventions):
         model.add_perma_hook(name, hook)
@@ -230,6 +278,8 @@ def attach(model: HookedTransformer, interventions: Sequence[Intervention]) -> H
 def acting(interventions: Iterable[Intervention], epoch: int) -> tuple[Intervention, ...]:
     """Those under which a training has its weights of an epoch: that act on the epoch's update.
 
-    For epoch 0, the start, those that act on the first update.
+    Args:
+        interventions: Of a TrainConfig.
+        epoch: From 0 up. For 0, the start, those that act on the first update.
     """
     return tuple(item for item in interventions if item.active(max(epoch, 1)))

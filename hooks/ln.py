@@ -48,6 +48,9 @@ class UnitNorm(_OfInput):
     """Replace the pathway's input x by x/‖x‖: its direction stays, its norm is gone.
 
     Zeros have no direction, and stay.
+
+    Args:
+        pathway: q, k, v, mlp or final.
     """
 
     def _changed(self, x: Tensor) -> Tensor:
@@ -61,6 +64,10 @@ class ShuffleNorm(_OfInput):
     Norms move between examples at the same position, by a permutation without fixed points, so
     their distribution stays; the permutation depends on `seed` and the number of examples alone.
     Zeros have no direction, and stay.
+
+    Args:
+        pathway: q, k, v, mlp or final.
+        seed: Draws the permutation.
     """
 
     seed: int = 0
@@ -78,8 +85,11 @@ class ShuffleNorm(_OfInput):
 class InsertNorm(_OfInput):
     """Normalise the pathway's input, without gain and bias, after any norm that is there.
 
-    `layer`: (x − mean x)/√(mean (x − mean x)²); `rms`: x/√(mean x²); means over d_model. There
-    is no eps, as in the norms of a block; where the root is 0, the quotient is 0.
+    There is no eps, as in the norms of a block; where the root is 0, the quotient is 0.
+
+    Args:
+        pathway: q, k, v, mlp or final.
+        norm: `layer`: (x − mean x)/√(mean (x − mean x)²); `rms`: x/√(mean x²); means over d_model.
     """
 
     norm: Literal["layer", "rms"] = "layer"
@@ -99,6 +109,9 @@ class RemoveNorm(_OfResidual):
     """Let the pathway read the residual stream itself, as if its norm were not there.
 
     Where the pathway has no norm it reads the residual stream already, and nothing changes.
+
+    Args:
+        pathway: q, k, v, mlp or final.
     """
 
     def _rebuilder(self, model: HookedTransformer, layer: int) -> Callable[[Tensor], Tensor]:
@@ -110,6 +123,9 @@ class CenterOnly(_OfResidual):
     """Let the pathway read the residual stream less its mean over d_model, unscaled.
 
     Where the pathway has a norm, this takes its place; where it has none, this centres.
+
+    Args:
+        pathway: q, k, v, mlp or final.
     """
 
     def _rebuilder(self, model: HookedTransformer, layer: int) -> Callable[[Tensor], Tensor]:
@@ -121,6 +137,9 @@ class DropGainAndBias(_OfResidual):
     """Let the pathway read its norm's output before the gain and bias: gain 1, bias 0.
 
     ValueError where the pathway has no norm.
+
+    Args:
+        pathway: q, k, v, mlp or final.
     """
 
     def _rebuilder(self, model: HookedTransformer, layer: int) -> Callable[[Tensor], Tensor]:

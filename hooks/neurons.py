@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 class AblateNeurons(Intervention):
     """Replace these neurons' activations, mlp.hook_post, at every position.
 
-    `zero`: by 0. `mean`: by their mean over the batch of the same pass, at each position.
-    `resample`: by those of another example, the same one for all of them, by a permutation
-    without fixed points that depends on `seed` and the number of examples alone.
+    Args:
+        neurons: Counted from 0.
+        kind: `zero`: by 0. `mean`: by their mean over the batch of the same pass, at each position.
+            `resample`: by those of another example, the same one for all of them, by a permutation
+            without fixed points that depends on `seed` and the number of examples alone.
+        layer: Counted from 0.
+        seed: Draws the permutation.
     """
 
     neurons: Indices

@@ -29,9 +29,13 @@ SELECTED = {"positions": "pos", "heads": "head", "neurons": "d_mlp"}
 class Patch(Intervention):
     """Replace the activation at a hook by a given one, for analysis.
 
-    `source` has the activation's own shape, with the batch or without it; with it, example i of
-    the pass gets example i of the source. `positions` (-1 is the last; queries of a pattern),
-    `heads` and `neurons` choose what is replaced, all of it when empty; the rest stays.
+    Args:
+        hook: Where.
+        source: A tensor of the activation's own shape, with the batch or without it; with it,
+            example i of the pass gets example i of the source.
+        positions: Which to replace, -1 the last (queries of a pattern); all when empty.
+        heads: Which to replace; all when empty.
+        neurons: Which to replace; all when empty.
     """
 
     hook: str
@@ -68,7 +72,16 @@ class Patch(Intervention):
         heads: Indices = (),
         neurons: Indices = (),
     ) -> Patch:
-        """What this model, with whatever is attached to it now, has at the hook on these tokens."""
+        """What a model, with whatever is attached to it now, has at the hook on these tokens.
+
+        Args:
+            hook: Where.
+            model: The model.
+            tokens: The examples, [batch, pos].
+            positions: Which to replace, -1 the last (queries of a pattern); all when empty.
+            heads: Which to replace; all when empty.
+            neurons: Which to replace; all when empty.
+        """
         [source] = activations(model, [hook], tokens).values()
         return cls(hook, source, positions, heads, neurons)
 
@@ -133,14 +146,24 @@ def patching_table(
     heads: Indices = (),
     neurons: Indices = (),
 ) -> pd.DataFrame:
-    """The metric of `model` on `tokens` with one activation of another patched in: hook × source.
+    """The metric of a model with one activation of another patched in: hook × source.
 
-    A source is a model, run on the same tokens (another checkpoint, another placement's), or a
-    (model, tokens) pair, for the activation of another input. `metric` takes the logits at the
-    last position and gives a number. Gradients are off. ValueError names the source where a hook is
-    not there or its shapes do not fit, before any of its activations is patched.
+    One pass for each source and one for each cell. Gradients are off.
 
-    One pass for each source and one for each cell.
+    Args:
+        model: The model that is patched.
+        sources: By label: a model, run on the same tokens (another checkpoint, another
+            placement's), or a (model, tokens) pair, for the activation of another input.
+        hooks: Where.
+        tokens: The examples, [batch, pos].
+        metric: Takes the logits at the last position, [batch, d_vocab], and gives a number.
+        positions: Which to replace, -1 the last (queries of a pattern); all when empty.
+        heads: Which to replace; all when empty.
+        neurons: Which to replace; all when empty.
+
+    Raises:
+        ValueError: A hook is not there or its shapes do not fit; the message names the source. None
+            of its activations has been patched then.
     """
     import pandas as pd
     import torch

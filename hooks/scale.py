@@ -28,17 +28,16 @@ if TYPE_CHECKING:
 class FreezeScale(_OfResidual):
     """Divide by a scale s that does not depend on the example, so that the norm becomes linear.
 
-    The pathway reads (residual − its mean)/s · gain + bias (RMSNorm: residual/s · gain), where
-    the norm itself divides by its hook_scale. It acts on this pathway alone, though q, k and v
-    share one norm. `to` is
+    The pathway reads (residual − its mean)/s · gain + bias (RMSNorm: residual/s · gain), where the
+    norm itself divides by its hook_scale. It acts on this pathway alone, though q, k and v share
+    one norm. ValueError where the pathway has no norm.
 
-    - `mean`: s is the norm's own scale, averaged over the batch of the same pass at each
-      position; gradients flow through that mean;
-    - a number, or a tuple of one for each position;
-    - a tensor of each example's scales [layer, batch, pos], as `like` takes them from another
-      model; for analysis only, on the same examples in the same order.
-
-    ValueError where the pathway has no norm.
+    Args:
+        pathway: q, k, v, mlp or final.
+        to: `mean`: s is the norm's own scale, averaged over the batch of the same pass at each
+            position; gradients flow through that mean. A number, or a tuple of one for each
+            position. Or a tensor of each example's scales [layer, batch, pos], as `like` takes them
+            from another model; for analysis only, on the same examples in the same order.
     """
 
     to: Any = "mean"
@@ -67,7 +66,14 @@ class FreezeScale(_OfResidual):
     def like(
         cls, model: HookedTransformer, tokens: Tensor, pathway: str, **span: int | None
     ) -> FreezeScale:
-        """Frozen to the scales that this model's norm has on these tokens (for analysis)."""
+        """Frozen to the scales that another model's norm has (for analysis).
+
+        Args:
+            model: The other model.
+            tokens: The examples, [batch, pos].
+            pathway: q, k, v, mlp or final.
+            **span: from_epoch, until_epoch.
+        """
         import torch
 
         scales: list[Tensor] = []

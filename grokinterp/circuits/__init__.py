@@ -1,7 +1,9 @@
-"""Pictures of circuits: they display in JupyterLab and save as one HTML file, without a network.
+"""Pictures of circuits.
 
-page = circuits.page("mlp-pre", {"Attention": circuits.attention_heads(snapshot, 3, 5)})
-page.save("circuits.html")
+They display in JupyterLab and save as one HTML file, without a network.
+
+    page = circuits.page("mlp-pre", {"Attention": circuits.attention_heads(snapshot, 3, 5)})
+    page.save("circuits.html")
 """
 
 from __future__ import annotations

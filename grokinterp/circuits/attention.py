@@ -13,6 +13,11 @@ def attention_heads(snapshot: Snapshot, a: int, b: int) -> Picture:
 
     Rows of a pattern are queries, which attend, and columns are keys. No triangle is greyed out:
     this attention looks both ways.
+
+    Args:
+        snapshot: The model.
+        a: The first token.
+        b: The second.
     """
     pairs = snapshot.task.pairs()
     for name, token in (("a", a), ("b", b)):

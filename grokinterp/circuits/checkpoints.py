@@ -9,12 +9,17 @@ from grokinterp.circuits.picture import Frame, Picture
 
 
 def over_checkpoints(pictures: Mapping[int, Picture]) -> Picture:
-    """The same picture of several checkpoints, by epoch, behind a slider.
+    """The same picture of several checkpoints, behind a slider.
 
     The slider starts at the last epoch, moves with the mouse, a finger or the arrow keys, and a
     button plays it. All checkpoints share one scale unless the reader unticks it.
 
-        over_checkpoints({epoch: grid(run.snapshot(epoch), "neuron", 3) for epoch in (0, 500)})
+    Args:
+        pictures: By epoch, as `{epoch: grid(run.snapshot(epoch), "neuron", 3) for epoch in (0,
+            500)}`.
+
+    Raises:
+        ValueError: They are not pictures of one thing.
     """
     if not pictures:
         raise ValueError("over_checkpoints needs at least one picture; give {epoch: picture, ...}")

@@ -63,12 +63,16 @@ def circle_coordinates(
 ) -> Float[np.ndarray, "p 2"]:
     """Each row of an embedding on the cos/sin plane of ω = 2πk/p, on orthonormal axes.
 
-    Row t is the token in place t of the task's cyclic group: token t, where the task is addition.
     The axes are the orthonormal pair closest to [Σ E_t cos ωt, Σ E_t sin ωt], its polar factor, so
     that a circle stays a circle and row 0 lies at angle 0.
 
     The plane is found from the tokens that it shows, so even random embeddings form a ring: of
     radius √2 ‖E‖ / p, as their power at each frequency is 2/p of ‖E‖² on average.
+
+    Args:
+        embedding: Row t is the token in place t of the task's cyclic group: token t, where the task
+            is addition.
+        frequency: k, from 1 to p // 2.
     """
     p = len(embedding)
     tokens = torch.arange(p, dtype=embedding.dtype, device=embedding.device)

@@ -19,6 +19,7 @@ class Page(Shown):
 
     @property
     def html(self) -> str:
+        """The page."""
         body = render("circuits/page.html", page=self)
         kinds = {picture.kind for _, pictures in self.sections for picture in pictures}
         return document(self.title, body, kinds)

@@ -56,6 +56,7 @@ class Picture(Shown):
 
     @property
     def html(self) -> str:
+        """The page of this picture."""
         return document(self.title, render("circuits/picture.html", picture=self), {self.kind})
 
     @property

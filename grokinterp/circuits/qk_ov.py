@@ -17,8 +17,12 @@ Position = Literal["a", "b"]
 def circuit_tables(snapshot: Snapshot, position: Position = "a") -> Picture:
     """Heatmaps of each head's QK scores (`qk_table`) and of its OV effect (`ov_table`).
 
-    QK: the score that `=` gives each token, before the softmax. OV: what the head adds to the
-    logit of each answer if it looks at a token at `position` alone.
+    QK: the score that `=` gives each token, before the softmax. OV: what the head adds to the logit
+    of each answer if it looks at a token alone.
+
+    Args:
+        snapshot: The model.
+        position: Of that token: a or b.
     """
     check_one_of("position", position, get_args(Position))
     scores = np.asarray(qk_table(snapshot)["scores"])

@@ -48,9 +48,16 @@ def build_model(
 ) -> HookedTransformer:
     """The model of a config with the initial weights of a seed.
 
-    The result is a HookedTransformer with the paper's parameters and no others: the biases
-    that TransformerLens adds to Q, K, V, O and the unembedding are zero buffers. Equal seeds
-    give equal weights to equal names, whatever the placement. No global RNG is touched.
+    The result is a HookedTransformer with the paper's parameters and no others: the biases that
+    TransformerLens adds to Q, K, V, O and the unembedding are zero buffers. Equal seeds give equal
+    weights to equal names, whatever the placement. No global RNG is touched.
+
+    Args:
+        config: The architecture.
+        task: Gives the vocabulary.
+        seed: Draws the weights.
+        dtype: float32 or float64.
+        device: cpu, cuda, cuda:N or mps.
     """
     model = _assemble(config, task, dtype)
     model.load_state_dict(_initial_weights(model, config, seed), strict=False)

@@ -31,15 +31,14 @@ FOLDER = Path(__file__).parent
 
 
 def load_pretrained(placement: str = "mlp-pre", stage: Stage = "grokked") -> HookedTransformer:
-    """A model of the paper at p = 113, trained by SPEC's recipe: (a + b) mod 113, LN, seed 456.
-
-    `init`: before training. `memorised`: the first checkpoint that knows its training pairs.
-    `grokked`: after 10,000 epochs, whether or not it has generalised by then; the card says.
+    """A model of the paper at p = 113, trained by its recipe: (a + b) mod 113, LN, seed 456.
 
     Args:
-        placement: off, attn-pre, pre, mlp-pre, attn-pre-qk, attn-pre-v, pre-v, post or peri, or
-            a paper name.
-        stage: init, memorised or grokked.
+        placement: off, attn-pre, pre, mlp-pre, attn-pre-qk, attn-pre-v, pre-v, post or peri, or a
+            paper name.
+        stage: `init`: before training. `memorised`: the first checkpoint that knows its training
+            pairs. `grokked`: after 10,000 epochs, whether or not it has generalised by then; the
+            card says.
 
     Raises:
         ValueError: There is no such model; the message names those that there are.
@@ -55,6 +54,13 @@ def pretrained_snapshot(placement: str = "mlp-pre", stage: Stage = "grokked") ->
     """The same as what probes take; it knows the other stages, by their epochs too.
 
     The checkpoint before a stage's (`previous`) does not ship.
+
+    Args:
+        placement: As of `load_pretrained`.
+        stage: init, memorised or grokked.
+
+    Raises:
+        ValueError: There is no such model; the message names those that there are.
     """
     name = _known(placement, stage)
     card = pretrained_card(name)
@@ -79,12 +85,26 @@ def pretrained_snapshot(placement: str = "mlp-pre", stage: Stage = "grokked") ->
 
 
 def pretrained_card(placement: str) -> dict[str, Any]:
-    """How a pretrained model was made, and what it became: config, epochs, accuracies."""
+    """How a pretrained model was made, and what it became: config, epochs, accuracies.
+
+    Args:
+        placement: As of `load_pretrained`.
+
+    Raises:
+        ValueError: There is no such model; the message names those that there are.
+    """
     return _cards()[_known(placement, "init")]
 
 
 def pretrained_metrics(placement: str) -> pd.DataFrame:
-    """The metrics of the run that a pretrained model comes from, as `Run.metrics`."""
+    """The metrics of the run that a pretrained model comes from, as `Run.metrics`.
+
+    Args:
+        placement: As of `load_pretrained`.
+
+    Raises:
+        ValueError: There is no such model; the message names those that there are.
+    """
     run = shipped(pretrained_card(placement)["run"])
     assert run is not None
     return run.metrics

@@ -20,18 +20,34 @@ ROUNDING = 64
 def gradient_symmetricity(
     snapshot: Snapshot, samples: int = 1000, seed: int = 0
 ) -> dict[str, float | np.ndarray]:
-    """Mean over sampled (a, b, c) of cos(∂L_c/∂E_a, ∂L_c/∂E_b), arXiv:2306.17844.
+    """Whether a logit's gradients in the two embeddings point the same way: pizza or clock.
 
-    L_c is the logit of class c at the last position, and E_a, E_b are `hook_embed` at positions
-    0 and 1. 1 if the model reads a and b only through E_a + E_b, as a pizza does; a clock, which
-    multiplies them, has cos ω(a - b) at a single frequency ω, 0 on average. Attention is nearly
-    uniform at initialisation, so an untrained model has nearly 1 too; a norm in front of the
-    values lowers it, because it acts on E_a and E_b apart. The pairs (a, b) are uniform over the
-    task's inputs, c over every class but `=`, with replacement.
+    Mean over sampled (a, b, c) of cos(∂L_c/∂E_a, ∂L_c/∂E_b), with L_c the logit of class c at the
+    last position, and E_a, E_b `hook_embed` at positions 0 and 1. 1 if the model reads a and b only
+    through E_a + E_b, as a pizza does; a clock, which multiplies them, has cos ω(a - b) at a single
+    frequency ω, 0 on average.
 
-    `value`, -1 to 1, and `std` (population) are over the samples whose two gradients are both
-    non-zero, NaN if there are none; `per_sample` [sample] is NaN at the others, and `sampled`
-    [sample, 3] holds their (a, b, c). Hooks of the model that mix examples are refused.
+    Args:
+        samples: How many (a, b, c): the pairs uniform over the task's inputs, c over every class
+            but `=`, with replacement.
+        seed: Draws them.
+
+    Returns:
+        value (float): Over the samples whose two gradients are both non-zero; NaN if there are
+            none. -1 to 1.
+        std (float): Their standard deviation (population).
+        per_sample ([sample]): The cosines; NaN at the other samples.
+        sampled ([sample, 3]): (a, b, c).
+
+    Raises:
+        NotApplicable: Hooks of the model mix examples.
+
+    Nothing to find:
+        Nearly 1: before training attention is nearly uniform, and the model reads little but E_a +
+        E_b. A norm in front of the values lowers it, because it acts on E_a and E_b apart.
+
+    Source:
+        arXiv:2306.17844.
     """
     samples, seed = integer("samples", samples, 1), integer("seed", seed)
     task, model = snapshot.task, snapshot.model
@@ -64,16 +80,28 @@ def gradient_symmetricity(
 
 
 def distance_irrelevance(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
-    """How little the correct logit depends on d = a - b, arXiv:2306.17844.
+    """How little the correct logit depends on d = a - b: clock or pizza.
 
-    The mean over d of the std over s = a + b (both mod p) of the correct logit, divided by its
-    std over all p² pairs; population stds. 0 to 1: 0 if it is a function of a - b alone (a
-    pizza); for odd p, 1 if of a + b alone, √(v_s/(v_s + v_d)) for a sum of both; noise has
-    1 - 3/(4p), so a value near 1 says no more than that distance does not matter.
+    The mean over d of the standard deviation over s = a + b (both mod p) of the correct logit,
+    divided by its standard deviation over all p² pairs; population ones.
 
-    An ideal clock has a constant correct logit, and the definition is then 0/0: `value` is NaN
-    where the spread is no more than rounding. `std` is the spread over all pairs, in logits, and
-    `per_distance` [p] that at each d. Addition only.
+    Returns:
+        value (float): 0 to 1: 0 if the correct logit is a function of a - b alone (a pizza); for
+            odd p, 1 if of a + b alone, √(v_s/(v_s + v_d)) for a sum of both. NaN where the spread
+            is no more than rounding: an ideal clock has a constant correct logit, and the
+            definition is 0/0.
+        std (float): The spread over all pairs, in logits.
+        per_distance ([p]): The spread at each d.
+
+    Raises:
+        NotApplicable: The task is not addition.
+
+    Nothing to find:
+        1 - 3/(4p) for noise (0.993 at p = 113): a value near 1 says no more than that distance does
+        not matter.
+
+    Source:
+        arXiv:2306.17844.
     """
     snapshot.require("distance_irrelevance", addition=True)
     p = snapshot.task.p

@@ -22,13 +22,27 @@ def attention_entropy(
     split: Split = "train",
     layer: int = 0,
 ) -> dict[str, float | np.ndarray]:
-    """H = -Σ_j A_j ln A_j of the attention pattern A over keys; 0 (one key) to ln 3 (uniform).
+    """How spread attention is over the keys: H = -Σ_j A_j ln A_j of the pattern A, in nats.
 
-    `final_query`: of each head's pattern at the last query, the one that is read out; mean over
-    the inputs (`per_head`, [head]) and over heads (`mean`). `all_queries`: the same, mean over all
-    query rows. `head_average`: of the head-averaged pattern at the last query, mean over the
-    inputs. `paper`: that, mean over all query rows, as arXiv:2602.06702 reports it. Averaging the
-    heads first never lowers it, because entropy is concave.
+    Averaging the heads first never lowers it, because entropy is concave.
+
+    Args:
+        convention: `final_query`: of each head's pattern at the last query, the one that is read
+            out; mean over the inputs. `all_queries`: the same, mean over all query rows.
+            `head_average`: of the head-averaged pattern at the last query, mean over the inputs.
+            `paper`: that, mean over all query rows.
+        split: The inputs: `train`, `test` or `grid`, which is all of them.
+        layer: Counted from 0, or from -1 backwards.
+
+    Returns:
+        mean (float): Over the heads. 0 (one key) to ln 3 (uniform).
+        per_head ([head]): Each head's, where they are not averaged first.
+
+    Nothing to find:
+        ln 3 = 1.10: before training every head attends nearly uniformly.
+
+    Source:
+        `paper` is the convention of arXiv:2602.06702.
     """
     check_one_of("convention", convention, get_args(Convention))
     pattern = _pattern(snapshot, split, layer)
@@ -45,7 +59,20 @@ def attention_uniformity(
 ) -> dict[str, float | np.ndarray]:
     """Entropy at the last query as a share of its maximum ln 3, and the mean pattern there.
 
-    `per_head` [head] in 0 to 1, `mean` over heads, `pattern` [head, key] mean over the inputs.
+    Args:
+        split: The inputs: `train`, `test` or `grid`, which is all of them.
+        layer: Counted from 0, or from -1 backwards.
+
+    Returns:
+        mean (float): Over the heads. 0 (one key) to 1 (uniform).
+        per_head ([head]): Each head's.
+        pattern ([head, key]): The attention itself, mean over the inputs.
+
+    Nothing to find:
+        1, as before training.
+
+    Source:
+        `attention_entropy`, on another scale.
     """
     pattern = _pattern(snapshot, split, layer)[:, :, -1]
     per_head = _entropy(pattern).mean(0) / math.log(pattern.shape[-1])
@@ -59,13 +86,29 @@ def attention_uniformity(
 def head_similarity(
     snapshot: Snapshot, split: Split = "train", layer: int = 0
 ) -> dict[str, float | np.ndarray]:
-    """How alike the heads are (arXiv:2605.20441).
+    """How alike the heads are.
 
-    `cosine`: mean over pairs of heads of the cosine of their flattened patterns, 0 to 1.
-    `entropy_std`: population std over heads of the entropy at the last query, in nats.
-    `participation`: ((Σλ)²/Σλ² - 1)/(heads - 1) of the eigenvalues λ of the covariance of the
-    heads' patterns: 0 if one mode of variation drives all heads, 1 if they vary independently.
-    A model of one head has none of them.
+    Args:
+        split: The inputs: `train`, `test` or `grid`, which is all of them.
+        layer: Counted from 0, or from -1 backwards.
+
+    Returns:
+        cosine (float): Mean over pairs of heads of the cosine of their flattened patterns. 0 to 1.
+        entropy_std (float): Standard deviation (population) over heads of the entropy at the last
+            query, in nats. 0 or more.
+        participation (float): ((Σλ)²/Σλ² - 1)/(heads - 1) of the eigenvalues λ of the covariance of
+            the heads' patterns. 0 if one mode of variation drives all heads, 1 if they vary
+            independently.
+
+    Raises:
+        NotApplicable: The model has one head.
+
+    Nothing to find:
+        Heads that know nothing of each other are nearly uniform before training, and so alike:
+        cosine 1, entropy_std 0; what little varies does so independently, participation about 0.95.
+
+    Source:
+        arXiv:2605.20441.
     """
     pattern = _pattern(snapshot, split, layer)
     if pattern.shape[1] < 2:

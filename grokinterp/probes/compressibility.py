@@ -15,23 +15,54 @@ Summary = dict[str, float | np.ndarray]
 
 
 def compressibility(snapshot: Snapshot, split: Split = "train") -> Summary:
-    """The spectrum of G = XᵀX, uncentred, of the readout's input X at the last
-    position: the residual stream, after the final norm where there is one.
+    """The spectrum of G = XᵀX, uncentred, of the readout's input X at the last position.
 
-    `rank` (torch.linalg.matrix_rank of G), `effective_rank` exp(-Σ p ln p) with p the eigenvalues
-    over their sum, 1 to d_model; `stable_rank` ‖G‖_F²/‖G‖₂², 1 to d_model; `stable_rank_paper`
-    ‖G‖_F/‖G‖₂, as arXiv:2602.06702 has it; `alpha`, the exponent of a power law fitted to the
-    eigenvalues from `alpha_xmin` on (package powerlaw with its defaults, which choose that start
-    and keep alpha between 1 and 3; NaN where it finds none); and `eigenvalues`, descending.
+    X is the residual stream, after the final norm where there is one; p_i are G's eigenvalues over
+    their sum.
+
+    Args:
+        split: The inputs: `train`, `test` or `grid`, which is all of them.
+
+    Returns:
+        rank (float): torch.linalg.matrix_rank of G. 0 to d_model.
+        effective_rank (float): exp(-Σ p_i ln p_i). 1 to d_model.
+        stable_rank (float): ‖G‖_F²/‖G‖₂². 1 to d_model.
+        stable_rank_paper (float): ‖G‖_F/‖G‖₂, as arXiv:2602.06702 has it. 1 to √d_model.
+        alpha (float): Exponent of a power law fitted to the eigenvalues from `alpha_xmin` on
+            (package powerlaw with its defaults, which choose that start and keep alpha between 1
+            and 3). NaN where it finds none.
+        alpha_xmin (float): Where the fit starts.
+        eigenvalues ([d_model]): Descending.
+
+    Raises:
+        ValueError: X is all zeros.
+
+    Nothing to find:
+        r for r equal eigenvalues. Untrained features have a low effective rank, 1.7, because what
+        all examples share outweighs the rest: it rises before it falls.
+
+    Source:
+        arXiv:2602.06702.
     """
     return spectrum_summary(snapshot.inputs(split).readout_input)
 
 
 def weight_spectra(snapshot: Snapshot) -> Summary:
-    """The same per weight matrix W, of WᵀW: Q, K, V (heads stacked), O, W_in and W_out.
+    """The spectrum of WᵀW of each weight matrix W: Q, K, V (heads stacked), O, W_in and W_out.
 
-    Keys are `blocks.i.attn.W_Q.effective_rank` and so on; `mean.alpha` and the others are means
-    over the matrices, the paper's summary.
+    Returns:
+        values (dict): The values of `compressibility` for each matrix, as
+            `blocks.0.attn.W_Q.effective_rank`; and their means over the matrices, the paper's
+            summary, as `mean.effective_rank`.
+
+    Raises:
+        NotApplicable: The model has no MLP.
+
+    Nothing to find:
+        mean.effective_rank is 89 of 128 for the paper's initial weights.
+
+    Source:
+        arXiv:2602.06702.
     """
     snapshot.require("weight_spectra", mlp=True)
     summaries = {}

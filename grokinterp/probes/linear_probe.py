@@ -27,23 +27,42 @@ def linear_probe(
     max_iter: int = 200,
     seed: int = 0,
 ) -> dict[str, float | np.ndarray]:
-    """Ridge R² of cos ω_k(a + b) and sin ω_k(a + b), and accuracy of a logistic probe of the label.
+    """What a linear map reads off the activations: the waves of a + b, and the label.
 
-    From each hook's activations at the last position, centred and divided by their overall
-    standard deviation, so that a rotation of the features changes nothing. `fit="train"` fits on
-    the train split and scores on test pairs; `fit="test"` fits on a seeded half of the test
-    split and scores on the other half, so that the model has seen neither.
+    Ridge regression of cos ω_k(a + b) and sin ω_k(a + b), ω_k = 2πk/p, and a logistic probe of the
+    label, from each hook's activations at the last position, centred and divided by their overall
+    standard deviation, so that a rotation of the features changes nothing.
 
     Addition does not tell (a, b) from (b, a), and neither does a model that is nearly symmetric:
-    even a random one then has the label of a pair whose mirror image was fitted. So
-    `held_out="unordered"` scores only pairs whose mirror image was not; `ordered` scores all.
+    even a random one then has the label of a pair whose mirror image was fitted.
 
-    For each hook, and ω_k = 2πk/p with k in `frequencies` (default 1 to ⌊p/2⌋; () for none; the
-    task must be addition for any): `….cos`, `….sin` and `….r2` [freq], the R² of either and of
-    both together, `….r2_mean` and `….r2_max` over k; 1 is perfect, at most about 0 is nothing, and
-    the sine of k = p/2, which is 0, has NaN. With `label`: `….accuracy`, and `….converged`, 1 or 0:
-    whether the logistic fit did within `max_iter` steps. `alpha` is the ridge penalty.
-    Default hooks: the last block's hook_resid_mid, mlp.hook_post and hook_resid_post.
+    Args:
+        hooks: By default the last block's hook_resid_mid, mlp.hook_post and hook_resid_post.
+        frequencies: The k; by default 1 to ⌊p/2⌋, and () for none.
+        label: Whether to fit the logistic probe.
+        fit: `train` fits on the train split and scores on test pairs; `test` fits on a seeded half
+            of the test split and scores on the other half, so that the model has seen neither.
+        held_out: `unordered` scores only pairs whose mirror image was not fitted; `ordered` all.
+        alpha: The ridge penalty.
+        max_iter: Steps of the logistic fit.
+        seed: Draws the halves.
+
+    Returns:
+        values (dict): For each hook `.cos`, `.sin` and `.r2` [freq], the R² of either and of both
+            together (1 is perfect; the sine of k = p/2, which is 0, has NaN), `.r2_mean` and
+            `.r2_max` over k; with `label` `.accuracy`, 0 to 1, and `.converged`, 1 or 0: whether
+            the logistic fit did within `max_iter` steps.
+        frequencies ([freq]): The k.
+
+    Raises:
+        NotApplicable: Frequencies are asked for, and the task is not addition; there is no such
+            hook.
+
+    Nothing to find:
+        R² at most about 0, accuracy about 1/p.
+
+    Source:
+        Held-out linear probes, arXiv:1610.01644.
     """
     if not 0 <= alpha < np.inf:
         raise ValueError(f"alpha must be a finite number of at least 0; got {alpha}")

@@ -26,28 +26,46 @@ def llc(
     batch_size: int = 512,
     seed: int = 0,
 ) -> dict[str, float | np.ndarray]:
-    """λ̂ = nβ (E[L_n(w)] − L_n(w*)), the local learning coefficient of arXiv:2308.12108.
+    """The local learning coefficient, how degenerate the minimum is: λ̂ = nβ (E[L_n(w)] − L_n(w*)).
 
     L_n is the mean train cross-entropy in nats (float64) of the model's own logits (a recipe's
     temperature, initial prediction and penalty are not in it), w* the snapshot's weights, n the
     number of train examples and nβ = n/ln n. The expectation is over SGLD chains (package
-    devinterp) that start at w* and, with ε the `step_size` and γ the `localization`, step by
+    devinterp) that start at w* and, with ε the `step_size` and γ the `localization`, step by Δw =
+    −(ε/2) (nβ ∇L_B(w) + γ (w − w*)) + N(0, ε) on random batches B.
 
-        Δw = −(ε/2) (nβ ∇L_B(w) + γ (w − w*)) + N(0, ε)
+    The localization holds on to every direction whose curvature is below γ/nβ, so the value depends
+    on γ and ε: compare checkpoints under one setting. The defaults suit the grokked models of the
+    paper, whose sharpest curvature is about 2000: SGLD needs ε well below 4/(nβ · curvature), and a
+    chain forgets its start in 2/(εγ) steps. At p = 113 a step takes about 0.07 s on one core, and
+    the defaults about 90 s.
 
-    on random batches B of `batch_size` examples, or all where there are fewer: `burn_in` steps,
-    then `draws` whose batch losses count. A regular minimum of d parameters has λ = d/2, and a
-    degenerate one less.
+    Args:
+        step_size: ε.
+        localization: γ.
+        chains: How many chains, at least 2.
+        draws: Steps of each whose batch losses count.
+        burn_in: Steps before them.
+        batch_size: Examples in B, or all where there are fewer.
+        seed: Draws batches and noise.
 
-    `value`: the mean over `chains`, and `std` their standard deviation; `per_chain` [chain], and
-    `losses` [chain, step], burn-in included, which should have levelled off before the draws.
-    The localization holds on to every direction whose curvature is below γ/nβ, so the value
-    depends on γ and ε: compare checkpoints under one setting. The defaults suit the grokked
-    models of the paper, whose sharpest curvature is about 2000: SGLD needs ε well below
-    4/(nβ · curvature), and a chain forgets its start in 2/(εγ) steps. A negative value means that
-    the weights are no minimum of the loss. At p = 113 a step takes about 0.07 s on one core, and
-    the defaults about 90 s. Hooks of the model that mix examples
-    are refused, because a batch B would mix others. Needs `pip install 'grokinterp[llc]'`.
+    Returns:
+        value (float): Mean over chains. A regular minimum of d parameters has d/2, and a degenerate
+            one less; a negative value means that the weights are no minimum of the loss.
+        std (float): Their standard deviation.
+        per_chain ([chain]): Each chain's.
+        losses ([chain, step]): Burn-in included; they should have levelled off before the draws.
+
+    Raises:
+        NotApplicable: Hooks of the model mix examples, because a batch B would mix others.
+        ValueError: A chain diverges, or the extra is missing: `pip install 'grokinterp[llc]'`.
+
+    Nothing to find:
+        0 where the loss is flat around the weights. Before training it is about 0 or negative,
+        because the weights are no minimum.
+
+    Source:
+        arXiv:2308.12108.
     """
     for name, value, least in (
         ("chains", chains, 2),  # For their standard deviation.

@@ -36,7 +36,15 @@ class Measurement:
 def measure(snapshot: Snapshot, probes: Iterable[str | ProbeCall]) -> Measurement:
     """Run these probes; one that does not apply to the snapshot does not keep others from it.
 
-    ValueError if a name is unknown.
+    Args:
+        snapshot: The model, its task and split.
+        probes: Names, with options as `shortcut:convention=paper`, `cheap` or `all`.
+
+    Returns:
+        What they found, by probe and value name, and why the others failed.
+
+    Raises:
+        ValueError: A name is unknown.
     """
     probes = list(probes)
     chosen = [one for one in probes if isinstance(one, ProbeCall)]

@@ -23,18 +23,35 @@ def norm_readout(
     shuffles: int = 10,
     seed: int = 0,
 ) -> dict[str, float | np.ndarray]:
-    """Train accuracy of a k-nearest-neighbour classifier of the label, on the scalar ‖x‖.
+    """How much of the label can be read off the scalar ‖x‖ of the MLP's input.
 
-    x at the last position is what the MLP's weights multiply (`mlp_input`: after its norm, where
-    there is one), or the residual stream before that norm (`residual`). A train example is among
-    its own neighbours, so the accuracy is to be held against the same on shuffled labels, not
-    against 1/p: `accuracy`, `shuffled_accuracy` (mean over `shuffles`), `shuffled_std`
-    (population), each 0 to 1, and `rise`, the difference of the first two.
+    Train accuracy of a k-nearest-neighbour classifier of the label on ‖x‖ at the last position. A
+    train example is among its own neighbours, so the accuracy is to be held against the same on
+    shuffled labels, not against 1/p.
 
-    A model that is nearly symmetric in a and b gives (a, b) and (b, a) one norm, and addition
-    gives them one label, so without any training they find each other. `shuffle="mirrored"`
-    keeps that out of the rise: mirrored pairs of one label are relabelled as one.
-    `shuffle="examples"` permutes the labels of single examples, and counts it as readout.
+    Args:
+        source: x is what the MLP's weights multiply (`mlp_input`: after its norm, where there is
+            one), or the residual stream before that norm (`residual`).
+        shuffle: A model that is nearly symmetric in a and b gives (a, b) and (b, a) one norm, and
+            addition gives them one label, so without any training they find each other. `mirrored`
+            keeps that out of the rise: mirrored pairs of one label are relabelled as one.
+            `examples` permutes the labels of single examples, and counts it as readout.
+        layer: Counted from 0, or from -1 backwards.
+        n_neighbors: k.
+        shuffles: How many times the labels are shuffled.
+        seed: Draws the shuffles.
+
+    Returns:
+        accuracy (float): 0 to 1.
+        shuffled_accuracy (float): The same on shuffled labels, mean over `shuffles`.
+        shuffled_std (float): Its standard deviation (population).
+        rise (float): The difference of the first two.
+
+    Nothing to find:
+        A rise of 0, give or take `shuffled_std` (0.004 at p = 113).
+
+    Source:
+        A control of ours for `shortcut`.
     """
     check_one_of("source", source, [*HOOKS])
     x = snapshot.train.last(HOOKS[source].format(layer=snapshot.layer(layer)))

@@ -15,10 +15,22 @@ Values = dict[str, float | np.ndarray]
 
 
 def norms(snapshot: Snapshot) -> Values:
-    """Euclidean norms of the weights: `total`, and each parameter's by its name.
+    """Euclidean norms of the weights.
 
-    Every parameter counts, frozen ones too, as in a run's `weight_norm`. Where the snapshot
-    knows the start of its training, `distance_from_initial` is ‖θ − θ₀‖ over all parameters.
+    Every parameter counts, frozen ones too, as in a run's `weight_norm`.
+
+    Returns:
+        total (float): Of all of them.
+        values (dict): Each parameter's, by its name.
+        distance_from_initial (float): ‖θ − θ₀‖ over all parameters, where the snapshot knows the
+            start of its training.
+
+    Nothing to find:
+        The initial weights have the norms that their distribution gives; distance_from_initial is
+        0.
+
+    Source:
+        Weight norm as a cause of grokking: arXiv:2210.01117.
     """
     weights = _weights(snapshot)
     values: Values = {name: weight.norm().item() for name, weight in weights.items()}
@@ -34,11 +46,23 @@ def norms(snapshot: Snapshot) -> Values:
 def logit_scale(snapshot: Snapshot, split: Split = "train") -> Values:
     """How large the logits are, and how far the largest is ahead, at the last position.
 
-    Means over the inputs, over every class that the softmax of training has, `=` included:
-    `mean_abs`, of |z|; `top2_margin`, of the largest logit minus the second largest, at least 0;
-    `correct_margin`, of the label's logit minus the largest other one, negative where the
-    prediction is wrong. The margins do not change if a constant is added to an input's logits;
-    `mean_abs` does.
+    Means over the inputs, over every class that the softmax of training has, `=` included. The
+    margins do not change if a constant is added to an input's logits; `mean_abs` does.
+
+    Args:
+        split: The inputs: `train`, `test` or `grid`, which is all of them.
+
+    Returns:
+        mean_abs (float): Of |z|. 0 or more.
+        top2_margin (float): The largest logit minus the second largest. 0 or more.
+        correct_margin (float): The label's logit minus the largest other one; negative where the
+            prediction is wrong.
+
+    Nothing to find:
+        All near 0 for small weights, with correct_margin below 0.
+
+    Source:
+        Logits that grow without bound: arXiv:2501.04697.
     """
     inputs = snapshot.inputs(split)
     return dict(margins(inputs.logits.cpu().double(), inputs.labels.cpu()))
@@ -63,14 +87,30 @@ def margins(
 
 
 def softmax_collapse(snapshot: Snapshot, split: Split = "train") -> Values:
-    """Shares of the examples, 0 to 1, whose softmax is exactly one-hot (arXiv:2501.04697).
+    """Shares of the examples whose softmax is exactly one-hot, so that they pass no gradient.
 
-    `one_hot`: Σ_c exp(z_c − max z) rounds to 1, so that every other class is lost in the sum.
-    `zero_loss`: the cross-entropy is 0, so that besides the label is the largest, and the example
-    no longer pulls its logit up. Both as the loss of the training has it: z are the logits as the
-    snapshot's recipe gives them to its loss (less the initial ones, by its temperature), in the
-    precision of its loss, which is float64 where no recipe is known. float32 collapses at margins
-    of about 17, float64 of about 37.
+    z are the logits as the snapshot's recipe gives them to its loss (less the initial ones, by its
+    temperature), in the precision of its loss, which is float64 where no recipe is known. float32
+    collapses at margins of about 17, float64 of about 37.
+
+    Args:
+        split: The inputs: `train`, `test` or `grid`, which is all of them.
+
+    Returns:
+        one_hot (float): Σ_c exp(z_c − max z) rounds to 1, so that every other class is lost in the
+            sum. 0 to 1.
+        zero_loss (float): The cross-entropy is exactly 0: the label is the largest, too, and the
+            example no longer pulls its logit up. 0 to 1.
+
+    Raises:
+        NotApplicable: The recipe subtracts the initial prediction, and the snapshot knows no
+            initial checkpoint, or hooks act on it.
+
+    Nothing to find:
+        0.
+
+    Source:
+        arXiv:2501.04697.
     """
     inputs, recipe = snapshot.inputs(split), snapshot.recipe
     initial = None

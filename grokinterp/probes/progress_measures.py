@@ -35,11 +35,31 @@ def logit_formula(
     at: At = "final",
     frequencies: Frequencies = None,
 ) -> Values:
-    """How well Σ_k α_k cos ω_k(a + b − c) describes the logits.
+    """How well Σ_k α_k cos ω_k(a + b − c) describes the logits L.
 
-    With c_k the wave scaled to unit norm over all (a, b, c): `coefficients` [key] α_k = ⟨L, c_k⟩,
-    `fve_per_key` [key] the share of L's variance (about its overall mean) that each explains, and
-    `fve` of all of them, 0 to 1; `keys` [key]. Addition only.
+    With c_k the wave scaled to unit norm over all (a, b, c), α_k = ⟨L, c_k⟩. The logits are those
+    of all p × p inputs without the class `=`.
+
+    Args:
+        rule: Which frequencies are key ones; see `key_frequencies`.
+        at: Whose: the training's end's (`final`), or the snapshot's own (`self`).
+        frequencies: These, in place of those of a rule.
+
+    Returns:
+        fve (float): Share of L's variance, about its overall mean, that all keys explain. 0 to 1.
+        fve_per_key ([key]): The share of each.
+        coefficients ([key]): α_k.
+        keys ([key]): The k.
+
+    Raises:
+        NotApplicable: The task is not addition.
+        ValueError: The model has no key frequency by the rule.
+
+    Nothing to find:
+        About 0: 1e-8 before training.
+
+    Source:
+        arXiv:2301.05217.
     """
     snapshot.require("logit_formula", addition=True)
     chosen = keys(snapshot, rule, at, frequencies)
@@ -74,11 +94,35 @@ def restricted_loss(
     at: At = "final",
     frequencies: Frequencies = None,
 ) -> Values:
-    """Cross-entropy of what the key frequencies leave: of P L + the mean of L over (a, b).
+    """Cross-entropy of the key frequencies' part of the logits: of P L + mean over (a, b) of L.
 
-    Falls as the Fourier solution forms, before the test loss does. `level="neurons"` projects
-    `mlp.hook_post` in the same way, and reruns the model from there. `loss`; `full`, that of L
-    itself; `keys` [key]. Addition only.
+    P projects the logits L, class by class, on cos ω_k(a + b) and sin ω_k(a + b) of the key
+    frequencies. Over the p classes, in float64; a recipe's temperature and initial prediction are
+    not in it. Falls as the Fourier solution forms, before the test loss does.
+
+    Args:
+        split: The inputs: `train`, `test` or `grid`, which is all of them.
+        level: `logits`, or `neurons`: project `mlp.hook_post` in the same way, and rerun the model
+            from there.
+        rule: Which frequencies are key ones; see `key_frequencies`.
+        at: Whose: the training's end's (`final`), or the snapshot's own (`self`).
+        frequencies: These, in place of those of a rule.
+
+    Returns:
+        loss (float): In nats, 0 or more.
+        full (float): That of L itself.
+        keys ([key]): The k.
+
+    Raises:
+        NotApplicable: The task is not addition; the level is neurons, and the model has more than
+            one layer; or a split is asked for, and hooks mix the examples of a batch.
+        ValueError: The model has no key frequency by the rule.
+
+    Nothing to find:
+        ln p (4.73 at p = 113) or a little more, the loss of logits that do not depend on a + b.
+
+    Source:
+        arXiv:2301.05217.
     """
     snapshot.require("restricted_loss", addition=True)
     chosen = keys(snapshot, rule, at, frequencies)
@@ -99,12 +143,37 @@ def excluded_loss(
     at: At = "final",
     frequencies: Frequencies = None,
 ) -> Values:
-    """Cross-entropy without the key frequencies: of L − P L.
+    """Cross-entropy of the logits without the key frequencies: of L − P L.
 
-    Low while the model memorises, up to chance when it relies on the Fourier solution alone.
-    `loss` without all keys, `per_key` [key] without each alone, `full` that of L itself, and
-    `keys` [key]. `level="neurons"` takes them out of `mlp.hook_post`, and reruns the model from
-    there. Addition only.
+    P projects the logits L, class by class, on cos ω_k(a + b) and sin ω_k(a + b) of the key
+    frequencies. Over the p classes, in float64; a recipe's temperature and initial prediction are
+    not in it. Low while the model memorises, up to chance and beyond when it relies on the Fourier
+    solution alone.
+
+    Args:
+        split: The inputs: `train`, `test` or `grid`, which is all of them.
+        level: `logits`, or `neurons`: take them out of `mlp.hook_post`, and rerun the model from
+            there.
+        rule: Which frequencies are key ones; see `key_frequencies`.
+        at: Whose: the training's end's (`final`), or the snapshot's own (`self`).
+        frequencies: These, in place of those of a rule.
+
+    Returns:
+        loss (float): Without all keys. In nats, 0 or more.
+        per_key ([key]): Without each alone.
+        full (float): That of L itself.
+        keys ([key]): The k.
+
+    Raises:
+        NotApplicable: The task is not addition; the level is neurons, and the model has more than
+            one layer; or a split is asked for, and hooks mix the examples of a batch.
+        ValueError: The model has no key frequency by the rule.
+
+    Nothing to find:
+        `full`: taking out waves that carry nothing changes nothing.
+
+    Source:
+        arXiv:2301.05217.
     """
     snapshot.require("excluded_loss", addition=True)
     chosen = keys(snapshot, rule, at, frequencies)

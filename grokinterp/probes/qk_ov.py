@@ -17,11 +17,25 @@ READOUT = ("hook_resid_mid", "hook_resid_post", "unembed.hook_in", "unembed.hook
 def qk_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
     """The score that the last query `=` gives each token at each position, per head.
 
-    `scores` [head, 2, p], for tokens 0..p-1 at positions 0 and 1, and `equals` [head], for `=`
-    itself: `hook_attn_scores` of every input, exactly, because queries and keys of the first
-    layer depend on the token and its position alone. `spread`: the mean over heads and the two
-    positions of the scores' std over tokens (population). Hooks of the model that mix examples
-    are refused.
+    It is `hook_attn_scores` of every input, exactly, because queries and keys of the first layer
+    depend on the token and its position alone.
+
+    Returns:
+        scores ([head, 2, p]): Of the tokens 0 to p - 1 at the positions 0 and 1, before the
+            softmax.
+        equals ([head]): Of `=` itself.
+        spread (float): Mean over heads and the two positions of the scores' standard deviation over
+            tokens (population). 0 or more.
+
+    Raises:
+        NotApplicable: The model has more than one layer, or hooks that mix examples; or the task is
+            not defined on all p × p pairs.
+
+    Nothing to find:
+        spread is nearly 0 (0.003 before training): no token is looked at more than another.
+
+    Source:
+        The QK circuit of Elhage et al. 2021, "A mathematical framework for transformer circuits".
     """
     snapshot.require("qk_table", one_layer=True)
     snapshot.require_unmixed("qk_table", snapshot.grid)
@@ -36,12 +50,24 @@ def qk_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
 
 
 def ov_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
-    """What a head adds to the logits where it looks at a token: α · v W_O W_U.
+    """What a head adds to the logits where it looks at a token: α · v W_O W_U, past the MLP.
 
-    `logits` [head, 2, p, d_vocab] for each token at positions 0 and 1, skipping the MLP. A norm
-    behind the attention (post, peri, a final norm) is left out: this is the linear part. `norm`:
-    the mean over heads, positions and tokens of the row's norm. Hooks between `hook_v` and the
-    logits, but for the pattern's, and hooks that mix examples are refused.
+    A norm behind the attention (post, peri, a final norm) is left out: this is the linear part.
+
+    Returns:
+        logits ([head, 2, p, d_vocab]): For each token at the positions 0 and 1.
+        norm (float): Mean over heads, positions and tokens of the row's norm. 0 or more.
+
+    Raises:
+        NotApplicable: The model has more than one layer, hooks that mix examples, or hooks between
+            `hook_v` and the logits, but for the pattern's; or the task is not defined on all p × p
+            pairs.
+
+    Nothing to find:
+        norm has the size that the initial weights give it (0.30 for the paper's).
+
+    Source:
+        The OV circuit of Elhage et al. 2021, "A mathematical framework for transformer circuits".
     """
     snapshot.require("ov_table", one_layer=True)
     snapshot.require_unhooked("ov_table", "hook_z", "hook_result", "hook_attn_out", *READOUT)

@@ -27,14 +27,29 @@ def shortcut(
 ) -> dict[str, float | np.ndarray]:
     """Loss and accuracy without the norm of a pathway's input, and their change.
 
-    `isolated`: the input x that the pathway's weights multiply becomes x/‖x‖ (`unit_norm`), or
-    keeps its direction and takes the norm of another example (`shuffle_norm`); everything else is
-    intact, every LN included. `paper`: the authors' probe, which besides removes every LN of the
-    attention and the MLP; on placements with attention LN it so measures that removal too.
+    Args:
+        kind: The input x that the pathway's weights multiply becomes x/‖x‖ (`unit_norm`), or keeps
+            its direction and takes the norm of another example (`shuffle_norm`).
+        pathway: Whose input.
+        convention: `isolated`: everything else is intact, every LN included. `paper`: the authors'
+            probe, which besides removes every LN of the attention and the MLP; on placements with
+            attention LN it so measures that removal too.
+        split: The inputs.
+        seed: Draws whose norm an example takes.
 
-    For train, test or both: `…_loss` (the task's cross-entropy of the model's logits, whatever a
-    recipe adds to it: nats, float64) and `…_accuracy` under the ablation, and
-    `…_loss_rise` over the intact model.
+    Returns:
+        train_loss (float): Under the ablation: the task's cross-entropy of the model's logits,
+            whatever a recipe adds to it, in nats (float64). 0 or more.
+        train_accuracy (float): 0 to 1.
+        train_loss_rise (float): The loss less the intact model's.
+        test_loss (float): And the others, of the test examples.
+
+    Nothing to find:
+        A rise of 0. With x/‖x‖ a model that does not use the norm has a rise too, because its
+        weights expect another scale: `shuffle_norm` keeps the scale.
+
+    Source:
+        `convention="paper"`: arXiv:2602.06702.
     """
     interventions: list[Intervention]
     check_one_of("convention", convention, get_args(Convention))

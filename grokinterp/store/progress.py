@@ -123,7 +123,11 @@ class Warns(Sentences):
 
 
 class Bar(Sentences):
-    """A live bar over all epochs of all runs; no bar when `stream` is not a terminal."""
+    """A live bar over all epochs of all runs; no bar when the stream is not a terminal.
+
+    Args:
+        stream: Where it is drawn; stderr when not given.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr

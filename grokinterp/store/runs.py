@@ -62,12 +62,17 @@ OPTIMIZER = "+optimizer"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights of a run at an epoch; with Adam's moments if the run kept them."""
+    """Weights of a run at an epoch; with Adam's moments if the run kept them.
+
+    Args:
+        weights: By TransformerLens name.
+        optimizer: The moments, or None.
+        origin: `<run id>@<epoch>`.
+    """
 
     weights: dict[str, Tensor]
     optimizer: RunState | None
     origin: str
-    """`<run id>@<epoch>`."""
 
     @property
     def fingerprint(self) -> str:
@@ -80,6 +85,9 @@ class Run:
     """One run in a store: its config, its metrics, its models.
 
     A recording of it: another may hold the same run with other epochs or probes recorded.
+
+    Args:
+        path: The run's folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,6 +95,7 @@ class Run:
 
     @cached_property
     def config(self) -> RunConfig:
+        """How it trains, and what is recorded of it. StoreError if it cannot be read."""
         path = self.path / "config.json"
         data = read_json(path)
         try:
@@ -213,11 +222,20 @@ class Run:
     @property
     def checkpoint_epochs(self) -> tuple[int, ...]:
         # Systems and people put files of other names beside them.
+        """The epochs whose weights the store holds, ascending."""
         names = (path.stem for path in self.path.glob("checkpoints/*.safetensors"))
         return tuple(sorted(int(name) for name in names if re.fullmatch(r"\d{6,}", name)))
 
     def checkpoint(self, epoch: int | None = None) -> Checkpoint:
-        """What is saved at an epoch (default: the last that was); `train(init=...)` forks it."""
+        """What is saved at an epoch; `train(init=...)` forks it.
+
+        Args:
+            epoch: The last that was saved when not given.
+
+        Raises:
+            ValueError: There is no checkpoint at the epoch.
+            StoreError: The store no longer holds it.
+        """
         epoch = self.find_checkpoint(epoch)
         tensors, about = read_tensors(self.checkpoint_path(epoch))
         state = unpack_state(tensors, about)
@@ -225,9 +243,14 @@ class Run:
         return Checkpoint(state.weights, state if kept else None, f"{self.id}@{epoch}")
 
     def find_checkpoint(self, epoch: int | None = None) -> int:
-        """The epoch, if it has a checkpoint (default: the last that the run saved).
+        """The epoch, if it has a checkpoint.
 
-        ValueError if it has none; StoreError if the last is no longer there, or no checkpoint is.
+        Args:
+            epoch: The last that the run saved when not given.
+
+        Raises:
+            ValueError: It has none.
+            StoreError: The last is no longer there, or no checkpoint is.
         """
         epochs = self.checkpoint_epochs
         if not epochs:
@@ -254,13 +277,20 @@ class Run:
         return max(one for one in self.config.train.checkpoint_schedule() if one <= max(until, 0))
 
     def checkpoint_path(self, epoch: int) -> Path:
+        """The file of an epoch's checkpoint, whether it is there or not."""
         return self.path / "checkpoints" / f"{epoch:06d}.safetensors"
 
     def model(self, epoch: int | None = None, interventions: bool = True) -> HookedTransformer:
-        """The HookedTransformer at a checkpoint (default: the last), on the CPU, as it trained.
+        """The HookedTransformer at a checkpoint, on the CPU, as it trained.
 
-        The interventions that acted on that epoch's update (for epoch 0: on the first) are
-        attached to it, as permanent hooks; with `interventions=False` it is the bare weights.
+        Args:
+            epoch: The last checkpoint when not given.
+            interventions: Attach those that acted on that epoch's update (for epoch 0: on the
+                first), as permanent hooks; False gives the bare weights.
+
+        Raises:
+            ValueError: There is no checkpoint at the epoch.
+            StoreError: It cannot be read, or an intervention of the run is unknown here.
         """
         # Here, because TransformerLens takes seconds to load, and most of a run is read without it.
         from grokinterp.hooks import UnknownIntervention, acting, attach
@@ -281,17 +311,24 @@ class Run:
         return attach(model, active)
 
     def snapshot(self, epoch: int | None = None, interventions: bool = True) -> Snapshot:
-        """What probes take: the model at a checkpoint (default: the last), its task and split.
+        """What probes take: the model at a checkpoint, its task and split.
 
-        The model is the one that trained, as `model` gives it: under the interventions of that
-        epoch, unless `interventions=False` asks for the bare weights. One that mixes the examples
-        of a batch, as a mean over it does, acts on the batch of each pass: the train examples and
-        the test examples are those of training, but the grid of all inputs is a batch that
-        training never sees.
+        The model is the one that trained, as `model` gives it. An intervention that mixes the
+        examples of a batch, as a mean over it does, acts on the batch of each pass: the train
+        examples and the test examples are those of training, but the grid of all inputs is a batch
+        that training never sees.
 
         It knows the run's other checkpoints: `initial` is epoch 0, `final` the epoch at which the
-        run ended, `previous` the one before it. Where the store no longer holds one of these,
-        what compares with it is told so, and is given none that is near.
+        run ended, `previous` the one before it. Where the store no longer holds one of these, what
+        compares with it is told so, and is given none that is near.
+
+        Args:
+            epoch: The last checkpoint when not given.
+            interventions: Attach those of that epoch; False gives the bare weights.
+
+        Raises:
+            ValueError: There is no checkpoint at the epoch.
+            StoreError: It cannot be read, or an intervention of the run is unknown here.
         """
         from grokinterp.snapshot import Snapshot
 
@@ -362,7 +399,15 @@ class Run:
         return both.sort_values(["probe", "name", "epoch"], ignore_index=True)
 
     def arrays(self, epoch: int, probe: str) -> dict[str, np.ndarray]:
-        """The arrays that a probe gave on the checkpoint at an epoch, by name."""
+        """The arrays that a probe gave on a checkpoint, by name.
+
+        Args:
+            epoch: The checkpoint's.
+            probe: With its options, as it was asked for.
+
+        Raises:
+            StoreError: The run holds none; the message says how to compute them.
+        """
         held = probe in self.records.probes().get(epoch, ())
         arrays = self.records.arrays(epoch) if held else {}
         found = {name: value for (of, name), value in arrays.items() if of == probe}
@@ -440,6 +485,9 @@ class Store:
     """A folder of runs, each counted once, however many recordings of it there are.
 
     Iteration gives those that can be read; `problems` names the others.
+
+    Args:
+        path: The folder.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -454,11 +502,16 @@ class Store:
     def select(self, **filters: Any) -> list[Run]:
         """The runs whose config has these values: `select(placement="mlp-pre", seed=456)`.
 
-        A field is named as in ModularTask, ModelConfig, TrainConfig or RunConfig; `id` selects
-        by the beginning of a run's id. A tuple, list or set of values selects any of them. Of
-        several recordings of a run, the one is given that is over, or furthest, and has the most.
+        Of several recordings of a run, the one is given that is over, or furthest, and has the
+        most. A run whose config cannot be read is left out, and is one of `problems`.
 
-        A run whose config cannot be read is left out, and is one of `problems`.
+        Args:
+            **filters: A field as in ModularTask, ModelConfig, TrainConfig or RunConfig; `id`
+                selects by the beginning of a run's id. A tuple, list or set of values selects any
+                of them.
+
+        Raises:
+            ValueError: There is no such field.
         """
         found: dict[str, list[Run]] = {}
         for run, problem in self._find(filters):
@@ -471,6 +524,9 @@ class Store:
 
         These are copies of a run under another name, damaged configs, and configs with something
         that is unknown here. A folder is counted in unless what can be read of it rules it out.
+
+        Args:
+            **filters: As of `select`.
         """
         return {run.path.name: problem for run, problem in self._find(filters) if problem}
 
@@ -546,7 +602,15 @@ def _best_first(recordings: list[Run]) -> list[Run]:
 
 
 def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> Store:
-    """The store at a path. StoreError if it is none, or of another format version."""
+    """The store at a path.
+
+    Args:
+        path: The folder that holds the runs.
+        create: Make it where it is not there.
+
+    Raises:
+        StoreError: There is none, or it is of another format version.
+    """
     root = Path(path)
     marker = root / "store.json"
     if not marker.exists():

@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE := 1
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench notebooks pretrained reproduce clean
+.PHONY: help setup demo test lint format bench docs notebooks pretrained reproduce clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,10 @@ bench: $(STAMP) ## Measure the speed of training and the cost of probes
 	$(VENV)/bin/python benchmarks/training.py
 	$(VENV)/bin/python benchmarks/probes.py
 
+docs: $(STAMP) ## Build the documentation into site/
+	$(VENV)/bin/python docs/builder build/docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
 notebooks: $(STAMP) ## Open the notebooks in JupyterLab
 	@$(VENV)/bin/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt -e '.[notebook]'
 	$(VENV)/bin/jupyter lab notebooks
@@ -48,7 +52,7 @@ pretrained: $(STAMP) ## Train the models that ship with the package anew (about 
 	$(VENV)/bin/python -m grokinterp.pretrained runs
 
 clean: ## Remove .venv, caches and build outputs; runs are kept
-	rm -rf $(STAMP) $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(STAMP) $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find grokinterp hooks tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt

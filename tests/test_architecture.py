@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,32 @@ def violations(module: str, source: str) -> set[str]:
 def test_imports_go_one_way(module: str) -> None:
     assert module.split(".")[0] in ROW, f"give {module} a row in ROWS"
     assert violations(module, sources()[module].read_text()) == set()
+
+
+def test_no_files_import_each_other() -> None:
+    """Nor in a circle of more, nor where only types are checked."""
+    imported = {module: modules_imported(path.read_text()) for module, path in sources().items()}
+    sorter = TopologicalSorter({module: of - {module} for module, of in imported.items()})
+    sorter.prepare()
+
+
+def modules_imported(source: str) -> set[str]:
+    """Those of grokinterp: the files whose names the code imports, or whose contents it does."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            paths = [".".join(parts[1:end]) for end in range(len(parts), 1, -1)]
+            files = [file for path in paths for file in (path, f"{path}.__init__")]
+            if parts[0] == "grokinterp":
+                found.add(next((file for file in files if file in sources()), ""))
+    return found - {""}
 
 
 def test_the_modules_are_found() -> None:

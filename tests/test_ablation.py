@@ -241,7 +241,7 @@ def test_an_ablation_that_cannot_be_kept_is_shown(tmp_path, capsys, monkeypatch)
     def refuse(*arguments: object) -> None:
         raise PermissionError("the store is read-only")
 
-    monkeypatch.setattr("grokinterp.store.records.Records.add", refuse)
+    monkeypatch.setattr("grokinterp.store.probe_records.Records.add", refuse)
     hook = "FilterFrequencies:blocks.0.mlp.hook_post,frequencies=(1,),keep=false"
     main(["ablate", run.id[:6], "--store", str(tmp_path), "--hook", hook])
     shown = capsys.readouterr()

@@ -9,7 +9,7 @@ runs/
     metrics.parquet                 a row for each evaluated epoch
     state.safetensors               where to go on from; gone once the run is over
     checkpoints/000100.safetensors
-    probes.parquet                  what probes found on checkpoints (records.py)
+    probes.parquet                  what probes found on checkpoints (probe_records.py)
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from grokinterp.store.files import (
     write_table,
     write_tensors,
 )
+from grokinterp.store.probe_records import Records
 from grokinterp.store.provenance import Provenance, here
 from grokinterp.store.recording import amount, asked_of, definitions, folder_name, has_all, recorded
-from grokinterp.store.records import Records
 from grokinterp.store.state import Row, RunState, Status
 
 if TYPE_CHECKING:

@@ -111,7 +111,7 @@ def test_a_run_that_goes_on_elsewhere_tells_of_both(tmp_path, monkeypatch):
 def test_what_is_probed_afterwards_tells_where_and_by_which_definition(tmp_path, monkeypatch):
     [run] = gi.train([SMALL_RUN], store=tmp_path)
     gi.probe([run], ["norms"], epochs=[10])
-    monkeypatch.setattr("grokinterp.store.records.here", lambda: Provenance(torch="3.0"))
+    monkeypatch.setattr("grokinterp.store.probe_records.here", lambda: Provenance(torch="3.0"))
     monkeypatch.setattr(PROBES["norms"], "version", 2, raising=False)
     gi.probe([run], ["norms", "head_similarity"], epochs=[20])
     table = run.records.table.groupby(["probe", "epoch"])[["definition", "provenance"]].first()

@@ -278,7 +278,7 @@ def test_scalars_lost_to_a_kill_are_computed_again(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("grokinterp.store.records.write_table", killed)
+        patch.setattr("grokinterp.store.probe_records.write_table", killed)
         with pytest.raises(KeyboardInterrupt):
             gi.probe([run], ["attention_entropy"], epochs=[10])
     assert len(gi.probe([run], ["attention_entropy"], epochs=[10])) == 1

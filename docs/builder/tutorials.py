@@ -60,7 +60,7 @@ def shown(output: dict[str, Any], name: str, files: dict[str, str | bytes]) -> s
     if "image/png" in data:
         files[f"{place}.png"] = base64.b64decode(data["image/png"])
         return f"![The figure that this cell draws]({place}.png)"
-    if frame := FRAME.match(data.get("text/html", "")):
+    if frame := FRAME.search(data.get("text/html", "")):
         # A file of its own, which a browser loads once it is in sight.
         files[f"{place}.html"] = html.unescape(frame[1])
         return (

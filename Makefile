@@ -4,16 +4,19 @@ VENV := .venv
 # Written last, so that an install that failed or was interrupted is never taken for a whole one.
 STAMP := $(VENV)/installed
 
+# A process for each core; a file's tests in one process, because they share what they make.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --maxprocesses 8 --dist loadfile
+
 # Only what is installed in $(VENV) is seen.
 unexport PYTHONPATH
 export PYTHONNOUSERSITE := 1
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench docs notebooks pretrained reproduce clean
+.PHONY: help setup demo test test-all lint format bench docs notebooks pretrained reproduce clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Install the project and its tools into .venv
 
@@ -21,7 +24,10 @@ demo: $(STAMP) ## Run the demo
 	$(VENV)/bin/grokinterp demo
 
 test: lint ## Check style and types, then run the quick tests
-	OMP_NUM_THREADS=2 $(VENV)/bin/pytest -m 'not slow and not gpu'
+	$(PYTEST) -m 'not slow and not gpu'
+
+test-all: lint ## Check style and types, then run all tests but those of a GPU
+	$(PYTEST) -m 'not gpu'
 
 lint: $(STAMP) ## Check style and types
 	$(VENV)/bin/ruff check .

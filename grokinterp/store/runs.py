@@ -387,12 +387,12 @@ class Run:
         online = self._recorded(metrics)
         if not online:
             return after
-        tidy = metrics.melt("epoch", [*online], "column", "value").dropna(subset="value")
-        columns = [online[column] for column in tidy["column"]]
-        tidy = tidy.assign(
-            probe=[probe for probe, _, _ in columns],
-            name=[name for _, name, _ in columns],
-            definition=[definition for _, _, definition in columns],
+        # Text is slow: that of each column is made once, and taken for each of its values.
+        about = pd.DataFrame([*online.values()], columns=["probe", "name", "definition"])
+        values = metrics[[*online]].to_numpy("float64").T
+        column, row = np.nonzero(~np.isnan(values))
+        tidy = about.take(column).assign(
+            epoch=metrics["epoch"].to_numpy()[row], value=values[column, row]
         )[after.columns.to_list()]
         both = pd.concat([after, tidy], ignore_index=True) if len(after) else tidy
         both = both.drop_duplicates(["epoch", "probe", "name"])
@@ -590,15 +590,15 @@ class Store:
 
 def _best_first(recordings: list[Run]) -> list[Run]:
     """Over before running, then by how far and by how much is recorded; ties by the folder."""
+    return recordings if len(recordings) < 2 else sorted(recordings, key=_rank)
 
-    def rank(run: Run) -> tuple[int, int, int]:
-        try:
-            there = recorded(run.config.train, run.definitions, run.epoch)
-            return int(not run.is_over), -run.epoch, -amount(there)
-        except StoreError:  # It cannot be read, which whoever takes it is told.
-            return 2, 0, 0
 
-    return recordings if len(recordings) < 2 else sorted(recordings, key=rank)
+def _rank(run: Run) -> tuple[int, int, int]:
+    try:
+        there = recorded(run.config.train, run.definitions, run.epoch)
+        return int(not run.is_over), -run.epoch, -amount(there)
+    except StoreError:  # It cannot be read, which whoever takes it is told.
+        return 2, 0, 0
 
 
 def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> Store:

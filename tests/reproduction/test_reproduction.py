@@ -71,9 +71,14 @@ def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
 
 def test_a_probe_that_no_figure_reads_may_get_another_definition(monkeypatch):
     """What ships recorded it: its values are no longer shown, and the runs are found as before."""
-    before = {name: len(make_plan(one, NOWHERE).done) for name, one in EXPERIMENTS.items()}
+
+    def plans():
+        read = {}
+        return {n: make_plan(one, NOWHERE, read=read).done for n, one in EXPERIMENTS.items()}
+
+    before = {name: len(done) for name, done in plans().items()}
     monkeypatch.setattr(PROBES["softmax_collapse"], "version", 99, raising=False)
-    found = {name: make_plan(one, NOWHERE).done for name, one in EXPERIMENTS.items()}
+    found = plans()
     assert {name: len(done) for name, done in found.items()} == before
     recorded = [run for _, run in found["ln-position"] if "softmax_collapse" in run.definitions]
     assert recorded

@@ -38,7 +38,12 @@ def test_every_notebook_is_here():
     assert [path.stem[:2] for path in NOTEBOOKS] == [f"{i:02}" for i in range(1, 8)]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
+def run_time(path):
+    """One runs among the quick tests; the others train or probe for minutes."""
+    return path if path.stem.startswith("02") else pytest.param(path, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("path", map(run_time, NOTEBOOKS), ids=named)
 def test_it_runs_and_shows_what_is_committed(path, tmp_path):
     committed, fresh = read(path), read(path)
     for cell in code(fresh):

@@ -16,6 +16,7 @@ def scripts(monkeypatch):
     monkeypatch.syspath_prepend(DOCS)
 
 
+@pytest.mark.usefixtures("unchecked")  # Reading every run takes twice as long with the checks.
 def test_tables_are_those_of_the_runs_that_ship():
     from tables import PAGES, TABLES, filled
 

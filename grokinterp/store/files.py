@@ -51,39 +51,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    def load() -> dict[str, Any]:
-        data = json.loads(path.read_text())
-        if not isinstance(data, dict):
-            raise ValueError(f"it must hold an object; it holds {data!r:.40}")
-        return data
-
-    return _read(path, load)
+    return _read(path, _load_json)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    def load() -> pd.DataFrame:
-        # A file object: given a path, pyarrow would try to see folders and datasets in it.
-        with path.open("rb") as file:
-            arrow = pq.ParquetFile(file).read()
-        if (arrow.schema.metadata or {}).get(b"sha256") != _table_checksum(arrow):
-            raise ValueError("its checksum does not match its content")
-        return arrow.to_pandas()
-
-    return _read(path, load)
+    return _read(path, _load_table)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and what `write_tensors` was told about them."""
-
-    def load() -> tuple[dict[str, Tensor], dict[str, Any]]:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata["sha256"] != checksum(tensors, metadata["about"]):
-            raise ValueError("its checksum does not match its content")
-        return tensors, json.loads(metadata["about"])
-
-    return _read(path, load)
+    return _read(path, _load_tensors)
 
 
 def checksum(tensors: Mapping[str, Tensor], about: str) -> str:
@@ -146,9 +123,34 @@ def check_output(path: Path) -> None:
         raise ValueError(f"cannot write {path}: {error}; choose another path") from error
 
 
-def _read(path: Path, read: Callable[[], Any]) -> Any:
+def _load_json(path: Path) -> dict[str, Any]:
+    data = json.loads(path.read_text())
+    if not isinstance(data, dict):
+        raise ValueError(f"it must hold an object; it holds {data!r:.40}")
+    return data
+
+
+def _load_table(path: Path) -> pd.DataFrame:
+    # A file object: given a path, pyarrow would try to see folders and datasets in it.
+    with path.open("rb") as file:
+        arrow = pq.ParquetFile(file).read()
+    if (arrow.schema.metadata or {}).get(b"sha256") != _table_checksum(arrow):
+        raise ValueError("its checksum does not match its content")
+    return arrow.to_pandas()
+
+
+def _load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata["sha256"] != checksum(tensors, metadata["about"]):
+        raise ValueError("its checksum does not match its content")
+    return tensors, json.loads(metadata["about"])
+
+
+def _read(path: Path, load: Callable[[Path], Any]) -> Any:
     try:
-        return read()
+        return load(path)
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing; {remedy(path, missing=True)}") from error
     except PermissionError as error:

@@ -198,7 +198,12 @@ def test_training_under_an_intervention(tmp_path):
 
 
 def test_what_the_terminal_cannot_write_is_replaced():
-    code = "from grokinterp.cli import main; main(['audit'])"
+    code = """
+from grokinterp import experiments
+from grokinterp.cli import main
+experiments.EXPERIMENTS = {"weight-decay": experiments.WEIGHT_DECAY}
+main(["audit"])
+"""
     for encoding in ("ascii", "latin-1"):
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)

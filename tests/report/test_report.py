@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 import grokinterp as gi
 from grokinterp.audit.finding import Finding, above, in_every_seed
 from grokinterp.cli import main
-from grokinterp.experiments import EXPERIMENTS, verdicts
+from grokinterp.experiments import EXPERIMENTS
 from grokinterp.report import build_report, report_page, save_report
 from grokinterp.report.charts import chart, in_words
 from grokinterp.report.circuits_section import (
@@ -33,8 +34,9 @@ from grokinterp.report.interval_plot import interval_plot
 from grokinterp.report.packed_curves import COLUMNS, pack_curves, unpack_curves
 from grokinterp.report.runs_section import ListedRun, runs_section
 from grokinterp.report.table_cells import table
-from grokinterp.reproduction.experiment import Results
+from grokinterp.reproduction.experiment import Experiment, Results
 from grokinterp.reproduction.plan import make_plan
+from grokinterp.reproduction.verdicts import judge
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
 from grokinterp.store.runs import Run, open_store
@@ -65,17 +67,38 @@ def mixed(store: Path) -> Path:
     return path
 
 
+def of_experiments(patch: pytest.MonkeyPatch, *names: str) -> dict[str, Experiment]:
+    """Let a page be of these alone, and of the claims that they test."""
+    few = {name: EXPERIMENTS[name] for name in names}
+    patch.setattr(report_page, "EXPERIMENTS", few)
+    patch.setattr(report_page, "verdicts", lambda store, read: judge(few, store, read))
+    return few
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("ln-position", "shortcut"), id="two experiments"),
+        pytest.param(tuple(EXPERIMENTS), id="all experiments", marks=pytest.mark.slow),
+    ],
+)
+def experiments(request: pytest.FixtureRequest) -> Iterator[dict[str, Experiment]]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield of_experiments(patch, *request.param)
+
+
 @pytest.fixture(scope="module")
-def page(mixed: Path, store: Path) -> Path:
+def page(experiments: dict[str, Experiment], mixed: Path, store: Path) -> Path:
     """Of a small store and what ships; with the circuits of one model of each."""
-    return save_report(
-        str(mixed), store.parent / "out" / "report.html", ("mlp-pre", SMALL_RUN.id[:8])
-    )
+    folder = store.parent / f"of {len(experiments)}"
+    return save_report(str(mixed), folder / "report.html", ("mlp-pre", SMALL_RUN.id[:8]))
 
 
-def test_the_page_holds_every_experiment_run_and_verdict(page: Path, mixed: Path) -> None:
+def test_the_page_holds_every_experiment_run_and_verdict(
+    page: Path, experiments: dict[str, Experiment], mixed: Path
+) -> None:
     html = page.read_text()
-    for name, experiment in EXPERIMENTS.items():
+    for name, experiment in experiments.items():
         assert html.count(f'id="experiment-{name}"') == 1
         assert experiment.question.split("'")[0] in html
         whole = not make_plan(experiment, str(mixed)).missing
@@ -90,7 +113,7 @@ def test_the_page_holds_every_experiment_run_and_verdict(page: Path, mixed: Path
         assert f'id="unreadable-{folder}"' in html
         assert escape(problem) in html
     assert "3 in the store, 2 there that cannot be read" in html
-    judged = verdicts(str(mixed))
+    judged = judge(experiments, str(mixed))
     assert judged
     for one in judged:
         anchors = re.findall(r'id="(claim-[^"]+)"', html)
@@ -113,13 +136,13 @@ def test_the_page_is_one_small_file_without_addresses(page: Path) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_the_page_works_in_a_browser_with_the_network_off(
-    page: Path, store: Path, tmp_path: Path
+    page: Path, experiments: dict[str, Experiment], tmp_path: Path
 ) -> None:
     browser = Browser(tmp_path / "profile")
     try:
         browser.open(page)
         charts = page.read_text().count("<img ")
-        assert charts > 20
+        assert charts > len(experiments)
         loaded = "[...document.images].filter((one) => one.naturalWidth > 500 && one.alt).length"
         browser.wait_for(f"{loaded} === {charts}")
         figures = browser.evaluate("document.querySelectorAll('figure').length")
@@ -214,9 +237,12 @@ def test_a_page_that_is_too_full_says_what_it_leaves_out(
     assert "The first 4 of 5 runs are here" in limited
 
 
-def test_what_is_damaged_is_a_sentence_in_the_page(tmp_path: Path) -> None:
+def test_what_is_damaged_is_a_sentence_in_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run that an experiment plans: its row and its experiment say so, and what ships stands in
     for it."""
+    of_experiments(monkeypatch, "ln-position")
     store = open_store(tmp_path / "runs", create=True)
     config = EXPERIMENTS["ln-position"].plan((789,))[0].config
     run = store.create(config)

@@ -82,7 +82,8 @@ def test_a_probe_that_no_figure_reads_may_get_another_definition(monkeypatch):
 
     def plans():
         read = {}
-        return {n: make_plan(one, NOWHERE, read=read).done for n, one in EXPERIMENTS.items()}
+        few = ("ln-position", "shortcut", "learning-rate")
+        return {name: make_plan(EXPERIMENTS[name], NOWHERE, read=read).done for name in few}
 
     before = {name: len(done) for name, done in plans().items()}
     monkeypatch.setattr(PROBES["softmax_collapse"], "version", 99, raising=False)
@@ -393,22 +394,26 @@ def test_the_paper_s_numbers_are_of_the_paper_s_placements():
     assert list(generalisation_epochs()) == ["off", "attn-pre", "pre", "mlp-pre"]
 
 
-def test_the_audit_judges_all_claims_and_says_what_is_missing():
-    found = verdicts(NOWHERE, SHIPPED)
-    assert len({one.claim.name for one in found}) == 11
-    assert {one.convention for one in found if one.claim.name == "norm_shortcut"} == {
+@pytest.fixture(scope="module")
+def judged():
+    return verdicts(NOWHERE, SHIPPED)
+
+
+def test_the_audit_judges_all_claims_and_says_what_is_missing(judged):
+    assert len({one.claim.name for one in judged}) == 11
+    assert {one.convention for one in judged if one.claim.name == "norm_shortcut"} == {
         "paper",
         "isolated",
         "shuffled",
     }
-    for one in found:
+    for one in judged:
         if any(not finding.n for finding in one.of("all")):
             assert f"grokinterp reproduce {one.experiments[0]}" in one.command
-    written = verdict_text.markdown(found)
-    assert verdict_text.overview(found) in written
+    written = verdict_text.markdown(judged)
+    assert verdict_text.overview(judged) in written
     rows = [line for line in written.splitlines() if line.startswith("|")]
     assert {line.count("|") - line.count("\\|") for line in rows} == {5, 9}
-    assert verdict_text.summary(found) in verdict_text.text(found)
+    assert verdict_text.summary(judged) in verdict_text.text(judged)
 
 
 FIELDS = {
@@ -417,8 +422,8 @@ FIELDS = {
 }
 
 
-def test_the_audit_s_json_says_no_more_than_its_numbers():
-    found = json.loads(json.dumps(verdict_text.data(verdicts(NOWHERE, SHIPPED)), allow_nan=False))
+def test_the_audit_s_json_says_no_more_than_its_numbers(judged):
+    found = json.loads(json.dumps(verdict_text.data(judged), allow_nan=False))
     for claim in found:
         assert {"claim", "convention", "verdict", "findings"} <= claim.keys()
         fresh = [f for f in claim["findings"] if f["group"] == "confirmatory"]
@@ -440,6 +445,7 @@ def test_the_audit_s_json_says_no_more_than_its_numbers():
                 assert {*finding["seeds"]} <= {444, 555, 666, 777, 888, 999}
 
 
+@pytest.mark.usefixtures("unchecked")  # Reading every run takes twice as long with the checks.
 def test_commands(tmp_path, capsys):
     paths = ["--store", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
     main(["reproduce", "ln-position", "--no-train", *paths])

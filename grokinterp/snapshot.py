@@ -182,7 +182,8 @@ class Inputs:
 class Snapshot:
     """What a probe takes: a model, its task and split, and lazily its activations.
 
-    Works on any HookedTransformer whose vocabulary is the task's, not only on our own runs.
+    Works on any HookedTransformer that reads `[a, b, =]`, or `[a, b]` alone, and answers at the
+    last position, with a class for each token or for each but `=`; not only on our own runs.
     However many probes read a snapshot, each set of inputs goes through the model once, as long
     as the model's weights, hooks and settings stay what they are.
 
@@ -198,6 +199,9 @@ class Snapshot:
             compare; NotApplicable where it has none there.
         recipe: How the model was trained, for the probes of the run's own loss. Not given, the
             loss is the cross-entropy of the model's logits, in float64.
+
+    Raises:
+        ValueError: The model's vocabulary, answers or context are not of the task.
     """
 
     def __init__(
@@ -209,11 +213,7 @@ class Snapshot:
         others: Callable[[Other], Snapshot] | None = None,
         recipe: TrainConfig | None = None,
     ) -> None:
-        if (model.cfg.d_vocab, model.cfg.d_vocab_out) != (task.d_vocab, task.d_vocab):
-            raise ValueError(
-                f"the model's vocabulary must be the task's {task.d_vocab} tokens ({task}); it "
-                f"reads {model.cfg.d_vocab} and answers with {model.cfg.d_vocab_out}"
-            )
+        _check_fits(model, task)
         self.model = model
         self.task = task
         self.seed = seed
@@ -226,13 +226,13 @@ class Snapshot:
     def train(self) -> Inputs:
         """The train examples."""
         split = _split(self.task, self.seed)
-        return Inputs(self.model, split.train_tokens, split.train_labels)
+        return self._inputs(split.train_tokens, split.train_labels)
 
     @cached_property
     def test(self) -> Inputs:
         """The test examples."""
         split = _split(self.task, self.seed)
-        return Inputs(self.model, split.test_tokens, split.test_labels)
+        return self._inputs(split.test_tokens, split.test_labels)
 
     @cached_property
     def grid(self) -> Inputs:
@@ -241,7 +241,26 @@ class Snapshot:
         To a hook that mixes the examples of a batch, this is another batch than the train one.
         """
         with torch.inference_mode(False):
-            return Inputs(self.model, *self.task.encode(self.task.pairs()))
+            return self._inputs(*self.task.encode(self.task.pairs()))
+
+    @property
+    def reads_equals(self) -> bool:
+        """Whether the model reads `=` after a and b, and not the two alone."""
+        return _reads_equals(self.model, self.task)
+
+    def encode(self, pairs: list[tuple[int, int]]) -> Int[Tensor, "batch pos"]:
+        """What the model reads for these pairs: `[a, b, =]`, or `[a, b]`.
+
+        Args:
+            pairs: Inputs (a, b) of the task.
+        """
+        return self._read(self.task.encode(pairs)[0])
+
+    def _read(self, tokens: Int[Tensor, "batch 3"]) -> Int[Tensor, "batch pos"]:
+        return tokens if self.reads_equals else tokens[:, :2]
+
+    def _inputs(self, tokens: Int[Tensor, "batch 3"], labels: Int[Tensor, " batch"]) -> Inputs:
+        return Inputs(self.model, self._read(tokens), labels)
 
     def inputs(self, split: Split) -> Inputs:
         """The inputs of a name.
@@ -325,7 +344,12 @@ class Snapshot:
         return layer % n
 
     def require(
-        self, probe: str, one_layer: bool = False, addition: bool = False, mlp: bool = False
+        self,
+        probe: str,
+        one_layer: bool = False,
+        addition: bool = False,
+        mlp: bool = False,
+        equals: bool = False,
     ) -> None:
         """Refuse a model or a task that has not what a probe needs.
 
@@ -334,6 +358,7 @@ class Snapshot:
             one_layer: It is a formula for one layer.
             addition: It is about a + b.
             mlp: It reads the MLP.
+            equals: It is about what `=` reads.
 
         Raises:
             NotApplicable: It is not there.
@@ -353,6 +378,11 @@ class Snapshot:
             raise NotApplicable(
                 f"{probe} reads the MLP, and this model has attention only; give it a model with "
                 "an MLP"
+            )
+        if equals and not self.reads_equals:
+            raise NotApplicable(
+                f"{probe} is about what the token = reads, and this model reads a and b alone; "
+                "give it a model of [a, b, =]"
             )
 
     def require_unhooked(self, probe: str, *parts: str) -> None:
@@ -395,3 +425,24 @@ class Snapshot:
                 "a batch; give it the bare weights, which run.snapshot(epoch, interventions=False) "
                 "has"
             )
+
+
+def _reads_equals(model: HookedTransformer, task: ModularTask) -> bool:
+    return model.cfg.d_vocab == task.d_vocab
+
+
+def _check_fits(model: HookedTransformer, task: ModularTask) -> None:
+    """ValueError for a model that does not read and answer as the task says."""
+    cfg = model.cfg
+    reads = {task.d_vocab: 3, task.equals_token: 2}
+    if cfg.d_vocab not in reads or cfg.d_vocab_out not in reads:
+        raise ValueError(
+            f"the model's vocabulary must be the task's {task.d_vocab} tokens, or the "
+            f"{task.equals_token} without =, and so its answers ({task}); it reads {cfg.d_vocab} "
+            f"and answers with {cfg.d_vocab_out}"
+        )
+    if cfg.n_ctx < reads[cfg.d_vocab]:
+        raise ValueError(
+            f"a model of {cfg.d_vocab} tokens must have a context of {reads[cfg.d_vocab]} or more, "
+            f"for {'[a, b, =]' if _reads_equals(model, task) else '[a, b]'}; got {cfg.n_ctx}"
+        )

@@ -58,9 +58,15 @@ class _OnFrequencies(Intervention):
                 f"{' and '.join(ADDITIVE)} work, and this model's task is {task}; give it a model "
                 "of one of these"
             )
-        p = model.cfg.d_vocab - 1 if self.p is None else self.p
-        if p >= model.cfg.d_vocab:
-            raise ValueError(f"p is {p}, and the model has {model.cfg.d_vocab} tokens, with the =")
+        # A model of two positions reads a and b alone: it has no token =.
+        equals = model.cfg.n_ctx > 2
+        most = model.cfg.d_vocab - equals
+        p = most if self.p is None else self.p
+        if p > most:
+            raise ValueError(
+                f"p is {p}, and the model has {model.cfg.d_vocab} tokens"
+                f"{', with the =' if equals else ''}"
+            )
         self._check(p)
         return p
 

@@ -20,7 +20,7 @@ ROWS = [
     {"config"},
     {"grokking", "loss", "model"},
     {"snapshot"},
-    {"probes"},
+    {"importers", "probes"},
     {"store"},
     {"ablation", "circuits", "results"},
     {"audit", "tracking", "training"},

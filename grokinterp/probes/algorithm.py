@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from grokinterp.checks import integer
@@ -16,7 +16,6 @@ ROUNDING = 64
 """Machine epsilons of spread, relative to the largest value, that rounding alone may cause."""
 
 
-@torch.inference_mode(False)  # Which switches gradients on, too.
 def gradient_symmetricity(
     snapshot: Snapshot, samples: int = 1000, seed: int = 0
 ) -> dict[str, float | np.ndarray]:
@@ -50,11 +49,20 @@ def gradient_symmetricity(
         arXiv:2306.17844.
     """
     samples, seed = integer("samples", samples, 1), integer("seed", seed)
-    task, model = snapshot.task, snapshot.model
+    task = snapshot.task
     random = np.random.default_rng(seed)
     pairs = np.array(task.pairs())[random.integers(task.n_pairs, size=samples)]
     classes = random.integers(task.equals_token, size=samples)
-    tokens = torch.from_numpy(np.column_stack([pairs, np.full(samples, task.equals_token)]))
+    return symmetricity_of(snapshot, np.column_stack([pairs, classes]))
+
+
+@torch.inference_mode(False)  # Which switches gradients on, too.
+def symmetricity_of(
+    snapshot: Snapshot, sampled: Int[np.ndarray, "sample 3"]
+) -> dict[str, float | np.ndarray]:
+    """The same of given (a, b, c)."""
+    model, pairs, classes = snapshot.model, sampled[:, :2], sampled[:, 2]
+    tokens = snapshot.encode([(int(a), int(b)) for a, b in pairs])
     snapshot.require_unmixed("gradient_symmetricity", Inputs(model, tokens, tokens[:, 0]))
     embedded: list[Tensor] = []
 
@@ -75,7 +83,7 @@ def gradient_symmetricity(
         "value": float(defined.mean()) if len(defined) else float("nan"),
         "std": float(defined.std()) if len(defined) else float("nan"),
         "per_sample": cosines,
-        "sampled": np.column_stack([pairs, classes]),
+        "sampled": sampled,
     }
 
 

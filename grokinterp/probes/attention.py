@@ -16,6 +16,10 @@ from grokinterp.snapshot import NotApplicable, Snapshot, Split
 Convention = Literal["final_query", "all_queries", "head_average", "paper"]
 
 
+NO_SHARES = 1e-3
+"""How far from 1 the weights of a query sum where it is not rounding."""
+
+
 def attention_entropy(
     snapshot: Snapshot,
     convention: Convention = "final_query",
@@ -35,8 +39,11 @@ def attention_entropy(
         layer: Counted from 0, or from -1 backwards.
 
     Returns:
-        mean (float): Over the heads. 0 (one key) to ln 3 (uniform).
+        mean (float): Over the heads. 0 (one key) to ln 3 (uniform), or ln 2 without `=`.
         per_head ([head]): Each head's, where they are not averaged first.
+
+    Raises:
+        NotApplicable: The weights of a query do not sum to 1.
 
     Nothing to find:
         ln 3 = 1.10: before training every head attends nearly uniformly.
@@ -57,7 +64,7 @@ def attention_entropy(
 def attention_uniformity(
     snapshot: Snapshot, split: Split = "train", layer: int = 0
 ) -> dict[str, float | np.ndarray]:
-    """Entropy at the last query as a share of its maximum ln 3, and the mean pattern there.
+    """Entropy at the last query as a share of its maximum (ln 3), and the mean pattern there.
 
     Args:
         split: The inputs: `train`, `test` or `grid`, which is all of them.
@@ -67,6 +74,9 @@ def attention_uniformity(
         mean (float): Over the heads. 0 (one key) to 1 (uniform).
         per_head ([head]): Each head's.
         pattern ([head, key]): The attention itself, mean over the inputs.
+
+    Raises:
+        NotApplicable: The weights of a query do not sum to 1.
 
     Nothing to find:
         1, as before training.
@@ -101,7 +111,7 @@ def head_similarity(
             independently.
 
     Raises:
-        NotApplicable: The model has one head.
+        NotApplicable: The model has one head, or the weights of a query do not sum to 1.
 
     Nothing to find:
         Heads that know nothing of each other are nearly uniform before training, and so alike:
@@ -133,7 +143,14 @@ def similarity_of(pattern: Float[Tensor, "batch head query key"]) -> dict[str, f
 
 
 def _pattern(snapshot: Snapshot, split: Split, layer: int) -> Float[Tensor, "batch head query key"]:
-    return snapshot.inputs(split).cache["pattern", snapshot.layer(layer)]
+    pattern = snapshot.inputs(split).cache["pattern", snapshot.layer(layer)]
+    total = pattern.sum(-1)
+    if bool(((total - 1).abs() > NO_SHARES).any()):
+        raise NotApplicable(
+            "this probe is of attention that is shared among the keys, with weights that sum to 1; "
+            f"those of this model sum to {total.min():g} to {total.max():g}"
+        )
+    return pattern
 
 
 def _entropy(pattern: Float[Tensor, "*rows key"]) -> Float[Tensor, "*rows"]:

@@ -28,8 +28,8 @@ def qk_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
             tokens (population). 0 or more.
 
     Raises:
-        NotApplicable: The model has more than one layer, or hooks that mix examples; or the task is
-            not defined on all p × p pairs.
+        NotApplicable: The model has more than one layer, hooks that mix examples, or no `=` to
+            read; or the task is not defined on all p × p pairs.
 
     Nothing to find:
         spread is nearly 0 (0.003 before training): no token is looked at more than another.
@@ -37,7 +37,7 @@ def qk_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
     Source:
         The QK circuit of Elhage et al. 2021, "A mathematical framework for transformer circuits".
     """
-    snapshot.require("qk_table", one_layer=True)
+    snapshot.require("qk_table", one_layer=True, equals=True)
     snapshot.require_unmixed("qk_table", snapshot.grid)
     scores = snapshot.grid.cache["blocks.0.attn.hook_attn_scores"][:, :, -1]
     table = torch.stack([scores[row, :, i] for i, row in enumerate(_rows(snapshot, "qk_table"))])

@@ -1,0 +1,239 @@
+"""Other projects' checkpoints: each layout, made here, and the real files where a folder has them.
+
+GROKINTERP_FOREIGN=FOLDER pytest tests/test_importers.py
+"""
+
+import os
+import random
+import re
+from itertools import product
+from pathlib import Path
+
+import grokinterp.hooks as gh
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+import grokinterp as gi
+from grokinterp import importers
+from grokinterp.probes import PROBES
+from grokinterp.probes.algorithm import symmetricity_of
+from grokinterp.snapshot import NotApplicable
+from grokinterp.task import ModularTask
+
+P, HEADS, D_HEAD, D_MODEL, D_MLP = 7, 2, 3, 5, 11
+FOREIGN = os.environ.get("GROKINTERP_FOREIGN")
+
+
+def theirs(vocabulary, positions):
+    """Random weights in the layout of progress measures and of the pizza."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {
+        "embed.W_E": (D_MODEL, vocabulary),
+        "pos_embed.W_pos": (positions, D_MODEL),
+        **{f"blocks.0.attn.{name}": (HEADS, D_HEAD, D_MODEL) for name in ("W_Q", "W_K", "W_V")},
+        "blocks.0.attn.W_O": (D_MODEL, HEADS * D_HEAD),
+        "blocks.0.mlp.W_in": (D_MLP, D_MODEL),
+        "blocks.0.mlp.b_in": (D_MLP,),
+        "blocks.0.mlp.W_out": (D_MODEL, D_MLP),
+        "blocks.0.mlp.b_out": (D_MODEL,),
+        "unembed.W_U": (D_MODEL, vocabulary),
+    }
+    made = {n: torch.randn(s, generator=generator, dtype=torch.float64) for n, s in shapes.items()}
+    return made | {"blocks.0.attn.mask": torch.ones(positions, positions).tril()}
+
+
+def logits_by_hand(w, tokens, coefficient=1.0):
+    """Of the definition: the last query sees every position, with a causal mask or without."""
+    x = w["embed.W_E"].T[tokens] + w["pos_embed.W_pos"]
+    q = torch.einsum("hdm,bm->bhd", w["blocks.0.attn.W_Q"], x[:, -1])
+    k = torch.einsum("hdm,btm->bhtd", w["blocks.0.attn.W_K"], x)
+    v = torch.einsum("hdm,btm->bhtd", w["blocks.0.attn.W_V"], x)
+    pattern = (torch.einsum("bhd,bhtd->bht", q, k) / D_HEAD**0.5).softmax(-1)
+    pattern = coefficient * pattern + 1 - coefficient
+    z = torch.einsum("bht,bhtd->bhd", pattern, v).flatten(1)
+    mid = x[:, -1] + z @ w["blocks.0.attn.W_O"].T
+    neurons = (mid @ w["blocks.0.mlp.W_in"].T + w["blocks.0.mlp.b_in"]).relu()
+    post = mid + neurons @ w["blocks.0.mlp.W_out"].T + w["blocks.0.mlp.b_out"]
+    return post @ w["unembed.W_U"]
+
+
+def pairs():
+    return list(product(range(P), repeat=2))
+
+
+@pytest.fixture
+def file(tmp_path):
+    def save(content):
+        torch.save(content, tmp_path / "checkpoint.pth")
+        return tmp_path / "checkpoint.pth"
+
+    return save
+
+
+def test_progress_measures(file):
+    weights = theirs(P + 1, 3)
+    config = {"seed": 1, "frac_train": 0.3}
+    shot = importers.progress_measures(file({"model": weights, "config": config, "epoch": 50}))
+    tokens = torch.tensor([(a, b, P) for a, b in pairs()])
+    torch.testing.assert_close(shot.grid.logits, logits_by_hand(weights, tokens))
+    shuffled = pairs()
+    random.Random(1).shuffle(shuffled)
+    assert shot.train.tokens[:, :2].tolist() == [list(pair) for pair in shuffled[:14]]
+    assert (shot.epoch, shot.seed, shot.task.p) == (50, 1, P)
+    frozen = [name for name, p in shot.model.named_parameters() if not p.requires_grad]
+    assert sorted(name.rpartition(".")[2] for name in frozen) == ["b_K", "b_O", "b_Q", "b_U", "b_V"]
+
+
+def test_a_split_that_the_file_does_not_say_is_asked_for(file):
+    path = file(theirs(P + 1, 3))
+    with pytest.raises(ValueError, match="so give seed and train_fraction"):
+        importers.progress_measures(path)
+    assert len(importers.progress_measures(path, 2, 0.5).train.labels) == P * P // 2
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.25, 1.0])
+def test_pizza(file, coefficient):
+    weights = theirs(P, 2)
+    shot = importers.pizza(file(weights), coefficient)
+    expected = logits_by_hand(weights, torch.tensor(pairs()), coefficient)
+    torch.testing.assert_close(shot.grid.logits, expected)
+    assert not shot.reads_equals
+    # Waves are over the residues, of which there are as many as tokens.
+    with gh.applied(shot.model, [gh.FilterFrequencies("blocks.0.mlp.hook_post", (3,))]):
+        assert not torch.allclose(shot.grid.logits, expected)
+    with pytest.raises(NotApplicable, match="reads a and b alone"):
+        PROBES["qk_table"](shot)
+    if coefficient == 1:
+        assert 0 < PROBES["attention_entropy"](shot)["mean"] <= np.log(2)
+        assert PROBES["attention_uniformity"](shot)["mean"] <= 1
+    else:
+        for probe in ("attention_entropy", "attention_uniformity", "head_similarity"):
+            with pytest.raises(NotApplicable, match="weights that sum to 1"):
+                PROBES[probe](shot)
+
+
+def demo(p=P):
+    cfg = HookedTransformerConfig(
+        n_layers=1,
+        d_model=8,
+        d_head=4,
+        n_heads=2,
+        d_mlp=12,
+        n_ctx=3,
+        d_vocab=p + 1,
+        d_vocab_out=p,
+        act_fn="relu",
+        normalization_type=None,
+        device="cpu",
+        seed=999,
+    )
+    return HookedTransformer(cfg)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("saved", ["as the notebook does", "state dict"])
+def test_the_grokking_demo(file, saved):
+    model = demo()
+    indices = torch.randperm(P * P, generator=torch.Generator().manual_seed(598))[:14]
+    content = model.state_dict()
+    if saved == "as the notebook does":
+        indices = indices.flip(0)
+        content = {"model": content, "config": model.cfg, "train_indices": indices}
+    shot = importers.grokking_demo(file(content))
+    tokens = torch.tensor([(a, b, P) for a, b in pairs()])
+    torch.testing.assert_close(shot.grid.logits, model(tokens)[:, -1])
+    assert shot.train.tokens.tolist() == tokens[indices].tolist()
+    assert shot.grid.logits.shape == (P * P, P)
+    # Every probe that does not need our blocks' hooks, or another checkpoint.
+    probes = PROBES.keys() - {"cka", "llc", "norm_readout", "ntk", "representation_drift"}
+    found = gi.measure(shot, sorted(probes - {"shortcut"}))
+    assert found.failures == {}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(("field", "value"), [("normalization_type", "LNPre"), ("act_fn", "gelu")])
+def test_a_model_unlike_the_demo_s_is_refused(file, field, value):
+    model = demo()
+    setattr(model.cfg, field, value)
+    path = file({"model": model.state_dict(), "config": model.cfg})
+    with pytest.raises(ValueError, match=f"a {field} of .*; its is {value}"):
+        importers.grokking_demo(path)
+
+
+def test_a_file_that_would_run_something_is_refused(file):
+    with pytest.raises(
+        ValueError, match=r"and nothing to run; reading it failed: .*ModularTask"
+    ) as e:
+        importers.progress_measures(file({"model": {}, "task": ModularTask(P)}))
+    assert "weights_only" not in str(e.value)
+
+
+@pytest.mark.parametrize("without", [False, True])
+def test_a_loss_is_over_the_classes_that_the_model_has(file, without):
+    """The progress measures leave `=` out where there is one, and are the same without."""
+    weights = theirs(P + 1, 3)
+    path = file({"model": weights, "config": {"seed": 1, "frac_train": 0.3}})
+    whole = importers.progress_measures(path)
+    if without:
+        weights["unembed.W_U"] = weights["unembed.W_U"][:, :P]
+    path = file({"model": weights, "config": {"seed": 1, "frac_train": 0.3}})
+    shot = importers.progress_measures(path)
+    assert shot.grid.logits.shape[1] == P + 1 - without
+    for probe in ("excluded_loss", "restricted_loss"):
+        loss = PROBES[probe](shot, frequencies=(1, 2))["loss"]
+        assert loss == pytest.approx(PROBES[probe](whole, frequencies=(1, 2))["loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize("importer", [importers.progress_measures, importers.grokking_demo])
+def test_what_is_no_checkpoint_of_it_is_a_sentence(file, tmp_path, importer):
+    with pytest.raises(ValueError, match=r"cannot read .*missing; give|cannot read .*; give the"):
+        importer(tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_text("no checkpoint")
+    with pytest.raises(ValueError, match=r"must be a file of torch\.save that holds tensors"):
+        importer(tmp_path / "text.pth")
+    with pytest.raises(ValueError, match="it holds a list"):
+        importer(file([1, 2]))
+    weights = {"model": {"linear.weight": torch.zeros(2)}, "config": {"seed": 1, "frac_train": 0.3}}
+    with pytest.raises(ValueError, match=re.escape("it has no embed.W_E and no ")):
+        importer(file(weights))
+
+
+def test_a_coefficient_is_a_share(file):
+    with pytest.raises(ValueError, match="attn_coeff must be a number from 0 to 1; got 2"):
+        importers.pizza(file(theirs(P, 2)), 2.0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("change", [{"d_vocab": P - 1}, {"d_vocab_out": P + 2}, {"n_ctx": 2}])
+def test_a_model_of_another_task_is_refused(change):
+    cfg = {**demo().cfg.to_dict(), **change}
+    model = HookedTransformer(HookedTransformerConfig.from_dict(cfg))
+    with pytest.raises(ValueError, match=r"vocabulary must be the task's 8|context of 3 or more"):
+        gi.Snapshot(model, ModularTask(P))
+
+
+if FOREIGN:
+
+    def test_the_published_numbers_of_progress_measures():
+        shot = importers.progress_measures(Path(FOREIGN) / "wd_10-1_mod_addition_loss_curve.pth")
+        keys = (6, 23, 37, 39, 41)
+        loss = F.cross_entropy(shot.train.logits.double(), shot.train.labels).item()
+        assert loss == pytest.approx(9.2024e-9, rel=1e-4)
+        per_key = PROBES["excluded_loss"](shot, frequencies=keys)["per_key"]
+        known = [0.029258, 1.17578, 0.000436, 0.000065, 0.000261]
+        np.testing.assert_allclose(per_key, known, atol=5e-7, rtol=1e-5)
+        coefficients = PROBES["logit_formula"](shot, frequencies=keys)["coefficients"]
+        np.testing.assert_allclose(coefficients[:2], [7962.94, 26586.03], atol=5e-3)
+
+    def test_the_published_numbers_of_pizza():
+        shot = importers.pizza(Path(FOREIGN) / "model_p99zdpze5l.pt", 0.0)
+        irrelevance = PROBES["distance_irrelevance"](shot)["value"]
+        assert irrelevance == pytest.approx(0.171736, abs=1e-6)
+        assert PROBES["circularity"](shot)["value"] == pytest.approx(0.997818, abs=1e-6)
+        triples = list(product(range(59), repeat=3))
+        random.Random(42).shuffle(triples)
+        found = symmetricity_of(shot, np.array(triples[:100]))["value"]
+        assert found == pytest.approx(0.993665, abs=1e-6)

@@ -43,7 +43,7 @@ def run_time(path):
     return path if path.stem.startswith("02") else pytest.param(path, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("path", map(run_time, NOTEBOOKS), ids=named)
+@pytest.mark.parametrize("path", [run_time(path) for path in NOTEBOOKS], ids=named)
 def test_it_runs_and_shows_what_is_committed(path, tmp_path):
     committed, fresh = read(path), read(path)
     for cell in code(fresh):

@@ -18,6 +18,18 @@ LONG = with_recipe(epochs=40, eval_every=5, checkpoint_every=40)
 RAISED = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
 
+@pytest.fixture(autouse=True)
+def ordinary():
+    """The handlers of a fresh process: Ray, where it was started before, leaves one of its own."""
+    before = [
+        (signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler)),
+        (signal.SIGTERM, signal.signal(signal.SIGTERM, signal.SIG_DFL)),
+    ]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
 class Sends(Observer):
     """Sends this process a signal once a run is at an epoch."""
 

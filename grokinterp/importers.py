@@ -37,8 +37,8 @@ def grokking_demo(path: str | Path) -> Snapshot:
     """A model of TransformerLens' notebook "Grokking_Demo", or of any HookedTransformer like it.
 
     One causal layer without norms on (a + b) mod p, which reads `[a, b, =]` and answers with the p
-    residues. The split is the file's `train_indices` into all pairs, a outer; where it has none,
-    the notebook's: the first 30 % of `torch.randperm(p²)` from the seed 598.
+    residues; no bias is trained. The split is the file's `train_indices` into all pairs, a outer;
+    where it has none, the notebook's: the first 30 % of `torch.randperm(p²)` from the seed 598.
 
     Args:
         path: A state dict, or a file that holds one under `model`, as the notebook saves it.
@@ -75,6 +75,9 @@ def grokking_demo(path: str | Path) -> Snapshot:
     sizes |= {"n_ctx": len(weights["pos_embed.W_pos"])}
     sizes |= {"d_mlp": weights["blocks.0.mlp.W_in"].shape[1]}
     model = _plain(sizes, weights, "causal")
+    for name, parameter in model.named_parameters():
+        if ".b_" in name:
+            parameter.requires_grad_(False)
     task = ModularTask(d_vocab - 1)
     pairs = task.pairs()
     indices = file.get("train_indices")

@@ -153,6 +153,47 @@ def test_the_grokking_demo(file, saved):
     assert found.failures == {}
 
 
+@pytest.fixture
+def published(file):
+    """The demo's own model before training, drawn as the notebook's TransformerLens drew it."""
+    shapes = {"embed.W_E": (114, 128), "pos_embed.W_pos": (3, 128)}
+    shapes |= {f"blocks.0.attn.{name}": (4, 128, 32) for name in ("W_Q", "W_K", "W_V")}
+    shapes |= {"blocks.0.attn.W_O": (4, 32, 128), "blocks.0.mlp.W_in": (128, 512)}
+    shapes |= {"blocks.0.mlp.W_out": (512, 128), "unembed.W_U": (128, 113)}
+    generator = torch.Generator().manual_seed(999)
+    weights = {
+        name: torch.empty(shape).normal_(0, 0.8 / 128**0.5, generator=generator)
+        for name, shape in shapes.items()
+    }
+    return importers.grokking_demo(file(weights))
+
+
+def loss(shot, split):
+    inputs = shot.inputs(split)
+    return F.cross_entropy(shot.model(inputs.tokens)[:, -1].double(), inputs.labels)
+
+
+def test_the_demo_starts_as_published(published):
+    assert loss(published, "train").item() == pytest.approx(4.7349578772, rel=1e-8)
+    assert PROBES["attention_entropy"](published)["mean"] == pytest.approx(np.log(3), rel=0.05)
+
+
+@pytest.mark.slow
+def test_the_demo_trains_as_published(published):
+    """By PyTorch's AdamW; in float32, whose rounding grows with the epochs."""
+    trained = [p for p in published.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, weight_decay=1.0, betas=(0.9, 0.98))
+    for epoch in range(100):
+        before = loss(published, "train")
+        before.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if epoch == 0:
+            assert loss(published, "test").item() == pytest.approx(4.7324, abs=5e-5)
+    assert before.item() == pytest.approx(2.948, rel=5e-3)
+    assert loss(published, "test").item() == pytest.approx(7.555, rel=5e-3)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(("field", "value"), [("normalization_type", "LNPre"), ("act_fn", "gelu")])
 def test_a_model_unlike_the_demo_s_is_refused(file, field, value):

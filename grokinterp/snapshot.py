@@ -248,6 +248,11 @@ class Snapshot:
         """Whether the model reads `=` after a and b, and not the two alone."""
         return _reads_equals(self.model, self.task)
 
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """What stands at each position; the answer is read at the last."""
+        return ("a", "b", "=") if self.reads_equals else ("a", "b")
+
     def encode(self, pairs: list[tuple[int, int]]) -> Int[Tensor, "batch pos"]:
         """What the model reads for these pairs: `[a, b, =]`, or `[a, b]`.
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
-from grokinterp import importers
+from grokinterp import circuits, importers
 from grokinterp.probes import PROBES
 from grokinterp.probes.algorithm import symmetricity_of
 from grokinterp.snapshot import NotApplicable
@@ -106,6 +106,14 @@ def test_pizza(file, coefficient):
         assert not torch.allclose(shot.grid.logits, expected)
     with pytest.raises(NotApplicable, match="reads a and b alone"):
         PROBES["qk_table"](shot)
+    parts = circuits.direct_logit_attribution(shot)
+    total = parts["direct"] + parts["heads"].sum() + parts["neurons"].sum() + parts["biases"]
+    assert total == pytest.approx(parts["correct_logit"], rel=1e-9)
+    [picture] = circuits.grid(shot, "blocks.0.attn.hook_pattern", (1, 0)).frames
+    assert picture.data["panels"][0]["title"] == "attention of head 1 from b to a"
+    heads = circuits.attention_heads(shot, 3, 5)
+    assert heads.frames[0].data["tokens"] == ["a=3", "b=5"]
+    assert ("sums to 1" in heads.caption) is (coefficient == 1)
     if coefficient == 1:
         assert 0 < PROBES["attention_entropy"](shot)["mean"] <= np.log(2)
         assert PROBES["attention_uniformity"](shot)["mean"] <= 1

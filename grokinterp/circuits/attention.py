@@ -29,19 +29,21 @@ def attention_heads(snapshot: Snapshot, a: int, b: int) -> Picture:
     layers = range(snapshot.model.cfg.n_layers)
     patterns = torch.cat([snapshot.grid.cache["pattern", layer][row] for layer in layers])
     heads = range(snapshot.model.cfg.n_heads)
+    totals = patterns.sum(-1)
+    shares = "; each row sums to 1" if torch.allclose(totals, torch.ones_like(totals)) else ""
     data = {
         "heads": [
             f"Layer {layer}, head {head}" if len(layers) > 1 else f"Head {head}"
             for layer in layers
             for head in heads
         ],
-        "tokens": [f"a={a}", f"b={b}", "="],
+        "tokens": [f"a={a}", f"b={b}", "="][: len(snapshot.positions)],
         "pattern": pack(patterns),
     }
     return Picture(
         "attention",
-        f"Attention of each head on {a}, {b}, =",
-        "From the destination token (row) to the source token (column); each row sums to 1. The "
-        "answer is read at “=”, so its row is the one that matters.",
+        f"Attention of each head on {', '.join([str(a), str(b), *snapshot.positions[2:]])}",
+        f"From the destination token (row) to the source token (column){shares}. The answer is "
+        f"read at “{snapshot.positions[-1]}”, so its row is the one that matters.",
         (Frame(snapshot.epoch, data),),
     )

@@ -37,7 +37,9 @@ def grid(snapshot: Snapshot, what: str = "logit", *components: Component) -> Pic
         named = {"correct logit": logits.gather(1, labels[:, None])[:, 0]}
     else:
         values = _activation(snapshot, what)
-        named = {_title(what, one): _component(values, one, what) for one in components}
+        titles = [_title(what, one, snapshot.positions) for one in components]
+        columns = [_component(values, one, what) for one in components]
+        named = dict(zip(titles, columns, strict=True))
         if not named:
             raise ValueError(f"choose which components of {what} to draw, each {_range(values)}")
     axes = {"row": {"label": "a"}, "column": {"label": "b"}}
@@ -70,12 +72,12 @@ def _activation(snapshot: Snapshot, what: str) -> Float[Tensor, "batch ..."]:
     return cache[what][:, :, -1] if what.endswith(ATTENTION) else cache[what][:, -1]
 
 
-def _title(what: str, component: Component) -> str:
+def _title(what: str, component: Component, positions: tuple[str, ...]) -> str:
     if not isinstance(component, tuple):
         return {"logit": "logit of ", "neuron": "neuron "}.get(what, f"{what} ") + str(component)
-    if what.endswith(ATTENTION) and len(component) == 2 and component[1] in range(3):
+    if what.endswith(ATTENTION) and len(component) == 2 and component[1] in range(len(positions)):
         kind = "attention" if what.endswith("pattern") else "attention score"
-        return f"{kind} of head {component[0]} from = to {('a', 'b', '=')[component[1]]}"
+        return f"{kind} of head {component[0]} from {positions[-1]} to {positions[component[1]]}"
     return f"{what} {component}"
 
 
@@ -102,6 +104,6 @@ def _range(values: Tensor) -> str:
 def _square(snapshot: Snapshot, column: Float[Tensor, " batch"]) -> np.ndarray:
     """[p, p], NaN where the task has no input."""
     values = np.full((snapshot.task.p, snapshot.task.p), np.nan)
-    a, b, _ = snapshot.grid.tokens.cpu().numpy().T
+    a, b = snapshot.grid.tokens[:, :2].cpu().numpy().T
     values[a, b] = column.detach().cpu().numpy()
     return values

@@ -28,6 +28,13 @@ CONFIGS = (
 )
 """What TransformerLens's config is called in a file, by its older and its newer releases."""
 
+MATRICES = (
+    *("embed.W_E", "pos_embed.W_pos", "blocks.0.attn.W_Q", "blocks.0.attn.W_K"),
+    *("blocks.0.attn.W_V", "blocks.0.attn.W_O", "blocks.0.mlp.W_in", "blocks.0.mlp.W_out"),
+    "unembed.W_U",
+)
+"""What every layout holds."""
+
 
 class _Config:
     """The fields of such a config; nothing of TransformerLens is run to read it."""
@@ -54,7 +61,7 @@ def grokking_demo(path: str | Path) -> Snapshot:
     """
     file = _load(path)
     weights = _weights(file)
-    _require(path, weights, "embed.W_E", "blocks.0.attn.W_Q", "blocks.0.mlp.W_in", "unembed.W_U")
+    _require(path, weights, 3)
     if any(name.startswith(("ln_final", "blocks.0.ln", "blocks.1.")) for name in weights):
         raise ValueError(
             f"{path} must hold one layer without norms, as the notebook's model; it holds "
@@ -116,7 +123,7 @@ def pizza(
     if not 0 <= attn_coeff <= 1:
         raise ValueError(f"attn_coeff must be a number from 0 to 1; got {attn_coeff!r}")
     weights = _weights(_load(path))
-    _require(path, weights, "embed.W_E", "blocks.0.attn.W_O", "unembed.W_U")
+    _require(path, weights, 2, "blocks.0.mlp.b_in", "blocks.0.mlp.b_out")
     model = _model(weights, "bidirectional")
 
     def mixed(tensor: Tensor, *, hook: HookPoint) -> Tensor:
@@ -161,7 +168,7 @@ def progress_measures(
             "so give seed and train_fraction"
         )
     weights = _weights(file)
-    _require(path, weights, "embed.W_E", "blocks.0.attn.W_O", "unembed.W_U")
+    _require(path, weights, 3, "blocks.0.mlp.b_in", "blocks.0.mlp.b_out")
     model = _model(weights, "causal")
     p = model.cfg.d_vocab - 1
     task = ModularTask(p)
@@ -213,11 +220,17 @@ def _weights(file: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
-def _require(path: str | Path, weights: Mapping[str, Tensor], *names: str) -> None:
-    if missing := [name for name in names if name not in weights]:
+def _require(path: str | Path, weights: Mapping[str, Tensor], positions: int, *more: str) -> None:
+    """ValueError if a weight of every layout, or one of these, is not there."""
+    if missing := [name for name in (*MATRICES, *more) if name not in weights]:
         raise ValueError(
             f"{path} must hold the weights of one transformer layer by the names of their "
             f"authors' code; it has no {' and no '.join(missing)}, but {', '.join(weights) or '-'}"
+        )
+    if (found := len(weights["pos_embed.W_pos"])) != positions:
+        raise ValueError(
+            f"{path} must hold a model of {positions} positions; it has {found}, so it is of "
+            "another source"
         )
 
 

@@ -246,7 +246,7 @@ class Snapshot:
     @property
     def reads_equals(self) -> bool:
         """Whether the model reads `=` after a and b, and not the two alone."""
-        return _reads_equals(self.model, self.task)
+        return self.model.cfg.d_vocab == self.task.d_vocab
 
     @property
     def positions(self) -> tuple[str, ...]:
@@ -432,22 +432,21 @@ class Snapshot:
             )
 
 
-def _reads_equals(model: HookedTransformer, task: ModularTask) -> bool:
-    return model.cfg.d_vocab == task.d_vocab
-
-
 def _check_fits(model: HookedTransformer, task: ModularTask) -> None:
     """ValueError for a model that does not read and answer as the task says."""
     cfg = model.cfg
-    reads = {task.d_vocab: 3, task.equals_token: 2}
+    reads = {task.d_vocab: "[a, b, =]", task.equals_token: "[a, b]"}
     if cfg.d_vocab not in reads or cfg.d_vocab_out not in reads:
         raise ValueError(
             f"the model's vocabulary must be the task's {task.d_vocab} tokens, or the "
             f"{task.equals_token} without =, and so its answers ({task}); it reads {cfg.d_vocab} "
             f"and answers with {cfg.d_vocab_out}"
         )
-    if cfg.n_ctx < reads[cfg.d_vocab]:
+    # Exactly two for [a, b]: a model of [a, b, =] under a task whose p is one too many is none.
+    equals = cfg.d_vocab == task.d_vocab
+    if not (cfg.n_ctx >= 3 if equals else cfg.n_ctx == 2):
         raise ValueError(
-            f"a model of {cfg.d_vocab} tokens must have a context of {reads[cfg.d_vocab]} or more, "
-            f"for {'[a, b, =]' if _reads_equals(model, task) else '[a, b]'}; got {cfg.n_ctx}"
+            f"a model of {cfg.d_vocab} tokens must have a context of "
+            f"{'3 or more' if equals else '2'} to read {reads[cfg.d_vocab]} ({task}); its context "
+            f"is {cfg.n_ctx}: give it the task that it was trained on"
         )

@@ -123,7 +123,7 @@ def test_pizza(file, coefficient):
                 PROBES[probe](shot)
 
 
-def demo(p=P):
+def demo():
     cfg = HookedTransformerConfig(
         n_layers=1,
         d_model=8,
@@ -131,8 +131,8 @@ def demo(p=P):
         n_heads=2,
         d_mlp=12,
         n_ctx=3,
-        d_vocab=p + 1,
-        d_vocab_out=p,
+        d_vocab=P + 1,
+        d_vocab_out=P,
         act_fn="relu",
         normalization_type=None,
         device="cpu",
@@ -250,6 +250,28 @@ def test_what_is_no_checkpoint_of_it_is_a_sentence(file, tmp_path, importer):
         importer(file(weights))
 
 
+def test_a_checkpoint_of_another_source_is_refused(file):
+    """Which would be read with one token too many, or one too few."""
+    with pytest.raises(ValueError, match="a model of 2 positions; it has 3"):
+        importers.pizza(file(theirs(P + 1, 3)), 0.0)
+    with pytest.raises(ValueError, match="a model of 3 positions; it has 2"):
+        importers.progress_measures(file(theirs(P, 2)), 1, 0.3)
+
+
+@pytest.mark.parametrize("lost", ["pos_embed.W_pos", "blocks.0.attn.W_K", "blocks.0.mlp.b_in"])
+def test_a_weight_that_is_not_there_is_named(file, lost):
+    weights = {name: value for name, value in theirs(P, 2).items() if name != lost}
+    with pytest.raises(ValueError, match=re.escape(f"it has no {lost}, but")):
+        importers.pizza(file(weights), 0.0)
+
+
+def test_a_task_whose_p_is_one_too_many_is_refused():
+    """Its vocabulary without `=` is as large as that of the model with it."""
+    model = gi.build_model(gi.ModelConfig(d_model=8, n_heads=2), ModularTask(P))
+    with pytest.raises(ValueError, match=r"must have a context of 2 to read \[a, b\]"):
+        gi.Snapshot(model, ModularTask(P + 1))
+
+
 def test_a_coefficient_is_a_share(file):
     with pytest.raises(ValueError, match="attn_coeff must be a number from 0 to 1; got 2"):
         importers.pizza(file(theirs(P, 2)), 2.0)
@@ -266,7 +288,7 @@ def test_a_model_of_another_task_is_refused(change):
 
 if FOREIGN:
 
-    def test_the_published_numbers_of_progress_measures():
+    def test_the_known_numbers_of_progress_measures():
         shot = importers.progress_measures(Path(FOREIGN) / "wd_10-1_mod_addition_loss_curve.pth")
         keys = (6, 23, 37, 39, 41)
         loss = F.cross_entropy(shot.train.logits.double(), shot.train.labels).item()
@@ -277,7 +299,7 @@ if FOREIGN:
         coefficients = PROBES["logit_formula"](shot, frequencies=keys)["coefficients"]
         np.testing.assert_allclose(coefficients[:2], [7962.94, 26586.03], atol=5e-3)
 
-    def test_the_published_numbers_of_pizza():
+    def test_the_known_numbers_of_pizza():
         shot = importers.pizza(Path(FOREIGN) / "model_p99zdpze5l.pt", 0.0)
         irrelevance = PROBES["distance_irrelevance"](shot)["value"]
         assert irrelevance == pytest.approx(0.171736, abs=1e-6)

@@ -37,7 +37,7 @@ def attention_heads(snapshot: Snapshot, a: int, b: int) -> Picture:
             for layer in layers
             for head in heads
         ],
-        "tokens": [f"a={a}", f"b={b}", "="][: len(snapshot.positions)],
+        "tokens": [f"a={a}", f"b={b}", *snapshot.positions[2:]],
         "pattern": pack(patterns),
     }
     return Picture(

@@ -45,10 +45,13 @@ class ModelConfig:
         d_model: Width of the residual stream.
         n_heads: Attention heads of a block; they share d_model equally.
         d_mlp: Width of the MLP; 4 · d_model when not given.
+        causal: A position attends to itself and those before it, and not to all.
+        answers: How many classes there are: p+1, one for each token, or p, none for `=`.
         final_norm: Norm before the unembedding; center-only keeps a gain of 1 and a bias of 0.
         tied_unembedding: Use the transposed embedding as the unembedding.
         gated_mlp: SiLU-gated MLP, all three projections with bias.
         freeze_ln: Keep every norm's gain and bias at their initial values.
+        freeze_mlp_biases: Keep the MLP's biases at their initial values, the zeros of every seed.
         readout_scale: α: multiplies the logits.
         init: W_O and MLP weights: truncated normal of std 1/√fan_in, or normal of std √(2/fan_in).
             lecun-icdf is lecun's distribution, with the numbers that PyTorch 2.11 draws from a
@@ -65,10 +68,13 @@ class ModelConfig:
     d_model: int = 128
     n_heads: int = 4
     d_mlp: int | None = None
+    causal: bool = False
+    answers: Literal["p+1", "p"] = "p+1"
     final_norm: Literal["none", "learned", "center-only"] = "none"
     tied_unembedding: bool = False
     gated_mlp: bool = False
     freeze_ln: bool = False
+    freeze_mlp_biases: bool = False
     readout_scale: float = 1.0
     init: Literal["lecun", "lecun-icdf", "kaiming"] = "lecun"
     weight_init_scale: float = 1.0
@@ -77,6 +83,7 @@ class ModelConfig:
         object.__setattr__(self, "placement", resolve_placement(self.placement).name)
         check_one_of("norm", self.norm, ("layer", "rms"))
         check_one_of("final_norm", self.final_norm, ("none", "learned", "center-only"))
+        check_one_of("answers", self.answers, ("p+1", "p"))
         check_one_of("init", self.init, ("lecun", "lecun-icdf", "kaiming"))
         for name in ("n_layers", "d_model", "n_heads"):
             _set_integer(self, name, 1)
@@ -87,7 +94,13 @@ class ModelConfig:
         if self.d_mlp is None:
             object.__setattr__(self, "d_mlp", 4 * self.d_model)
         _set_integer(self, "d_mlp", 1)
-        for name in ("tied_unembedding", "gated_mlp", "freeze_ln"):
+        for name in (
+            "causal",
+            "tied_unembedding",
+            "gated_mlp",
+            "freeze_ln",
+            "freeze_mlp_biases",
+        ):
             check_flag(name, getattr(self, name))
         for name in ("readout_scale", "weight_init_scale"):
             _set_positive(self, name)
@@ -147,7 +160,12 @@ RECORDED = frozenset(
 )
 """Fields of TrainConfig that say what is recorded, and change nothing of how a run trains."""
 
-AS_BEFORE: dict[str, Any] = {"weights_seed": None}
+AS_BEFORE: dict[str, Any] = {
+    "weights_seed": None,
+    "causal": False,
+    "answers": "p+1",
+    "freeze_mlp_biases": False,
+}
 """What a field that was added later means to the runs of before it: the value, by the field's name
 (an intervention's as `Class.field`), with which a run trains as all did without the field. A run
 with this value keeps the identity it had, and a config that lacks the field is read with it."""

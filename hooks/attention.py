@@ -44,10 +44,12 @@ class _OnHeads(Intervention, ABC):
         n_heads = model.cfg.n_heads
         check_below("head", self.heads, n_heads, "heads, counted from 0")
 
+        causal = model.cfg.attention_dir == "causal"
+
         def change(x: Tensor, hook: Any) -> Tensor:
             import torch
 
-            new = self._changed(x)
+            new = self._changed(x, causal)
             if not self.heads:
                 return new
             return torch.where(selection(n_heads, self.heads, x.device)[:, None, None], new, x)
@@ -64,23 +66,30 @@ class _OnHeads(Intervention, ABC):
         return PATTERN
 
     @abstractmethod
-    def _changed(self, x: Tensor) -> Tensor:
-        """What [batch, head, query, key] becomes, were it changed at every head."""
+    def _changed(self, x: Tensor, causal: bool) -> Tensor:
+        """What [batch, head, query, key] becomes, were it changed at every head.
+
+        Args:
+            x: What it is.
+            causal: Whether the model's queries see no later keys.
+        """
 
 
 @dataclass(frozen=True)
 class UniformAttention(_OnHeads):
-    """Replace hook_pattern by 1/n at each of the n keys, for every query.
+    """Replace hook_pattern by 1/n at each of the n keys that a query sees: all, or none later.
 
     Args:
         layer: Counted from 0; every layer when not given.
         heads: Every head when empty; the others stay as they are.
     """
 
-    def _changed(self, x: Tensor) -> Tensor:
+    def _changed(self, x: Tensor, causal: bool) -> Tensor:
         import torch
 
-        return torch.full_like(x, 1 / x.shape[-1])
+        seen = torch.ones_like(x)
+        seen = seen.tril() if causal else seen
+        return seen / seen.sum(-1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -163,7 +172,7 @@ class FrozenPattern(_OnHeads):
                 )
         return super().hooks(model)
 
-    def _changed(self, x: Tensor) -> Tensor:
+    def _changed(self, x: Tensor, causal: bool) -> Tensor:
         import torch
 
         if isinstance(self.values, str):
@@ -207,7 +216,7 @@ class Temperature(_OnHeads):
     def _hook(self) -> str:
         return SCORES
 
-    def _changed(self, x: Tensor) -> Tensor:
+    def _changed(self, x: Tensor, causal: bool) -> Tensor:
         return x / self.temperature
 
 

@@ -41,10 +41,13 @@ OTHER = {
         "d_model": 64,
         "n_heads": 2,
         "d_mlp": 32,
+        "causal": True,
+        "answers": "p",
         "final_norm": "center-only",
         "tied_unembedding": True,
         "gated_mlp": True,
         "freeze_ln": True,
+        "freeze_mlp_biases": True,
         "readout_scale": 1.5,
         "init": "kaiming",
         "weight_init_scale": 0.5,
@@ -207,7 +210,7 @@ def test_a_field_that_was_added_later_leaves_older_runs_as_they_were(monkeypatch
 
 def test_no_field_is_filled_in_with_today_s_default() -> None:
     for part in ("task", "model", "train"):
-        for name in OTHER[part]:
+        for name in OTHER[part].keys() - AS_BEFORE.keys():
             data = RunConfig().to_dict()
             del data[part][name]
             with pytest.raises(KeyError, match=f"lack {name}; give them"):
@@ -354,7 +357,7 @@ def test_flat_holds_every_field_once() -> None:
 
 BOOLEANS = [
     (ModelConfig, {name: 1}, [name, "True or False", "got 1"])
-    for name in ("tied_unembedding", "gated_mlp", "freeze_ln")
+    for name in ("causal", "tied_unembedding", "gated_mlp", "freeze_ln", "freeze_mlp_biases")
 ] + [
     (TrainConfig, {name: "no"}, [name, "True or False", "got 'no'"])
     for name in (
@@ -387,6 +390,7 @@ OTHERS = [
     (ModelConfig, {"placement": "preln"}, ["placement", "'preln'", "mlp-pre"]),
     (ModelConfig, {"norm": "batch"}, ["norm", "'batch'", "layer, rms"]),
     (ModelConfig, {"final_norm": True}, ["final_norm", "True", "none, learned, center-only"]),
+    (ModelConfig, {"answers": "p-1"}, ["answers", "'p-1'", "p+1, p"]),
     (ModelConfig, {"init": "xavier"}, ["init", "'xavier'", "lecun, lecun-icdf, kaiming"]),
     (ModelConfig, {"n_heads": 3}, ["n_heads must divide", "n_heads=3", "d_model=128"]),
     *(

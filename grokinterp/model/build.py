@@ -63,7 +63,9 @@ def build_model(
     model.load_state_dict(_initial_weights(model, config, seed), strict=False)
     for name, parameter in model.named_parameters():
         frozen = name.startswith("ln_final") and config.final_norm == "center-only"
-        if frozen or (config.freeze_ln and is_norm(name)):
+        frozen |= config.freeze_ln and is_norm(name)
+        frozen |= config.freeze_mlp_biases and ".mlp.b_" in name
+        if frozen:
             parameter.requires_grad_(False)
     return model.to(device, print_details=False)
 
@@ -89,10 +91,10 @@ def _assemble(config: ModelConfig, task: ModularTask, dtype: str) -> HookedTrans
         d_mlp=config.d_mlp,
         n_ctx=3,
         d_vocab=task.d_vocab,
-        d_vocab_out=task.d_vocab,
+        d_vocab_out=task.d_vocab if config.answers == "p+1" else task.equals_token,
         act_fn="silu" if config.gated_mlp else "relu",
         gated_mlp=config.gated_mlp,
-        attention_dir="bidirectional",
+        attention_dir="causal" if config.causal else "bidirectional",
         # TransformerLens reads this for the final norm; norms inside blocks are placed below.
         normalization_type=None if config.final_norm == "none" else kind,
         eps=DEFAULT_EPS,
@@ -186,7 +188,7 @@ class ScaledUnembed(nn.Module):
     def __getattr__(self, name: str) -> Tensor | nn.Module:
         tied_to = self.__dict__.get("tied_to")
         if name == "W_U" and tied_to is not None:
-            return tied_to[0].W_E.T
+            return tied_to[0].W_E.T[:, : self.cfg.d_vocab_out]
         return super().__getattr__(name)
 
     def forward(self, residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos v"]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from grokinterp.config import ModelConfig
@@ -34,7 +34,7 @@ def last_position(
     """Logits and `hook_resid_post` of the last block, at the last position.
 
     Every example must end in the same token, as every task's do. With `uniform_attention` every
-    query attends alike to every key, as under the intervention UniformAttention.
+    query attends alike to every key that it sees, as under the intervention UniformAttention.
     """
     rows, index = _token_table(parameters, tokens)
     of_rows: Tensor | None = index
@@ -60,7 +60,11 @@ def readout(
     if config.final_norm != "none":
         gain, bias = parameters.get("ln_final.w"), parameters.get("ln_final.b")
         residual = _normalise(config, residual, gain, bias, DEFAULT_EPS)
-    w_u = parameters["embed.W_E"].mT if config.tied_unembedding else parameters["unembed.W_U"]
+    if config.tied_unembedding:
+        w_e = parameters["embed.W_E"]
+        w_u = (w_e[:, :-1] if config.answers == "p" else w_e).mT  # `=` is the last token.
+    else:
+        w_u = parameters["unembed.W_U"]
     return linear(residual, w_u) * readout_scale[:, None, None]
 
 
@@ -114,11 +118,21 @@ def _block(
             resid = _positions(rows)[:, :, -1] if last else rows
         query, keys, values = (_split_heads(x, d_head) for x in (query, keys, values))
         scores = torch.einsum("rnqhd,rnkhd->rnqhk", query, keys) / math.sqrt(d_head)
-    pattern = torch.full_like(scores, 1 / 3) if uniform else scores.softmax(-1)
+    if uniform:
+        scores = torch.zeros_like(scores)
+    if config.causal and not last:
+        scores = scores.masked_fill(_later(scores), -torch.inf)
+    pattern = scores.softmax(-1)
     a, b, equals = (pattern[..., j, None] * values[:, :, None, j] for j in range(3))
     z = a + b + equals
     attn_out = linear(z.flatten(3).flatten(1, 2), block["attn.W_O"].flatten(1, 2))
     return _finish_block(config, block, resid, attn_out)
+
+
+def _later(scores: Float[Tensor, "run batch query head key"]) -> Bool[Tensor, "query 1 key"]:
+    """Whether a key is at a later position than the query."""
+    square = torch.ones(scores.shape[2], scores.shape[4], dtype=torch.bool, device=scores.device)
+    return square.triu(1)[:, None]
 
 
 def _finish_block(

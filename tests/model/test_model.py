@@ -23,6 +23,9 @@ OPTIONS = {
     "center-only": {"final_norm": "center-only"},
     "alpha": {"readout_scale": 1.5},
     "deep": {"n_layers": 2},
+    "causal": {"causal": True, "n_layers": 2},
+    "residues": {"answers": "p"},
+    "tied-residues": {"answers": "p", "tied_unembedding": True},
 }
 every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 every_placement = pytest.mark.parametrize("placement", EVERY_PLACEMENT)
@@ -45,7 +48,7 @@ def expected_parameters(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     for layer in range(config.n_layers):
         shapes |= {f"blocks.{layer}.{name}": shape for name, shape in block.items()}
     if not config.tied_unembedding:
-        shapes["unembed.W_U"] = (8, 6)
+        shapes["unembed.W_U"] = (8, 6 if config.answers == "p+1" else 5)
     if config.final_norm != "none":
         shapes |= {f"ln_final.{kind}": (8,) for kind in kinds}
     return shapes
@@ -210,3 +213,22 @@ def test_freeze_ln_freezes_the_norms_and_nothing_else(placement: str, norm: str)
     assert frozen == {name for name, _ in model.named_parameters() if is_norm(name)}
     free = build_model(small_config(placement, **options), TASK)
     assert torch.equal(model(TOKENS), free(TOKENS))
+
+
+@pytest.mark.parametrize("gated_mlp", [False, True])
+def test_freeze_mlp_biases_freezes_these_and_nothing_else(gated_mlp: bool) -> None:
+    config = small_config("pre", freeze_mlp_biases=True, gated_mlp=gated_mlp)
+    model = build_model(config, TASK)
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    expected = {"b_in", "b_out", "b_gate"} if gated_mlp else {"b_in", "b_out"}
+    assert frozen == {f"blocks.0.mlp.{name}" for name in expected}
+
+
+def test_a_causal_model_sees_no_later_token() -> None:
+    """Its answers at a position do not depend on what comes after; the others' do."""
+    later = TOKENS.clone()
+    later[:, 1] = (later[:, 1] + 1) % TASK.p
+    for causal in (True, False):
+        model = perturbed_model(small_config("pre", causal=causal, n_layers=2))
+        same = torch.equal(model(TOKENS)[:, 0], model(later)[:, 0])
+        assert same is causal

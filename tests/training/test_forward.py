@@ -3,7 +3,7 @@
 import pytest
 import torch
 from cases import EVERY_PLACEMENT, TASK, TOKENS, perturbed_model, small_config
-from grokinterp.hooks import UniformAttention
+from grokinterp.hooks import UniformAttention, applied
 from torch import Tensor
 
 from grokinterp.config import ModelConfig
@@ -16,8 +16,12 @@ OPTIONS = {
     "center-only": {"final_norm": "center-only"},
     "tied": {"tied_unembedding": True},
     "alpha": {"readout_scale": 1.5},
+    "causal": {"causal": True},
+    "residues": {"answers": "p"},
+    "tied-residues": {"answers": "p", "tied_unembedding": True},
+    "frozen-biases": {"freeze_mlp_biases": True},
     "all": {"gated_mlp": True, "final_norm": "learned", "tied_unembedding": True,
-            "readout_scale": 0.5},
+            "readout_scale": 0.5, "causal": True, "answers": "p"},
 }  # fmt: skip
 every_norm = pytest.mark.parametrize("norm", ["layer", "rms"])
 every_placement = pytest.mark.parametrize("placement", EVERY_PLACEMENT)
@@ -84,6 +88,18 @@ def test_equals_the_hooked_model(placement: str, norm: str, n_layers: int) -> No
 @every_placement
 def test_equals_the_hooked_model_under_uniform_attention(placement: str, n_layers: int) -> None:
     check_values_and_gradients(small_config(placement, n_layers=n_layers), uniform=True)
+
+
+def test_uniform_attention_of_a_causal_model_is_over_what_a_query_sees() -> None:
+    config = small_config("pre", n_layers=2, causal=True)
+    check_values_and_gradients(config, uniform=True)
+    model = perturbed_model(config)
+    with applied(model, [UniformAttention()]):
+        _, cache = model.run_with_cache(TOKENS)
+    rows = [[1, 0, 0], [1 / 2, 1 / 2, 0], [1 / 3, 1 / 3, 1 / 3]]
+    expected = torch.tensor(rows, dtype=torch.float64)
+    for layer in range(2):
+        close(cache["pattern", layer], expected.expand_as(cache["pattern", layer]))
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

@@ -1,13 +1,12 @@
 """Other projects' checkpoints as snapshots: a hooked model, its task and its split.
 
 Files are read as tensors and plain data alone (`weights_only=True`), and nothing of them is run.
-A model comes as a plain HookedTransformer, which computes in the precision of its file.
+A model comes without norms, as `build_model` makes them, in the precision of its file.
 """
 
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.hook_points import HookPoint
 
+from grokinterp.model.shape import ModelShape
+from grokinterp.model.transformer import PlacedTransformer
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 
@@ -179,7 +179,7 @@ def progress_measures(
 
 
 def _snapshot(
-    model: HookedTransformer, task: ModularTask, seed: int = 0, epoch: int | None = None
+    model: PlacedTransformer, task: ModularTask, seed: int = 0, epoch: int | None = None
 ) -> Snapshot:
     model.task = task  # type: ignore[assignment]  # As `build_model` says it to interventions.
     return Snapshot(model, task, seed, epoch)
@@ -234,7 +234,7 @@ def _require(path: str | Path, weights: Mapping[str, Tensor], positions: int, *m
         )
 
 
-def _model(theirs: Mapping[str, Tensor], direction: Direction) -> HookedTransformer:
+def _model(theirs: Mapping[str, Tensor], direction: Direction) -> PlacedTransformer:
     """Their layout: what TransformerLens holds as [in, out] is [out, in], and a head's W_Q, W_K and
     W_V are [head, d_head, d_model]; W_O is [d_model, head · d_head]."""
     n_heads, d_head, d_model = theirs["blocks.0.attn.W_Q"].shape
@@ -252,24 +252,21 @@ def _model(theirs: Mapping[str, Tensor], direction: Direction) -> HookedTransfor
 
 def _plain(
     sizes: Mapping[str, Any], weights: Mapping[str, Tensor], direction: Direction
-) -> HookedTransformer:
-    """A HookedTransformer of one layer without norms; biases that have no weights here are 0."""
-    cfg = HookedTransformerConfig(
+) -> PlacedTransformer:
+    """A model of one layer without norms; biases that have no weights here are 0."""
+    cfg = ModelShape(
         n_layers=1,
         **sizes,
-        act_fn="relu",
         attention_dir=direction,
         normalization_type=None,
-        init_weights=False,
         device="cpu",
         dtype=weights["embed.W_E"].dtype,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        model = HookedTransformer(cfg, move_to_device=False)
+    model = PlacedTransformer(cfg)
     named = dict(model.named_parameters())
     absent = {name: torch.zeros_like(p) for name, p in named.items() if ".b_" in name}
-    given = {name: value for name, value in weights.items() if name in named}
+    known = model.state_dict()
+    given = {name: value for name, value in weights.items() if name in known}
     model.load_state_dict({**absent, **given}, strict=False)
     for name, parameter in named.items():
         parameter.requires_grad_(name in given)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
 from grokinterp.model.build import build_model
+from grokinterp.model.transformer import PlacedTransformer
 from grokinterp.snapshot import Snapshot
 from grokinterp.store.state import RunState
 from grokinterp.task import ModularTask
@@ -48,7 +48,7 @@ class Golden:
     entry: dict[str, Any]
     task: ModularTask = TASK
 
-    def build(self) -> HookedTransformer:
+    def build(self) -> PlacedTransformer:
         """The model with the authors' weights, in float64."""
         model = build_model(self.model, self.task, dtype="float64")
         parameters = dict(model.named_parameters())

@@ -3,10 +3,10 @@
 import math
 
 import torch
-from transformer_lens import HookedTransformer
 
 from grokinterp.config import ModelConfig
 from grokinterp.model.build import build_model
+from grokinterp.model.transformer import PlacedTransformer
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
 
@@ -25,7 +25,7 @@ def waves(keys=KEYS, p=P):
     return torch.stack(columns, dim=1)
 
 
-def clock(keys=KEYS, p=P) -> HookedTransformer:
+def clock(keys=KEYS, p=P) -> PlacedTransformer:
     """Head 0 copies a, head 1 copies b, a neuron fires at each pair, and writes its waves of a+b.
 
     The embedding is a rotation-like mix of the keys' waves in every dimension.

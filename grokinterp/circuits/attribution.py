@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformer_lens.components import LayerNorm, LayerNormPre
 
 from grokinterp.hooks.pathway import divided
+from grokinterp.model.parts import is_rms
 from grokinterp.probes.fourier import cyclic_order
 from grokinterp.probes.frequencies import CLUSTERED, neuron_frequencies
 from grokinterp.probes.qk_ov import READOUT
@@ -83,10 +83,9 @@ class _Readout:
 
         logits = snapshot.grid.logits.double()
         correct = logits[rows, labels.to(logits.device)] - logits[:, answers].mean(1)
-        scale = getattr(model.unembed, "readout_scale", 1.0)
         self.correct_logit = correct.mean().item()
-        self.direction: Direction = scale * less_mean(model.W_U).T
-        self.biases = (scale * less_mean(model.unembed.b_U)).mean().item()
+        self.direction: Direction = less_mean(model.W_U).T
+        self.biases = less_mean(model.b_U).mean().item()
 
     def behind(self, name: str, direction: Direction) -> Direction:
         """The direction in front of a norm that does this to `direction` behind it, if there."""
@@ -99,7 +98,7 @@ class _Readout:
         self.add(getattr(norm, "b", None), direction)
         scale = self._snapshot.grid.cache[f"{name}.hook_scale"][:, -1].double()
         direction = divided(direction * getattr(norm, "w", torch.ones(())).double(), scale)
-        if isinstance(norm, LayerNorm | LayerNormPre):
+        if not is_rms(norm):
             direction = direction - direction.mean(-1, keepdim=True)
         return direction
 

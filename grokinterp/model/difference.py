@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from transformer_lens import HookedTransformer
-from transformer_lens.components import RMSNorm
 
 from grokinterp.model.memo import hooks_of
+from grokinterp.model.parts import is_rms
+
+if TYPE_CHECKING:
+    from transformer_lens import HookedTransformer
 
 # A difference beyond this share of the largest logit is no rounding.
 ROUNDING = 1e-4
@@ -19,6 +22,7 @@ ELSEWHERE = {
     *("d_head", "d_mlp", "d_model", "d_vocab", "d_vocab_out", "n_heads", "n_key_value_heads"),
     *("n_ctx", "n_params", "eps", "normalization_type", "layer_norm_folding", "final_rms"),
     *("uses_rms_norm", "gated_mlp", "attn_scale", "tie_word_embeddings", "attn_only"),
+    "placement",
 }
 """Fields of a TransformerLens config that shapes of weights, or the modules themselves, tell."""
 
@@ -43,10 +47,16 @@ def differences(model: HookedTransformer, expected: HookedTransformer) -> list[s
     if attached:
         return [f"hooks are attached to it, at {', '.join(attached)}"]
     found, wanted = _described(model), _described(expected)
-    told = [
-        f"its {name} is {_text(found.get(name))} and must be {_text(wanted.get(name))}"
+    # A field that one config lacks is at its default there: what it is for is not done.
+    defaults = {f.name: f.default for one in (model, expected) for f in fields(one.cfg)}
+    pairs = {
+        name: [values.get(name, defaults.get(name)) for values in (found, wanted)]
         for name in found | wanted
-        if found.get(name) != wanted.get(name)
+    }
+    told = [
+        f"its {name} is {_text(theirs)} and must be {_text(ours)}"
+        for name, (theirs, ours) in pairs.items()
+        if theirs != ours
     ]
     return told or _other_logits(model, expected)
 
@@ -71,7 +81,7 @@ def _described(model: HookedTransformer) -> dict[str, Any]:
 def _norm(name: str, norm: Any) -> dict[str, Any]:
     if norm is None or isinstance(norm, nn.Identity):
         return {name: "none"}
-    kind = "rms" if isinstance(norm, RMSNorm) else "layer"
+    kind = "rms" if is_rms(norm) else "layer"
     return {name: kind, f"eps of {name}": float(norm.eps)}
 
 

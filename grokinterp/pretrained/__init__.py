@@ -16,11 +16,11 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from grokinterp.checks import check_one_of
 from grokinterp.config import RunConfig
 from grokinterp.model.build import build_model
+from grokinterp.model.transformer import PlacedTransformer
 from grokinterp.placement import PLACEMENTS, resolve_placement
 from grokinterp.results import shipped
 from grokinterp.snapshot import NotApplicable, Other, Snapshot
@@ -30,7 +30,7 @@ Stage = Literal["init", "memorised", "grokked"]
 FOLDER = Path(__file__).parent
 
 
-def load_pretrained(placement: str = "mlp-pre", stage: Stage = "grokked") -> HookedTransformer:
+def load_pretrained(placement: str = "mlp-pre", stage: Stage = "grokked") -> PlacedTransformer:
     """A model of the paper at p = 113, trained by its recipe: (a + b) mod 113, LN, seed 456.
 
     Args:
@@ -119,7 +119,7 @@ def _cards() -> dict[str, dict[str, Any]]:
     return read_json(FOLDER / "card.json")["models"]
 
 
-def _weights(name: str, stage: Stage, model: HookedTransformer) -> dict[str, Tensor]:
+def _weights(name: str, stage: Stage, model: PlacedTransformer) -> dict[str, Tensor]:
     file = "init" if stage == "init" else f"{name}.{stage}"
     found, _ = read_tensors(FOLDER / f"{file}.safetensors")
     # The initial weights hold the norms of every placement.

@@ -335,8 +335,9 @@ def _add_readout(
     r = unembed.readout_scale * seen["unembed.hook_in"][:, -1:].detach()
     add_gram(kernel, [r * model.cfg.d_vocab_out**0.5])
     if tied:
-        # Row v of W_E reads out class v, and embeds the token v wherever it stands.
-        of_token = of_class[tokens].transpose(0, 1)
+        # Row v of W_E reads out class v, if it is one, and embeds the token v wherever it stands.
+        no_class = (0, 0, 0, model.cfg.d_vocab - model.cfg.d_vocab_out)
+        of_token = F.pad(of_class, no_class)[tokens].transpose(0, 1)
         at_embed = _backward(seen, ["hook_embed"], of_token)["hook_embed"]
         met = torch.einsum("nppd->nd", at_embed)
         kernel += r[:, 0] @ met.T + met @ r[:, 0].T

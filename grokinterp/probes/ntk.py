@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -114,8 +114,7 @@ def kernel(
     model = snapshot.model
     snapshot.require_unhooked("the tangent kernel")
     require_known(model)
-    unembed: Any = model.unembed
-    of_class = (unembed.readout_scale * unembed.W_U.detach()).T
+    of_class = model.W_U.detach().T
     if kind == "sum_logits":
         summed = of_class.sum(0, keepdim=True)
         directions, of_class = summed, summed.expand_as(of_class)

@@ -75,9 +75,8 @@ def ov_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
     model = snapshot.model
     values = snapshot.grid.cache["blocks.0.attn.hook_v"]
     v = torch.stack([values[row, i] for i, row in enumerate(_rows(snapshot, "ov_table"))])
-    scale = getattr(model.unembed, "readout_scale", 1.0)
     written = torch.einsum("ithd,hdm->hitm", v, model.blocks[0].attn.W_O)
-    logits: Float[Tensor, "head pos p d_vocab"] = scale * (written @ model.W_U)
+    logits: Float[Tensor, "head pos p d_vocab"] = written @ model.W_U
     found = logits.detach().cpu().double()
     return {"logits": found.numpy(), "norm": found.norm(dim=-1).mean().item()}
 

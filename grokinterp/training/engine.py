@@ -19,7 +19,8 @@ from grokinterp.config import METRICS, RunConfig
 from grokinterp.hooks.attention import UniformAttention
 from grokinterp.hooks.intervention import Intervention, collect_hooks
 from grokinterp.loss import correct, cross_entropy, effective_rank, losses_of_examples
-from grokinterp.model.build import DTYPES, build_model
+from grokinterp.model.build import build_model
+from grokinterp.model.shape import DTYPES
 from grokinterp.store.state import Report, Row, RunState, Weights
 from grokinterp.training.device import check_device, keep_freed_memory
 from grokinterp.training.forward import last_position

@@ -17,9 +17,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from grokinterp.config import ModelConfig
-from grokinterp.model.build import DEFAULT_EPS, norm_eps
 from grokinterp.model.linear import linear
 from grokinterp.model.normalise import layer_norm, rms_norm
+from grokinterp.model.parts import DEFAULT_EPS, norm_eps
 
 Parameters = Mapping[str, Float[Tensor, "run ..."]]
 
@@ -160,7 +160,7 @@ def _finish_block(
 
 def _norm(config: ModelConfig, block: Parameters, name: str, x: Tensor) -> Tensor:
     gain, bias = block[f"{name}.w"], block.get(f"{name}.b")
-    return _normalise(config, x, gain, bias, norm_eps(config, name))
+    return _normalise(config, x, gain, bias, norm_eps(config.ln, name))
 
 
 def _normalise(

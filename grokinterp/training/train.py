@@ -12,13 +12,14 @@ from typing import cast, overload
 
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from grokinterp.checks import several
 from grokinterp.config import RunConfig
 from grokinterp.hooks import Intervention, acting, applied, attach
 from grokinterp.model.build import build_model
 from grokinterp.model.difference import differences
+from grokinterp.model.parts import CONSTANTS
+from grokinterp.model.transformer import HookedTransformer
 from grokinterp.probes.calls import expand
 from grokinterp.probes.measurement import Measurement, measure
 from grokinterp.snapshot import NotApplicable, Other, Snapshot
@@ -404,6 +405,7 @@ def _parameters(
         given = dict(init.state_dict())
     else:
         given = dict(init)
+    given = {name: v for name, v in given.items() if name.split(".")[-1] not in CONSTANTS}
     model = build_model(config.model, config.task, config.seed, config.train.dtype)
     expected = _named_parameters(model)
     buffers = dict(model.named_buffers())

@@ -9,11 +9,11 @@ import pytest
 import torch
 from cases import EVERY_PLACEMENT, TASK, perturbed_model, small_config
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from grokinterp import circuits
 from grokinterp.circuits.picture import unpack
 from grokinterp.model.build import build_model
+from grokinterp.model.transformer import PlacedTransformer
 from grokinterp.probes.frequencies import neuron_frequencies
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
@@ -79,7 +79,7 @@ def test_the_drawn_circles_are_those_of_the_embedding() -> None:
 
 
 @contextmanager
-def norms_and_later_parts_held(model: HookedTransformer) -> Iterator[dict[str, Tensor]]:
+def norms_and_later_parts_held(model: PlacedTransformer) -> Iterator[dict[str, Tensor]]:
     """Scales are constants, and attention and MLP do not pass gradients to what they read."""
     kept: dict[str, Tensor] = {}
 

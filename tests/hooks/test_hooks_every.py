@@ -13,10 +13,11 @@ from grokinterp.hooks import INTERVENTIONS, AblateNeurons, Intervention, applied
 from grokinterp.hooks.intervention import intervention_from_dict
 from grokinterp.hooks.replacement import donors
 from torch import Tensor
-from transformer_lens import ActivationCache, HookedTransformer
+from transformer_lens import ActivationCache
 
 import grokinterp as gi
 from grokinterp import hooks
+from grokinterp.model.transformer import PlacedTransformer
 from grokinterp.store.state import RunState
 from grokinterp.training.engine import train_together
 
@@ -32,13 +33,13 @@ class Case:
 
     intervention: Intervention
     hook: str
-    expected: Callable[[ActivationCache, HookedTransformer], Tensor]
+    expected: Callable[[ActivationCache, PlacedTransformer], Tensor]
     irrelevant: str
     """With this weight at zero, the logits do not depend on what the hook holds."""
     trains: bool = True
 
 
-def perturbed() -> HookedTransformer:
+def perturbed() -> PlacedTransformer:
     return perturbed_model(small_config("pre", final_norm="learned"))
 
 
@@ -50,36 +51,36 @@ def scale(x: Tensor) -> Tensor:
     return x.var(-1, unbiased=False, keepdim=True).sqrt()
 
 
-def moved_norms(cache: ActivationCache, model: HookedTransformer) -> Tensor:
+def moved_norms(cache: ActivationCache, model: PlacedTransformer) -> Tensor:
     x = cache[MLP_IN]
     norm = x.norm(dim=-1, keepdim=True)
     return x / norm * norm[donors(len(x), 3, x.device)]
 
 
-def linear_norm(cache: ActivationCache, model: HookedTransformer) -> Tensor:
+def linear_norm(cache: ActivationCache, model: PlacedTransformer) -> Tensor:
     x = centre(cache["resid_pre", 0])
     return x / scale(x).mean(0) * model.blocks[0].ln1.w + model.blocks[0].ln1.b
 
 
-def without_neurons(cache: ActivationCache, model: HookedTransformer) -> Tensor:
+def without_neurons(cache: ActivationCache, model: PlacedTransformer) -> Tensor:
     x = cache[POST].clone()
     x[..., [1, 3]] = x[..., [1, 3]].mean(0)
     return x
 
 
-def without_head(cache: ActivationCache, model: HookedTransformer) -> Tensor:
+def without_head(cache: ActivationCache, model: PlacedTransformer) -> Tensor:
     x = cache[Z].clone()
     x[:, :, 1] = 0
     return x
 
 
-def frequency_1_of_w_e(cache: ActivationCache, model: HookedTransformer) -> Tensor:
+def frequency_1_of_w_e(cache: ActivationCache, model: PlacedTransformer) -> Tensor:
     spectrum = torch.fft.fft(model.W_E[:5], dim=0)
     spectrum[[2, 3]] = 0
     return torch.cat([torch.fft.ifft(spectrum, dim=0).real, model.W_E[5:]])[TOKENS]
 
 
-def without_frequency_1(cache: ActivationCache, model: HookedTransformer) -> Tensor:
+def without_frequency_1(cache: ActivationCache, model: PlacedTransformer) -> Tensor:
     x = cache[POST]
     spectrum = torch.fft.fft2(x.reshape(5, 5, -1), dim=(0, 1))
     for i, j in [(i, j) for i in (0, 1, 4) for j in (0, 1, 4) if (i, j) != (0, 0)]:
@@ -87,7 +88,7 @@ def without_frequency_1(cache: ActivationCache, model: HookedTransformer) -> Ten
     return torch.fft.ifft2(spectrum, dim=(0, 1)).real.reshape(x.shape)
 
 
-def patched(cache: ActivationCache, model: HookedTransformer) -> Tensor:
+def patched(cache: ActivationCache, model: PlacedTransformer) -> Tensor:
     x = cache[Z].clone()
     x[:, -1, 0] = x.flip(0)[:, -1, 0]
     return x
@@ -187,7 +188,7 @@ def close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-12)
 
 
-def loss(model: HookedTransformer) -> Tensor:
+def loss(model: PlacedTransformer) -> Tensor:
     return F.cross_entropy(model(TOKENS)[:, -1], LABELS)
 
 
@@ -333,12 +334,12 @@ def run_config(case: Case, seed: int, first: int, last: int | None) -> gi.RunCon
     return gi.RunConfig(task=task, model=model, train=recipe, seed=seed)
 
 
-def start(config: gi.RunConfig) -> HookedTransformer:
+def start(config: gi.RunConfig) -> PlacedTransformer:
     model = gi.build_model(config.model, config.task, config.seed, "float64")
     return perturbed_like(model, config.seed)
 
 
-def perturbed_like(model: HookedTransformer, seed: int) -> HookedTransformer:
+def perturbed_like(model: PlacedTransformer, seed: int) -> PlacedTransformer:
     """Gains and biases off their initial values, where some interventions do nothing."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

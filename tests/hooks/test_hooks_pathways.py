@@ -18,8 +18,8 @@ from grokinterp.hooks import (
 )
 from grokinterp.hooks.intervention import collect_hooks
 from grokinterp.hooks.pathway import INPUT_HOOKS, RESIDUAL_HOOKS
+from lens import plain_model
 from torch import Tensor
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from grokinterp.model.build import build_model
 from grokinterp.placement import PATHWAYS, LNPlacement, resolve_placement
@@ -278,16 +278,12 @@ def test_scales_in_an_array_are_numbers() -> None:
     assert FreezeScale("mlp", np.float32(2)) == FreezeScale("mlp", 2)
 
 
-@pytest.mark.filterwarnings("ignore:HookedTransformer is deprecated:DeprecationWarning")
+@pytest.mark.hooked_transformer
 @pytest.mark.parametrize("kind", OF_A_NORM)
 def test_a_model_of_transformer_lens_itself_is_told_what_is_missing(
     kind: type[Intervention],
 ) -> None:
-    model = HookedTransformer(
-        HookedTransformerConfig(
-            n_layers=1, d_model=8, n_ctx=3, d_head=4, d_vocab=6, act_fn="relu", seed=0
-        )
-    )
+    model = plain_model(n_layers=1, d_model=8, n_ctx=3, d_head=4, d_vocab=6, act_fn="relu", seed=0)
     with pytest.raises(ValueError, match="known in models of build_model alone"):
         collect_hooks(model, [kind("mlp")])
     with pytest.raises(ValueError, match=r"has no hook 'blocks.0.mlp.hook_in'; close ones: "):

@@ -1,27 +1,27 @@
 """A model that a training starts from computes what its config's does, or is refused by name."""
 
-import warnings
 from dataclasses import replace
 
 import grokinterp.hooks as gh
 import pytest
 import torch
 from cases import EVERY_PLACEMENT
+from lens import plain_model
 from runs_cases import SMALL_RUN, with_model, with_recipe
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
 from grokinterp.model.build import build_model
 from grokinterp.model.difference import differences
+from grokinterp.model.transformer import PlacedTransformer
 
 DEEP = with_model(n_layers=2, placement="off")
 
 
-def model_of(config: gi.RunConfig, seed=3, dtype="float32", **changes) -> HookedTransformer:
+def model_of(config: gi.RunConfig, seed=3, dtype="float32", **changes) -> PlacedTransformer:
     return build_model(replace(config.model, **changes), config.task, seed, dtype)
 
 
-def plain(n_layers=2, **changes) -> HookedTransformer:
+def plain(n_layers=2, **changes):
     """TransformerLens's own model of DEEP's shapes."""
     options = {
         "n_layers": n_layers,
@@ -35,30 +35,29 @@ def plain(n_layers=2, **changes) -> HookedTransformer:
         "act_fn": "relu",
         "attention_dir": "bidirectional",
         "normalization_type": None,
-        "device": "cpu",
         "seed": 0,
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return HookedTransformer(HookedTransformerConfig(**{**options, **changes}))
+    return plain_model(**{**options, **changes})
 
 
 OTHERS = {
-    "activation": (plain(act_fn="gelu"), "its act_fn is gelu and must be relu"),
-    "mask": (plain(attention_dir="causal"), "its attention_dir is causal and must be bidir"),
-    "scale": (plain(attn_scale=1.0), "its attention scale of layer 0 is 1 and must be 2"),
-    "no scale": (plain(use_attn_scale=False), "its use_attn_scale is False and must be True"),
-    "depth": (plain(scale_attn_by_inverse_layer_idx=True), "its scale_attn_by_inverse_layer_idx"),
-    "softcap": (plain(attn_scores_soft_cap=1.0), "its attn_scores_soft_cap is 1 and must be -1"),
-    "logits": (plain(output_logits_soft_cap=5.0), "its output_logits_soft_cap is 5 and must be"),
-    "parallel": (plain(parallel_attn_mlp=True), "its parallel_attn_mlp is True and must be False"),
-    "position": (plain(positional_embedding_type="shortformer"), "its positional_embedding_type"),
+    "activation": ({"act_fn": "gelu"}, "its act_fn is gelu and must be relu"),
+    "mask": ({"attention_dir": "causal"}, "its attention_dir is causal and must be bidir"),
+    "scale": ({"attn_scale": 1.0}, "its attention scale of layer 0 is 1 and must be 2"),
+    "no scale": ({"use_attn_scale": False}, "its use_attn_scale is False and must be True"),
+    "depth": ({"scale_attn_by_inverse_layer_idx": True}, "its scale_attn_by_inverse_layer_idx"),
+    "softcap": ({"attn_scores_soft_cap": 1.0}, "its attn_scores_soft_cap is 1 and must be -1"),
+    "logits": ({"output_logits_soft_cap": 5.0}, "its output_logits_soft_cap is 5 and must be"),
+    "parallel": ({"parallel_attn_mlp": True}, "its parallel_attn_mlp is True and must be False"),
+    "position": ({"positional_embedding_type": "shortformer"}, "its positional_embedding_type"),
 }
 
 
+@pytest.mark.hooked_transformer
 @pytest.mark.parametrize("case", OTHERS)
 def test_a_plain_model_that_computes_something_else_is_refused_by_name(tmp_path, case):
-    model, sentence = OTHERS[case]
+    options, sentence = OTHERS[case]
+    model = plain(**options)
     with pytest.raises(ValueError, match=sentence) as refusal:
         gi.train([DEEP], store=tmp_path / "runs", init=model)
     assert "or the weights alone, by model.state_dict()" in str(refusal.value)
@@ -105,6 +104,7 @@ def test_a_model_of_the_config_is_no_different(placement, dtype):
     assert differences(model_of(config, dtype=dtype), model_of(config, seed=1)) == []
 
 
+@pytest.mark.hooked_transformer
 @pytest.mark.parametrize("n_layers", [1, 2])
 def test_a_plain_model_of_the_same_function_is_taken(tmp_path, n_layers):
     model = plain(n_layers)

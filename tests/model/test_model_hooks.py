@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from cases import EVERY_PLACEMENT, TOKENS, perturbed_model, small_config
 from torch import Tensor
-from transformer_lens import HookedTransformer
+
+from grokinterp.model.transformer import PlacedTransformer
 
 every_model = pytest.mark.parametrize(
     "config",
@@ -16,7 +17,7 @@ every_model = pytest.mark.parametrize(
 )
 
 
-def expected_norm(model: HookedTransformer, name: str, x: Tensor) -> Tensor:
+def expected_norm(model: PlacedTransformer, name: str, x: Tensor) -> Tensor:
     """The norm of x, written out."""
     norm = model.blocks[0].get_submodule(name)
     if hasattr(norm, "b"):

@@ -1,14 +1,13 @@
 """Probes against the authors' numbers, closed forms, and negative controls."""
 
 import math
-import warnings
 
 import numpy as np
 import pytest
 import torch
 from golden import ENTRIES, of_golden
+from lens import plain_model
 from runs_cases import SMALL_RUN, with_recipe
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
 from grokinterp.model.build import build_model
@@ -258,10 +257,11 @@ def test_a_vocabulary_that_does_not_fit_is_a_sentence():
         Snapshot(snapshot(task=ModularTask(p=5)).model, TASK)
 
 
+@pytest.mark.hooked_transformer
 @pytest.mark.parametrize("attn_only", [False, True])
 @pytest.mark.parametrize("normalization", [None, "LN"])
 def test_any_hooked_transformer_is_probed_or_told_why_not(normalization, attn_only):
-    cfg = HookedTransformerConfig(
+    model = plain_model(
         n_layers=1,
         d_model=16,
         d_head=8,
@@ -273,12 +273,8 @@ def test_any_hooked_transformer_is_probed_or_told_why_not(normalization, attn_on
         act_fn="relu",
         normalization_type=normalization,
         attn_only=attn_only,
-        device="cpu",
         seed=0,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        model = HookedTransformer(cfg)
     shot = Snapshot(model, TASK, others=lambda which: Snapshot(model, TASK))
     # Of the coefficient's draws a few will do.
     probes = [*PROBES.keys() - {"llc"}, "llc:chains=2,draws=2,burn_in=1"]

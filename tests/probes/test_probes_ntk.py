@@ -7,8 +7,8 @@ import pytest
 import torch
 from cases import EVERY_PLACEMENT, TASK, perturbed_model, small_config
 from golden import ENTRIES, of_golden
+from lens import plain_model
 from runs_cases import SMALL_RUN, with_recipe
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import grokinterp as gi
 from grokinterp.model.build import build_model
@@ -91,6 +91,8 @@ VARIANTS = {
     "frozen final norm": {"final_norm": "center-only"},
     "scaled": {"readout_scale": 1.7},
     "frozen norms": {"freeze_ln": True},
+    "causal": {"n_layers": 3, "causal": True},
+    "residues": {"answers": "p"},
     "all": {
         "n_layers": 2,
         "gated_mlp": True,
@@ -98,6 +100,7 @@ VARIANTS = {
         "final_norm": "learned",
         "readout_scale": 0.6,
         "norm": "rms",
+        "answers": "p",
     },
 }
 
@@ -157,7 +160,7 @@ def test_closed_form_of_a_linear_model():
         block.mlp.b_in.sub_(1)  # Below the ReLU's kink, so that it has no gradient.
         block.mlp.b_out.zero_()
     e = shot.model.W_E[-1] + shot.model.W_pos[2]
-    w_u = shot.model.W_U
+    w_u = shot.model.unembed.W_U
     z = shot.train.cache["z", 0][:, -1].flatten(1)
     for kind, size in (("sum_logits", w_u.sum(1).square().sum()), ("trace", w_u.square().sum())):
         readout = 1.5**2 * TASK.d_vocab * e.square().sum()
@@ -341,9 +344,9 @@ def test_an_unknown_option_is_a_sentence(options, sentence):
         ntk(small_snapshot(), **options)
 
 
-@pytest.mark.filterwarnings("ignore:HookedTransformer is deprecated")
+@pytest.mark.hooked_transformer
 def test_a_model_that_is_not_ours_is_a_sentence():
-    config = HookedTransformerConfig(
+    model = plain_model(
         n_layers=1,
         d_model=8,
         n_ctx=3,
@@ -354,10 +357,9 @@ def test_a_model_that_is_not_ours_is_a_sentence():
         d_vocab=TASK.d_vocab,
         d_vocab_out=TASK.d_vocab,
         normalization_type=None,
-        device="cpu",
     )
     with pytest.raises(ValueError, match="for the parameters of build_model's models"):
-        ntk(Snapshot(HookedTransformer(config), TASK))
+        ntk(Snapshot(model, TASK))
 
 
 def test_a_model_with_nothing_to_train_is_a_sentence():

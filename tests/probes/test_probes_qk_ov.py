@@ -30,11 +30,11 @@ def test_the_ov_table_is_what_attention_adds_to_the_logits(placement):
     cache = shot.grid.cache
     pattern, z = cache["pattern", 0][:, :, -1], cache["z", 0][:, -1]
     attn, w_u = shot.model.blocks[0].attn, shot.model.W_U
-    of_equals = torch.einsum("bhd,hdm->bhm", cache["v", 0][:, 2], attn.W_O) @ w_u * 1.5
+    of_equals = torch.einsum("bhd,hdm->bhm", cache["v", 0][:, 2], attn.W_O) @ w_u
     a, b = shot.grid.tokens[:, 0], shot.grid.tokens[:, 1]
     by_token = torch.stack([table[:, 0, a], table[:, 1, b], of_equals.transpose(0, 1)], dim=-1)
     added = torch.einsum("bhj,hbcj->bc", pattern, by_token)
-    expected = torch.einsum("bhd,hdm->bm", z, attn.W_O) @ w_u * 1.5
+    expected = torch.einsum("bhd,hdm->bm", z, attn.W_O) @ w_u
     torch.testing.assert_close(added, expected.detach(), rtol=1e-10, atol=1e-10)
 
 

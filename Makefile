@@ -13,10 +13,10 @@ export PYTHONNOUSERSITE := 1
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench docs notebooks pretrained reproduce clean
+.PHONY: help setup demo test test-all test-lens4 lint format bench docs notebooks pretrained reproduce clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Install the project and its tools into .venv
 
@@ -28,6 +28,18 @@ test: lint ## Check style and types, then run the quick tests
 
 test-all: lint ## Check style and types, then run all tests but those of a GPU
 	$(PYTEST) -m 'not gpu'
+
+# The wheel beside TransformerLens 4, whose model is another than that of 3.9.
+LENS4 := $(VENV)-lens4
+test-lens4: $(STAMP) ## Run the tests of the model and its probes on TransformerLens 4
+	@rm -rf $(LENS4)
+	@$(PYTHON) -m venv $(LENS4)
+	@sed 's/^transformer-lens==.*/transformer-lens>=4.3,<5/' constraints.txt > $(LENS4)/constraints.txt
+	@$(LENS4)/bin/python -m pip install -qq --no-input --disable-pip-version-check \
+		-c $(LENS4)/constraints.txt '.[llc]' beartype hypothesis pytest pytest-xdist
+	OMP_NUM_THREADS=1 $(LENS4)/bin/pytest -n auto --maxprocesses 8 --dist loadfile \
+		-m 'not slow and not gpu and not hooked_transformer' tests/model tests/hooks tests/probes \
+		tests/pretrained tests/test_bridge.py tests/test_snapshot.py
 
 lint: $(STAMP) ## Check style and types
 	$(VENV)/bin/ruff check .
@@ -58,7 +70,7 @@ pretrained: $(STAMP) ## Train the models that ship with the package anew (about 
 	$(VENV)/bin/python -m grokinterp.pretrained runs
 
 clean: ## Remove .venv, caches and build outputs; runs are kept
-	rm -rf $(STAMP) $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(STAMP) $(VENV) $(LENS4) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find grokinterp hooks tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt

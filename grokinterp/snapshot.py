@@ -14,6 +14,8 @@ from torch import Tensor
 
 from grokinterp.checks import check_one_of
 from grokinterp.config import TrainConfig
+from grokinterp.hooks.bridge import is_bridge, untrue_hooks
+from grokinterp.hooks.pathway import affine
 from grokinterp.model.memo import Remembered, hooks_of
 from grokinterp.task import ModularTask
 
@@ -58,8 +60,11 @@ class Inputs:
     def _forward(self) -> tuple[Tensor, ActivationCache]:
         def run() -> tuple[Tensor, ActivationCache]:
             with torch.no_grad():
-                logits, cache = self._model.run_with_cache(self.tokens, return_type="logits")
-                return cast(Tensor, logits), cache
+                out, cache = self._model.run_with_cache(self.tokens, return_type="logits")
+                logits = cast(Tensor, out)
+                if is_bridge(self._model):
+                    cache = _without_untrue(self._model, cache, logits)
+                return logits, cache
 
         return self._remembered.once("forward", run)
 
@@ -79,6 +84,8 @@ class Inputs:
         NotApplicable, naming close ones, if the model has no such hook or it has no positions.
         """
         cache = self.cache.cache_dict
+        if hook in getattr(self.cache, "untrue", ()):
+            self.cache[hook]
         if hook not in cache:
             close = get_close_matches(hook, cache, n=3) or list(cache)[:3]
             raise NotApplicable(f"the model has no hook {hook!r}; close ones: {', '.join(close)}")
@@ -88,6 +95,21 @@ class Inputs:
                 f"{list(cache[hook].shape)}: choose another hook"
             )
         return cache[hook][:, -1]
+
+    def mlp_input(self, layer: int) -> Float[Tensor, "batch d_model"]:
+        """What the weights of a layer's MLP multiply, at the last position.
+
+        A plain HookedTransformer has no hook there: it is what its norm gives out, or the residual
+        stream itself.
+        """
+        block: Any = self._model.blocks[layer]
+        normalized = f"blocks.{layer}.ln2.hook_normalized"
+        if f"blocks.{layer}.mlp.hook_in" in self.cache or hasattr(block, "placement"):
+            return self.last(f"blocks.{layer}.mlp.hook_in")
+        if normalized in self.cache:
+            with torch.no_grad():
+                return affine(block.ln2, self.last(normalized))
+        return self.last(f"blocks.{layer}.hook_resid_mid")
 
     @property
     def readout_input(self) -> Float[Tensor, "batch d_model"]:
@@ -179,11 +201,33 @@ class Inputs:
         return dict(zip(named, found, strict=True))
 
 
+def _without_untrue(model: Any, cache: ActivationCache, logits: Tensor) -> ActivationCache:
+    """The cache of a TransformerBridge, which refuses what is not what its name says."""
+    from transformer_lens import ActivationCache
+    from transformer_lens.utilities import get_act_name
+
+    class TrueCache(ActivationCache):
+        untrue = untrue_hooks(model, cache.cache_dict, logits)
+
+        def __getitem__(self, key: Any) -> Tensor:
+            names = (key, get_act_name(*key) if isinstance(key, tuple) else key)
+            if refused := [name for name in names if name in self.untrue]:
+                raise NotApplicable(
+                    f"{refused[0]} of this TransformerBridge does not hold what it says (it does "
+                    "not follow from the hooks beside it); load the weights into a model of "
+                    "build_model, or of grokinterp.importers"
+                )
+            return super().__getitem__(key)
+
+    return TrueCache(cache.cache_dict, model)
+
+
 class Snapshot:
     """What a probe takes: a model, its task and split, and lazily its activations.
 
-    Works on any HookedTransformer that reads `[a, b, =]`, or `[a, b]` alone, and answers at the
-    last position, with a class for each token or for each but `=`; not only on our own runs.
+    Works on any HookedTransformer or TransformerBridge that reads `[a, b, =]`, or `[a, b]` alone,
+    and answers at the last position, with a class for each token or for each but `=`; not only on
+    our own runs. A hook of a bridge that does not hold what it says is refused by name.
     However many probes read a snapshot, each set of inputs goes through the model once, as long
     as the model's weights, hooks and settings stay what they are.
 
@@ -404,8 +448,16 @@ class Snapshot:
         attached = dict.fromkeys(name for name, _ in hooks_of(self.model))
         if parts:
             ends, points = tuple(f".{part}" for part in parts), self.model.hook_dict
+            # A TransformerBridge knows one hook point by several names.
             attached = {
-                name: None for name in attached if name not in points or f".{name}".endswith(ends)
+                name: None
+                for name in attached
+                if name not in points
+                or any(
+                    f".{also}".endswith(ends)
+                    for also, point in points.items()
+                    if point is points[name]
+                )
             }
         if attached:
             raise NotApplicable(

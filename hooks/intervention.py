@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from grokinterp.hooks.bridge import is_bridge, require_editable
 from grokinterp.hooks.controls import Choice, random_controls
 from grokinterp.hooks.model_checks import check_hook
 from grokinterp.hooks.tensors import Held
@@ -236,6 +237,8 @@ def collect_hooks(model: HookedTransformer, interventions: Sequence[Intervention
     hooks = [hook for item in items for hook in item.hooks(model)]
     for name, _ in hooks:
         check_hook(model, name)
+    if is_bridge(model):
+        require_editable(model, (name for name, _ in hooks))
     return hooks
 
 

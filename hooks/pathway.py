@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from grokinterp.hooks.bridge import is_bridge
 from grokinterp.hooks.intervention import Hook, Intervention
 
 from grokinterp.checks import check_one_of
@@ -32,6 +33,66 @@ RESIDUAL_HOOKS = {
     "final": "blocks.{layer}.hook_resid_post",
 }
 """The residual stream that the pathway reads, itself or through a norm."""
+
+
+OUTPUTS = {
+    "q": ("attn", "hook_q", "W_Q", "b_Q", "ln1"),
+    "k": ("attn", "hook_k", "W_K", "b_K", "ln1"),
+    "v": ("attn", "hook_v", "W_V", "b_V", "ln1"),
+    "mlp": ("mlp", "hook_pre", "W_in", "b_in", "ln2"),
+}
+"""What the pathway's weights make of its input: the part, its hook, the weight, the bias; and the
+norm in front, where TransformerLens has one."""
+
+
+def reads_by_output(model: HookedTransformer, pathway: str) -> bool:
+    """Whether a plain HookedTransformer's input can be changed by what its weights make of it.
+
+    It has no hook on the input itself.
+    """
+    cfg = model.cfg
+    split = getattr(cfg, "use_split_qkv_input", False) or getattr(cfg, "use_attn_in", False)
+    gated = pathway == "mlp" and cfg.gated_mlp
+    ours = hasattr(model.blocks[0], "placement")
+    if pathway not in OUTPUTS or split or gated or ours or is_bridge(model):
+        return False
+    part, output, *_ = OUTPUTS[pathway]
+    needed = (f"blocks.0.{part}.{output}", RESIDUAL_HOOKS[pathway].format(layer=0))
+    return all(name in model.hook_dict for name in needed)
+
+
+def input_hooks(
+    model: HookedTransformer, pathway: str, layer: int, change: Callable[[Tensor], Tensor]
+) -> list[Hook]:
+    """Hooks that put `change` of the pathway's input in its place."""
+    name = INPUT_HOOKS[pathway].format(layer=layer)
+    if name in model.hook_dict or not reads_by_output(model, pathway):
+        return [(name, lambda x, hook: change(x))]
+    part, output, weight, bias, norm_name = OUTPUTS[pathway]
+    block: Any = model.blocks[layer]
+    module, norm = getattr(block, part), getattr(block, norm_name, None)
+    normalized = f"blocks.{layer}.{norm_name}.hook_normalized"
+    seen: dict[str, Tensor] = {}
+
+    def remember(x: Tensor, hook: Any) -> None:
+        seen["input"] = x if normalized not in model.hook_dict else affine(norm, x)
+
+    def replace(x: Tensor, hook: Any) -> Tensor:
+        w, b = getattr(module, weight), getattr(module, bias)
+        new = change(seen["input"])
+        return new @ w + b if w.ndim == 2 else (new[..., None, None, :] @ w)[..., 0, :] + b
+
+    residual = RESIDUAL_HOOKS[pathway].format(layer=layer)
+    source = normalized if normalized in model.hook_dict else residual
+    see: Callable[..., Tensor | None] = remember
+    return [(source, see), (f"blocks.{layer}.{part}.{output}", replace)]
+
+
+def affine(norm: Any, normalized: Tensor) -> Tensor:
+    """What a norm of TransformerLens gives out: gain and bias, where they are not folded."""
+    gain, bias = getattr(norm, "w", None), getattr(norm, "b", None)
+    scaled = normalized if gain is None else normalized * gain
+    return scaled if bias is None else scaled + bias
 
 
 def pathway_layers(model: HookedTransformer, pathway: str) -> range:
@@ -114,11 +175,12 @@ class _OfInput(_OnPathway, ABC):
     """One that makes the new input out of the input, after the norm if there is one."""
 
     def hooks(self, model: HookedTransformer) -> list[Hook]:
-        def change(x: Tensor, hook: Any) -> Tensor:
-            return self._changed(x)
-
-        name = INPUT_HOOKS[self.pathway]
-        return [(name.format(layer=i), change) for i in pathway_layers(model, self.pathway)]
+        layers = pathway_layers(model, self.pathway)
+        return [
+            hook
+            for layer in layers
+            for hook in input_hooks(model, self.pathway, layer, self._changed)
+        ]
 
     @abstractmethod
     def _changed(self, x: Tensor) -> Tensor:

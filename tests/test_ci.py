@@ -80,8 +80,9 @@ def test_ci_installs_a_browser_where_there_is_none(tmp_path, browser, apt):
         [str(ROOT / ".ci" / "run")], env={"PATH": str(tools)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    *before, last = log.read_text().splitlines()
-    assert last.startswith("make test VENV=")
+    *before, tests, on_lens4 = log.read_text().splitlines()
+    assert tests.startswith("make test VENV=")
+    assert on_lens4.startswith("make test-lens4 VENV=")
     if browser or not apt:
         assert before == []
     elif apt == "fails":

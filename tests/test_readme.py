@@ -1,11 +1,13 @@
 """The tables of the README and the findings are those of the runs and models that ship."""
 
 import doctest
+import re
 from pathlib import Path
 
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
+README = DOCS.parent / "README.md"
 # These take from seconds to minutes for each model.
 SLOW = {"cka", "hessian", "linear_probe", "llc", "ntk", "weight_spectra"}
 
@@ -40,6 +42,15 @@ def test_probe_values_are_those_of_the_models_that_ship():
         for one, other in zip(line[2:], made_line[2:], strict=True):
             # Rounding on another machine may end on the other side of a digit.
             assert one == other or number(one) == pytest.approx(number(other), rel=0.02, abs=0.01)
+
+
+@pytest.mark.slow
+def test_the_python_example_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    [example] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    names: dict = {}
+    exec(example, names)
+    assert names["run"].metrics["test_accuracy"].iloc[-1] >= 0.995
 
 
 def test_numbers_are_written_to_three_digits():

@@ -108,7 +108,14 @@ def hooks_of(model: HookedTransformer) -> list[tuple[str, Callable[..., Any]]]:
             part._backward_hooks,
         )
         for hook in attached.values()
+        if not _is_a_bridge_s_own(part, hook)
     ]
+
+
+def _is_a_bridge_s_own(part: torch.nn.Module, hook: Callable[..., Any]) -> bool:
+    """Whether TransformerLens put it there, by which a TransformerBridge sees its blocks."""
+    of_transformer_lens = getattr(hook, "__module__", "").startswith("transformer_lens.")
+    return of_transformer_lens and type(part).__name__ != "HookPoint"
 
 
 def _tensors(model: HookedTransformer) -> dict[str, torch.Tensor]:

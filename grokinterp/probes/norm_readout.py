@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from grokinterp.checks import check_one_of, integer
 from grokinterp.snapshot import Snapshot
 
-HOOKS = {"mlp_input": "blocks.{layer}.mlp.hook_in", "residual": "blocks.{layer}.hook_resid_mid"}
+SOURCES = ("mlp_input", "residual")
 Shuffle = Literal["mirrored", "examples"]
 
 
@@ -53,8 +53,12 @@ def norm_readout(
     Source:
         A control of ours for `shortcut`.
     """
-    check_one_of("source", source, [*HOOKS])
-    x = snapshot.train.last(HOOKS[source].format(layer=snapshot.layer(layer)))
+    check_one_of("source", source, SOURCES)
+    layer = snapshot.layer(layer)
+    if source == "mlp_input":
+        x = snapshot.train.mlp_input(layer)
+    else:
+        x = snapshot.train.last(f"blocks.{layer}.hook_resid_mid")
     return readout_of(
         x.cpu().double().norm(dim=-1).numpy(),
         snapshot.train.tokens[:, :2].cpu().numpy(),

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from grokinterp.checks import check_one_of
 from grokinterp.hooks import Intervention, RemoveNorm, ShuffleNorm, UnitNorm, applied
-from grokinterp.hooks.pathway import INPUT_HOOKS
+from grokinterp.hooks.pathway import INPUT_HOOKS, reads_by_output
 from grokinterp.snapshot import Snapshot, Split
 
 Kind = Literal["unit_norm", "shuffle_norm"]
@@ -66,9 +66,9 @@ def shortcut(
     sides: tuple[Split, ...] = ("train", "test") if split == "both" else (split,)
     for side in sides:
         inputs = snapshot.inputs(side)
-        # Before the hooks are on: the snapshot's own pass runs when it is first read, and tells
-        # whether the model has the pathway's hook.
-        inputs.last(INPUT_HOOKS[pathway].format(layer=0))
+        # Before the hooks are on: the snapshot's own pass runs when it is first read.
+        if convention == "paper" or not reads_by_output(snapshot.model, pathway):
+            inputs.last(INPUT_HOOKS[pathway].format(layer=0))  # Refused if it is not there.
         intact = F.cross_entropy(inputs.logits.double(), inputs.labels).item()
         with torch.no_grad(), applied(snapshot.model, interventions) as ablated:
             if convention == "isolated" and pathway == "mlp" and ablated.cfg.n_layers == 1:

@@ -286,8 +286,10 @@ def test_a_model_of_transformer_lens_itself_is_told_what_is_missing(
     model = plain_model(n_layers=1, d_model=8, n_ctx=3, d_head=4, d_vocab=6, act_fn="relu", seed=0)
     with pytest.raises(ValueError, match="known in models of build_model alone"):
         collect_hooks(model, [kind("mlp")])
-    with pytest.raises(ValueError, match=r"has no hook 'blocks.0.mlp.hook_in'; close ones: "):
-        collect_hooks(model, [UnitNorm("mlp")])
+    # Each head has an input of its own then, and the pathway has no one input.
+    model.set_use_attn_in(True)
+    with pytest.raises(ValueError, match=r"has no hook 'blocks\.0\.attn\.hook_q_in'; close ones: "):
+        collect_hooks(model, [UnitNorm("q")])
 
 
 @pytest.mark.parametrize(

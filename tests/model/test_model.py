@@ -97,7 +97,7 @@ before = states()
 random.random(), numpy.random.rand(), torch.rand(1)
 assert all(one != other for one, other in zip(before, states()))
 """
-    command = [sys.executable, "-W", "error", "-c", code]
+    command = [sys.executable, "-P", "-W", "error", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

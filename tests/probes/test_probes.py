@@ -280,8 +280,9 @@ def test_any_hooked_transformer_is_probed_or_told_why_not(normalization, attn_on
     probes = [*PROBES.keys() - {"llc"}, "llc:chains=2,draws=2,burn_in=1"]
     found = gi.measure(shot, probes)
     assert found.failures.keys() == found.inapplicable
-    refused = {"ntk", "norm_readout", "shortcut"}
+    refused = {"ntk"}
     if attn_only:
+        refused |= {"norm_readout", "shortcut"}
         refused |= {"excluded_loss", "key_frequencies", "linear_probe", "logit_formula"}
         refused |= {"cka", "neuron_frequencies", "restricted_loss", "weight_spectra"}
     assert found.inapplicable == refused
@@ -290,6 +291,53 @@ def test_any_hooked_transformer_is_probed_or_told_why_not(normalization, attn_on
     residual = shot.train.readout_input
     logits = residual @ model.W_U + model.b_U
     torch.testing.assert_close(logits, shot.train.logits)
+
+
+SIZES = {"n_layers": 2, "d_model": 8, "d_head": 4, "n_heads": 2, "n_ctx": 3, "d_mlp": 12}
+SIZES |= {"d_vocab": 8, "d_vocab_out": 8, "attention_dir": "bidirectional", "dtype": torch.float64}
+
+
+@pytest.mark.hooked_transformer
+@pytest.mark.parametrize(
+    ("normalization", "placement"), [(None, "off"), ("LN", "pre"), ("RMS", "pre"), ("LNPre", "pre")]
+)
+def test_the_input_of_a_pathway_is_the_same_in_a_plain_model(normalization, placement):
+    """Which has no hook there: the tensor is known by its norm, or by the residual stream."""
+    plain = plain_model(**SIZES, act_fn="relu", normalization_type=normalization, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in plain.parameters():
+            tensor.normal_(0, 0.5, generator=generator)
+    config = gi.ModelConfig(
+        placement,
+        n_layers=2,
+        d_model=8,
+        n_heads=2,
+        d_mlp=12,
+        norm="rms" if normalization == "RMS" else "layer",
+        final_norm="none" if normalization is None else "learned",
+    )
+    ours = gi.build_model(config, TASK, dtype="float64")
+    weights = {name: torch.ones_like(p) for name, p in ours.named_parameters() if ".w" in name}
+    weights |= {name: torch.zeros_like(p) for name, p in ours.named_parameters() if ".b" in name}
+    ours.load_state_dict({**weights, **plain.state_dict()}, strict=False)
+    for part in ours.modules():
+        part.eps = 1e-5
+    tokens = TASK.encode(TASK.pairs())[0]
+    torch.testing.assert_close(ours(tokens), plain(tokens))
+    shots = [Snapshot(model, TASK) for model in (plain, ours)]
+    for layer in range(2):
+        theirs, expected = (shot.train.mlp_input(layer) for shot in shots)
+        torch.testing.assert_close(theirs, expected)
+    for probe in ("norm_readout", "shortcut", "shortcut:kind=shuffle_norm"):
+        theirs, expected = (gi.measure(shot, [probe]).scalars for shot in shots)
+        assert theirs == pytest.approx(expected, rel=1e-6)
+    for pathway in ("q", "k", "v", "mlp"):
+        with gi.hooks.applied(plain, [gi.hooks.UnitNorm(pathway)]):
+            changed = plain(tokens)
+        with gi.hooks.applied(ours, [gi.hooks.UnitNorm(pathway)]):
+            torch.testing.assert_close(changed, ours(tokens))
+        assert not torch.allclose(changed, plain(tokens))
 
 
 def test_a_run_gives_snapshots(tmp_path):

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from transformer_lens.hook_points import HookPoint
 
-from grokinterp.model.shape import ModelShape
+from grokinterp.config import ModelConfig
+from grokinterp.model.build import build_model
+from grokinterp.model.shape import DTYPES, ModelShape
 from grokinterp.model.transformer import PlacedTransformer
 from grokinterp.snapshot import Snapshot
 from grokinterp.task import ModularTask
@@ -93,6 +95,99 @@ def grokking_demo(path: str | Path) -> Snapshot:
         indices = torch.randperm(len(pairs), generator=generator)[: int(0.3 * len(pairs))]
     chosen = tuple(pairs[int(index)] for index in indices)
     return _snapshot(model, ModularTask(d_vocab - 1, train_pairs=chosen))
+
+
+def multihead_attention(
+    path: str | Path,
+    model: ModelConfig,
+    task: ModularTask,
+    names: Mapping[str, str],
+    seed: int = 0,
+) -> Snapshot:
+    """A model of PyTorch's own parts: `nn.Embedding`, `nn.MultiheadAttention`, `nn.Linear`, norms.
+
+    Such are those of the code of "Explaining Grokking in Transformers through the Lens of Inductive
+    Bias". What it calls its parts is told by `names`, so that nothing is guessed:
+
+        {"embed.W_E": "token_embedding.weight", "pos_embed.W_pos": "positions",
+         "blocks.0.attn": "layers.0.attention", "blocks.0.ln2.w": "layers.0.norm.weight",
+         "blocks.0.mlp.W_in": "layers.0.up.weight", "blocks.0.mlp.b_in": "layers.0.up.bias", …}
+
+    Args:
+        path: Its state dict, or a file that holds one under `model`.
+        model: Its architecture.
+        task: Its task and split.
+        names: What the file calls each parameter of such a model of ours; of an attention, what it
+            calls the whole `nn.MultiheadAttention`.
+        seed: Draws the split.
+
+    Returns:
+        The model, which computes in the precision of the file, its task and its split.
+
+    Raises:
+        ValueError: A parameter has no name, or is not in the file, has another shape or is not
+            finite; or the file's attention or unembedding has biases, which the model has not.
+
+    Source:
+        arXiv:2602.06702.
+    """
+    theirs = _weights(_load(path))
+    dtypes = {value.dtype for value in theirs.values() if value.is_floating_point()}
+    if len(dtypes) != 1 or not dtypes <= {*DTYPES.values()}:
+        raise ValueError(
+            f"{path} must hold weights of one precision, float32 or float64; it holds "
+            f"{', '.join(sorted(map(str, dtypes))) or 'none'}"
+        )
+    dtype = next(name for name, value in DTYPES.items() if value in dtypes)
+    ours = build_model(model, task, dtype=dtype)
+    found = {}
+    for name, parameter in ours.named_parameters():
+        value = _of_pytorch(path, theirs, names, name, model.n_heads)
+        if value.shape != parameter.shape or not bool(value.isfinite().all()):
+            raise ValueError(
+                f"{name} must be finite and {tuple(parameter.shape)} by this config and task; in "
+                f"{path} it is {tuple(value.shape)}: give the architecture that it was trained with"
+            )
+        found[name] = value
+    ours.load_state_dict(found, strict=False)
+    return _snapshot(ours, task, seed)
+
+
+def _of_pytorch(
+    path: str | Path, theirs: Mapping[str, Tensor], names: Mapping[str, str], name: str, heads: int
+) -> Tensor:
+    """A parameter of ours, by the layout of PyTorch's parts: [out, in] for what is [in, out] here."""
+    part, _, leaf = name.rpartition(".")
+    in_attention = leaf in ("W_Q", "W_K", "W_V", "W_O")
+    asked = part if in_attention else name
+    if asked not in names:
+        raise ValueError(f"names must say what {path} calls {asked}; it says {', '.join(names)}")
+    given = names[asked]
+
+    def read(key: str) -> Tensor:
+        if key not in theirs:
+            raise ValueError(
+                f"names says that {asked} is {given}, and {path} has no {key}; it has "
+                f"{', '.join(theirs)}"
+            )
+        return theirs[key]
+
+    if not in_attention:
+        if leaf == "W_pos":
+            return read(given).flatten(0, -2)
+        if leaf == "W_U" and bool(theirs.get(f"{given.rpartition('.')[0]}.bias", _NONE).any()):
+            raise ValueError(f"{path} has a bias in its unembedding, and the model has none")
+        return read(given).mT if leaf in ("W_in", "W_gate", "W_out", "W_U") else read(given)
+    for bias in (f"{given}.in_proj_bias", f"{given}.out_proj.bias"):
+        if bool(theirs.get(bias, _NONE).any()):
+            raise ValueError(f"{bias} in {path} must be 0, as the model has no biases there")
+    if leaf == "W_O":
+        return read(f"{given}.out_proj.weight").mT.unflatten(0, (heads, -1))
+    rows = read(f"{given}.in_proj_weight").chunk(3)[("W_Q", "W_K", "W_V").index(leaf)]
+    return rows.unflatten(0, (heads, -1)).mT
+
+
+_NONE = torch.zeros(1)
 
 
 def pizza(

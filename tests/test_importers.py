@@ -6,6 +6,7 @@ GROKINTERP_FOREIGN=FOLDER pytest tests/test_importers.py
 import os
 import random
 import re
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -121,6 +122,81 @@ def test_pizza(file, coefficient):
         for probe in ("attention_entropy", "attention_uniformity", "head_similarity"):
             with pytest.raises(NotApplicable, match="weights that sum to 1"):
                 PROBES[probe](shot)
+
+
+class OfPyTorch(torch.nn.Module):
+    """A model of PyTorch's own parts, of two layers: norms in front of the attention and the MLP."""
+
+    def __init__(self):
+        super().__init__()
+        nn = torch.nn
+        self.tokens = nn.Embedding(P + 1, 8)
+        self.positions = nn.Parameter(torch.empty(1, 3, 8))
+        options = {"bias": False, "batch_first": True}
+        self.attention = nn.ModuleList(nn.MultiheadAttention(8, 2, **options) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(8, eps=0) for _ in range(4))
+        self.up = nn.ModuleList(nn.Linear(8, 12) for _ in range(2))
+        self.down = nn.ModuleList(nn.Linear(12, 8) for _ in range(2))
+        self.head = nn.Linear(8, P + 1, bias=False)
+
+    def forward(self, tokens):
+        x = self.tokens(tokens) + self.positions
+        for i in range(2):
+            y = self.norms[2 * i](x)
+            x = x + self.attention[i](y, y, y, need_weights=False)[0]
+            x = x + self.down[i](self.up[i](self.norms[2 * i + 1](x)).relu())
+        return self.head(x)
+
+
+NAMES = {"embed.W_E": "tokens.weight", "pos_embed.W_pos": "positions", "unembed.W_U": "head.weight"}
+for layer in range(2):
+    NAMES[f"blocks.{layer}.attn"] = f"attention.{layer}"
+    for kind, theirs_kind in (("w", "weight"), ("b", "bias")):
+        NAMES[f"blocks.{layer}.ln1.{kind}"] = f"norms.{2 * layer}.{theirs_kind}"
+        NAMES[f"blocks.{layer}.ln2.{kind}"] = f"norms.{2 * layer + 1}.{theirs_kind}"
+    for ours_part, theirs_part in (("in", "up"), ("out", "down")):
+        NAMES[f"blocks.{layer}.mlp.W_{ours_part}"] = f"{theirs_part}.{layer}.weight"
+        NAMES[f"blocks.{layer}.mlp.b_{ours_part}"] = f"{theirs_part}.{layer}.bias"
+PRE = gi.ModelConfig("pre", n_layers=2, d_model=8, n_heads=2, d_mlp=12)
+
+
+@pytest.fixture
+def of_pytorch():
+    model = OfPyTorch().double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.5, generator=generator)
+    return model
+
+
+def test_a_model_of_pytorch_s_own_parts(file, of_pytorch):
+    shot = importers.multihead_attention(file(of_pytorch.state_dict()), PRE, ModularTask(P), NAMES)
+    logits = of_pytorch(shot.grid.tokens)[:, -1]
+    torch.testing.assert_close(shot.grid.logits, logits.detach(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("names", "config", "sentence"),
+    [
+        ({"blocks.1.attn": None}, PRE, r"names must say what .* calls blocks\.1\.attn"),
+        ({"embed.W_E": "wte"}, PRE, r"embed\.W_E is wte, and .* has no wte; it has positions"),
+        ({}, replace(PRE, d_mlp=16), r"blocks\.0\.mlp\.W_in must be .*\(8, 16\) .* is \(8, 12\)"),
+    ],
+)
+def test_what_does_not_fit_is_named(file, of_pytorch, names, config, sentence):
+    given = {name: value for name, value in (NAMES | names).items() if value}
+    with pytest.raises(ValueError, match=sentence):
+        importers.multihead_attention(file(of_pytorch.state_dict()), config, ModularTask(P), given)
+
+
+@pytest.mark.parametrize(
+    "bias", ["attention.1.in_proj_bias", "attention.0.out_proj.bias", "head.bias"]
+)
+def test_a_bias_that_the_model_has_not_is_refused(file, of_pytorch, bias):
+    path = file({**of_pytorch.state_dict(), bias: torch.ones(8, dtype=torch.float64)})
+    with pytest.raises(ValueError, match=r"must be 0|the model has none"):
+        importers.multihead_attention(path, PRE, ModularTask(P), NAMES)
 
 
 def demo(**changes):

@@ -156,7 +156,7 @@ def multihead_attention(
 def _of_pytorch(
     path: str | Path, theirs: Mapping[str, Tensor], names: Mapping[str, str], name: str, heads: int
 ) -> Tensor:
-    """A parameter of ours, by the layout of PyTorch's parts: [out, in] for what is [in, out] here."""
+    """A parameter of ours; [out, in] in PyTorch's parts is [in, out] here."""
     part, _, leaf = name.rpartition(".")
     in_attention = leaf in ("W_Q", "W_K", "W_V", "W_O")
     asked = part if in_attention else name

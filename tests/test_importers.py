@@ -125,7 +125,7 @@ def test_pizza(file, coefficient):
 
 
 class OfPyTorch(torch.nn.Module):
-    """A model of PyTorch's own parts, of two layers: norms in front of the attention and the MLP."""
+    """Two layers of PyTorch's own parts, with norms in front of the attention and the MLP."""
 
     def __init__(self):
         super().__init__()

@@ -6,6 +6,7 @@ A model comes without norms, as `build_model` makes them, in the precision of it
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,6 +104,7 @@ def multihead_attention(
     task: ModularTask,
     names: Mapping[str, str],
     seed: int = 0,
+    eps: float | None = None,
 ) -> Snapshot:
     """A model of PyTorch's own parts: `nn.Embedding`, `nn.MultiheadAttention`, `nn.Linear`, norms.
 
@@ -120,17 +122,22 @@ def multihead_attention(
         names: What the file calls each parameter of such a model of ours; of an attention, what it
             calls the whole `nn.MultiheadAttention`.
         seed: Draws the split.
+        eps: Of every norm. A state dict does not hold it: the paper's when not given (0 in a block,
+            1e-5 elsewhere), and 1e-5 is the default of PyTorch's own norms.
 
     Returns:
         The model, which computes in the precision of the file, its task and its split.
 
     Raises:
         ValueError: A parameter has no name, or is not in the file, has another shape or is not
-            finite; or the file's attention or unembedding has biases, which the model has not.
+            finite; or the file or `names` has a parameter that the model has not (biases of the
+            attention or the unembedding, say), or that is given twice.
 
     Source:
         arXiv:2602.06702.
     """
+    if eps is not None and not 0 <= eps < math.inf:
+        raise ValueError(f"eps must be a finite number of at least 0; got {eps!r}")
     theirs = _weights(_load(path))
     dtypes = {value.dtype for value in theirs.values() if value.is_floating_point()}
     if len(dtypes) != 1 or not dtypes <= {*DTYPES.values()}:
@@ -140,26 +147,63 @@ def multihead_attention(
         )
     dtype = next(name for name, value in DTYPES.items() if value in dtypes)
     ours = build_model(model, task, dtype=dtype)
+    asked = dict.fromkeys(_asked(name) for name, _ in ours.named_parameters())
+    if unknown := [name for name in names if name not in asked]:
+        raise ValueError(
+            f"names must name parameters of this architecture: {', '.join(asked)}; it names "
+            f"{', '.join(unknown)}"
+        )
+    if twice := {given for given in names.values() if [*names.values()].count(given) > 1}:
+        raise ValueError(
+            f"names must give each part of {path} once; it gives {', '.join(twice)} twice"
+        )
     found = {}
+    read: set[str] = set()
     for name, parameter in ours.named_parameters():
-        value = _of_pytorch(path, theirs, names, name, model.n_heads)
+        value = _of_pytorch(path, theirs, names, name, model.n_heads, read)
         if value.shape != parameter.shape or not bool(value.isfinite().all()):
             raise ValueError(
                 f"{name} must be finite and {tuple(parameter.shape)} by this config and task; in "
                 f"{path} it is {tuple(value.shape)}: give the architecture that it was trained with"
             )
         found[name] = value
+    # What is tied is in a state dict twice.
+    known = [theirs[name] for name in read]
+    left = [
+        name
+        for name, value in theirs.items()
+        if value.is_floating_point() and value.any()
+        if not any(torch.equal(value, one) for one in known)
+    ]
+    if left:
+        raise ValueError(
+            f"{path} must hold nothing but what the model has; of {', '.join(left)} it has "
+            "nothing: give its architecture, or leave out of the file what takes no part in the "
+            "logits"
+        )
     ours.load_state_dict(found, strict=False)
+    if eps is not None:
+        for norm in filter(lambda part: hasattr(part, "eps"), ours.modules()):
+            setattr(norm, "eps", eps)  # noqa: B010, which a type checker does not take
     return _snapshot(ours, task, seed)
 
 
+def _asked(name: str) -> str:
+    """Under what name of ours a parameter is told: an attention's, as a whole."""
+    part, _, leaf = name.rpartition(".")
+    return part if leaf in ("W_Q", "W_K", "W_V", "W_O") else name
+
+
 def _of_pytorch(
-    path: str | Path, theirs: Mapping[str, Tensor], names: Mapping[str, str], name: str, heads: int
+    path: str | Path,
+    theirs: Mapping[str, Tensor],
+    names: Mapping[str, str],
+    name: str,
+    heads: int,
+    seen: set[str],
 ) -> Tensor:
     """A parameter of ours; [out, in] in PyTorch's parts is [in, out] here."""
-    part, _, leaf = name.rpartition(".")
-    in_attention = leaf in ("W_Q", "W_K", "W_V", "W_O")
-    asked = part if in_attention else name
+    leaf, asked = name.rpartition(".")[2], _asked(name)
     if asked not in names:
         raise ValueError(f"names must say what {path} calls {asked}; it says {', '.join(names)}")
     given = names[asked]
@@ -170,24 +214,17 @@ def _of_pytorch(
                 f"names says that {asked} is {given}, and {path} has no {key}; it has "
                 f"{', '.join(theirs)}"
             )
+        seen.add(key)
         return theirs[key]
 
-    if not in_attention:
+    if asked == name:
         if leaf == "W_pos":
             return read(given).flatten(0, -2)
-        if leaf == "W_U" and bool(theirs.get(f"{given.rpartition('.')[0]}.bias", _NONE).any()):
-            raise ValueError(f"{path} has a bias in its unembedding, and the model has none")
         return read(given).mT if leaf in ("W_in", "W_gate", "W_out", "W_U") else read(given)
-    for bias in (f"{given}.in_proj_bias", f"{given}.out_proj.bias"):
-        if bool(theirs.get(bias, _NONE).any()):
-            raise ValueError(f"{bias} in {path} must be 0, as the model has no biases there")
     if leaf == "W_O":
         return read(f"{given}.out_proj.weight").mT.unflatten(0, (heads, -1))
     rows = read(f"{given}.in_proj_weight").chunk(3)[("W_Q", "W_K", "W_V").index(leaf)]
     return rows.unflatten(0, (heads, -1)).mT
-
-
-_NONE = torch.zeros(1)
 
 
 def pizza(

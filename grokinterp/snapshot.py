@@ -486,6 +486,11 @@ class Snapshot:
 
 def _check_fits(model: HookedTransformer, task: ModularTask) -> None:
     """ValueError for a model that does not read and answer as the task says."""
+    if getattr(model, "is_processed", False):
+        raise ValueError(
+            "the model must be as it trained, and process_weights_ was called on it: its weights, "
+            "and what its norms give out, are others now. Probe a copy that is not processed"
+        )
     cfg = model.cfg
     reads = {task.d_vocab: "[a, b, =]", task.equals_token: "[a, b]"}
     if cfg.d_vocab not in reads or cfg.d_vocab_out not in reads:

@@ -35,16 +35,19 @@ def _attn_out(block: Any, read: Read) -> Pair:
     import torch
 
     attn = block.attn
-    return read("hook_attn_out"), torch.einsum(
-        "bphd,hdm->bpm", read("attn.hook_z"), attn.W_O
-    ) + attn.b_O
+    written = torch.einsum("bphd,hdm->bpm", read("attn.hook_z"), attn.W_O)
+    return read("hook_attn_out"), _plus(written, attn.b_O)
+
+
+def _plus(x: Tensor, bias: Tensor | None) -> Tensor:
+    return x if bias is None else x + bias
 
 
 def _pre(block: Any, read: Read) -> Pair:
     mlp = block.mlp
     if getattr(mlp, "W_gate", None) is not None:
         return read("mlp.hook_pre"), read("mlp.hook_in") @ mlp.W_gate
-    return read("mlp.hook_pre"), read("mlp.hook_in") @ mlp.W_in + mlp.b_in
+    return read("mlp.hook_pre"), _plus(read("mlp.hook_in") @ mlp.W_in, mlp.b_in)
 
 
 # Of each hook of a block: it, and what it must be by others.
@@ -62,7 +65,7 @@ OF_A_BLOCK: Mapping[str, Callable[[Any, Read], Pair]] = {
     "mlp.hook_pre": _pre,
     "hook_mlp_out": lambda block, read: (
         read("hook_mlp_out"),
-        read("mlp.hook_post") @ block.mlp.W_out + block.mlp.b_out,
+        _plus(read("mlp.hook_post") @ block.mlp.W_out, block.mlp.b_out),
     ),
     "hook_resid_post": lambda block, read: (
         read("hook_resid_post"),

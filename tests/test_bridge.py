@@ -132,3 +132,12 @@ if HookedTransformer is None:
             pytest.raises(NotApplicable, match="hooks act on this model"),
         ):
             gi.PROBES["circularity"](snapshot(bridge))
+
+    @pytest.mark.parametrize("normalization", [None, "LN", "RMS"])
+    @pytest.mark.parametrize("gated", [False, True])
+    def test_bridges_of_other_parts_are_read(normalization, gated):
+        sizes = SIZES | {"normalization_type": normalization, "gated_mlp": gated, "n_layers": 2}
+        cfg = TransformerBridgeConfig(**sizes, act_fn="silu", attention_dir="causal", seed=0)
+        bridge = TransformerBridge.boot_native(cfg)
+        untrue = snapshot(bridge).grid.cache.untrue
+        assert untrue == [f"blocks.{layer}.attn.hook_attn_scores" for layer in range(2)]

@@ -181,6 +181,8 @@ def test_a_model_of_pytorch_s_own_parts(file, of_pytorch):
     [
         ({"blocks.1.attn": None}, PRE, r"names must say what .* calls blocks\.1\.attn"),
         ({"embed.W_E": "wte"}, PRE, r"embed\.W_E is wte, and .* has no wte; it has positions"),
+        ({"ln_final.w": "norms.3.weight"}, PRE, r"it names ln_final\.w"),
+        ({"blocks.1.ln2.w": "norms.0.weight"}, PRE, r"gives norms\.0\.weight twice"),
         ({}, replace(PRE, d_mlp=16), r"blocks\.0\.mlp\.W_in must be .*\(8, 16\) .* is \(8, 12\)"),
     ],
 )
@@ -191,12 +193,31 @@ def test_what_does_not_fit_is_named(file, of_pytorch, names, config, sentence):
 
 
 @pytest.mark.parametrize(
-    "bias", ["attention.1.in_proj_bias", "attention.0.out_proj.bias", "head.bias"]
+    "bias",
+    ["attention.1.in_proj_bias", "attention.0.out_proj.bias", "attention.0.bias_k", "head.bias"],
 )
-def test_a_bias_that_the_model_has_not_is_refused(file, of_pytorch, bias):
-    path = file({**of_pytorch.state_dict(), bias: torch.ones(8, dtype=torch.float64)})
-    with pytest.raises(ValueError, match=r"must be 0|the model has none"):
-        importers.multihead_attention(path, PRE, ModularTask(P), NAMES)
+def test_what_the_model_has_not_is_refused(file, of_pytorch, bias):
+    weights = {**of_pytorch.state_dict(), bias: torch.ones(8, dtype=torch.float64)}
+    with pytest.raises(ValueError, match=f"of {re.escape(bias)} it has nothing"):
+        importers.multihead_attention(file(weights), PRE, ModularTask(P), NAMES)
+    weights[bias].zero_()
+    importers.multihead_attention(file(weights), PRE, ModularTask(P), NAMES)
+
+
+def test_norms_that_the_config_has_not_are_refused(file, of_pytorch):
+    off = replace(PRE, placement="off")
+    names = {name: given for name, given in NAMES.items() if ".ln" not in name}
+    with pytest.raises(ValueError, match=r"of norms\.0\.weight, norms\.0\.bias, .* nothing"):
+        importers.multihead_attention(file(of_pytorch.state_dict()), off, ModularTask(P), names)
+
+
+def test_eps_is_given(file, of_pytorch):
+    for norm in of_pytorch.norms:
+        norm.eps = 0.1
+    path = file(of_pytorch.state_dict())
+    shot = importers.multihead_attention(path, PRE, ModularTask(P), NAMES, eps=0.1)
+    logits = of_pytorch(shot.grid.tokens)[:, -1].detach()
+    torch.testing.assert_close(shot.grid.logits, logits, rtol=1e-10, atol=1e-10)
 
 
 def demo(**changes):

@@ -26,8 +26,10 @@ def circuit_tables(snapshot: Snapshot, position: Position = "a") -> Picture:
     """
     check_one_of("position", position, get_args(Position))
     scores = np.asarray(qk_table(snapshot)["scores"])
-    # The last class is `=`, which is no answer.
-    logits = np.asarray(ov_table(snapshot)["logits"])[:, get_args(Position).index(position), :, :-1]
+    # `=`, where it is a class, is the last one, and no answer.
+    answers = slice(snapshot.task.equals_token)
+    logits = np.asarray(ov_table(snapshot)["logits"])
+    logits = logits[:, get_args(Position).index(position), :, answers]
     panels = [
         {
             "title": f"head {head}: attention score of each token",

@@ -74,7 +74,14 @@ class PlacedCache(ActivationCache):
             )
         if not is_rms(norm):
             residual_stack = residual_stack - residual_stack.mean(-1, keepdim=True)
-        scale = pos_slice.apply(self[f"{name}.hook_scale"], dim=-2)
+        scale = self[f"{name}.hook_scale"]
+        if scale.ndim != 2 + self.has_batch_dim:
+            raise ValueError(
+                f"{name} must run once for all heads where apply_ln is asked for; it runs for each "
+                "head's own input: call model.set_use_split_qkv_input(False) and "
+                "model.set_use_attn_in(False) first, and run the cache anew"
+            )
+        scale = pos_slice.apply(scale, dim=-2)
         if self.has_batch_dim:
             scale = batch_slice.apply(scale)
         return divided(residual_stack, scale)
@@ -100,6 +107,46 @@ class PlacedCache(ActivationCache):
                 "are what they read"
             )
         return f"blocks.{layer}.ln{2 if mlp_input else 1}" if reads[0] else None
+
+    def logit_attrs(
+        self,
+        residual_stack: Float[Tensor, "component ... d_model"],
+        tokens: Any,
+        incorrect_tokens: Any = None,
+        pos_slice: Any = None,
+        batch_slice: Any = None,
+        has_batch_dim: bool = True,
+    ) -> Float[Tensor, "component ..."]:
+        """What each part adds to a logit, or to a difference of two; as TransformerLens has it.
+
+        Args:
+            residual_stack: The parts.
+            tokens: The answer of each example, of each of its positions, or one of all.
+            incorrect_tokens: Whose logit is taken off, likewise.
+            pos_slice: The positions that the parts are at.
+            batch_slice: Examples to choose.
+            has_batch_dim: Whether the parts have a batch.
+
+        Raises:
+            ValueError: A final norm is not folded.
+        """
+
+        def at_positions(answers: Any) -> Any:
+            # TransformerLens takes one answer an example for one a position where the numbers of
+            # both are equal.
+            one_each = isinstance(answers, Tensor) and answers.ndim == 1 and len(answers) > 1
+            if one_each and has_batch_dim and residual_stack.ndim == 4:
+                return answers[:, None].expand(-1, residual_stack.shape[2])
+            return answers
+
+        return super().logit_attrs(
+            residual_stack,
+            at_positions(tokens),
+            at_positions(incorrect_tokens),
+            pos_slice,
+            batch_slice,
+            has_batch_dim,
+        )
 
     def decompose_resid(self, *args: Any, **options: Any) -> Any:
         """The parts that sum to the residual stream; as TransformerLens has it.

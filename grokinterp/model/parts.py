@@ -7,7 +7,8 @@ multiply (after the norm, where there is one):
     blocks.i.attn.hook_q_in   blocks.i.attn.hook_k_in   blocks.i.attn.hook_v_in
     blocks.i.mlp.hook_in      unembed.hook_in
 
-Each norm runs once per forward, so its hook_scale and hook_normalized fire once. Every other hook,
+Each norm runs once per forward, so its hook_scale and hook_normalized fire once (for each of q, k
+and v where TransformerLens' split inputs are asked for). Every other hook,
 parameter and flag has the name and the meaning that TransformerLens gives it.
 """
 
@@ -237,6 +238,9 @@ class Unembed(nn.Module):
 
 class Block(nn.Module):
     """A transformer block whose norms sit where the placement says."""
+
+    # For TransformerLens 4's logit lens: what comes out is the residual stream.
+    hook_out_is_single_residual_stream = True
 
     def __init__(self, cfg: ModelShape) -> None:
         super().__init__()

@@ -32,6 +32,7 @@ def process_weights(
             "center_unembed must be False in a model with a tied unembedding, whose weights are "
             "the embedding's too"
         )
+    model.is_processed = True
     if fold_ln:
         _fold(model)
     if center_writing_weights:
@@ -59,11 +60,11 @@ def _require_centred_everywhere(model: Any) -> None:
     cfg = model.cfg
     reads_all = cfg.placement.q and cfg.placement.k and cfg.placement.v and cfg.placement.mlp
     plain = cfg.placement.style == "pre" and cfg.normalization_type is not None
-    if cfg.uses_rms_norm or not (plain and reads_all):
+    if cfg.uses_rms_norm or cfg.tie_word_embeddings or not (plain and reads_all):
         raise ValueError(
             "center_writing_weights must be False unless everything that reads the residual "
-            "stream reads a LayerNorm of it (pre, with a final norm): elsewhere the mean that it "
-            "takes off is read"
+            "stream reads a LayerNorm of it (pre, with a final norm and an unembedding of its "
+            "own): elsewhere the mean that it takes off is read"
         )
 
 

@@ -52,6 +52,8 @@ class PlacedTransformer(HookedTransformer):
     blocks: Any
     ln_final: Any
     unembed: Any
+    is_processed: bool = False
+    """Whether `process_weights_` was called."""
 
     def __init__(self, cfg: ModelShape, readout_scale: float = 1.0) -> None:
         # Not HookedTransformer's own, which would build TransformerLens' parts.
@@ -82,7 +84,7 @@ class PlacedTransformer(HookedTransformer):
         Args:
             input: Tokens, [batch, pos]; with start_at_layer, the residual stream there.
             return_type: None: nothing is returned, for what hooks see.
-            start_at_layer: Begin with the residual stream in front of this layer.
+            start_at_layer: Begin with the residual stream in front of this layer; -1 is the last.
             stop_at_layer: Return the residual stream in front of this layer.
             **others: TransformerLens' other arguments, for language models: refused.
 
@@ -95,21 +97,19 @@ class PlacedTransformer(HookedTransformer):
                 "is of the next token, which a and = are not. Use snapshot.train, or "
                 "torch.nn.functional.cross_entropy(model(tokens)[:, -1], labels)"
             )
-        if given := [name for name, value in others.items() if value not in (None, False)]:
+        given = [name for name, v in others.items() if v is not None and v is not False]
+        if given:
             raise ValueError(
                 f"{', '.join(given)} must not be given: a model of [a, b, =] has no padding, no "
                 "text and no cache of keys"
             )
-        n_layers = self.cfg.n_layers
         if start_at_layer is None:
             tokens = input[None] if input.ndim == 1 else input
             residual = self.hook_embed(self.embed(tokens))
             residual = residual + self.hook_pos_embed(self.pos_embed(tokens))
         else:
             residual = input
-        first = range(n_layers + 1)[start_at_layer or 0]
-        last = n_layers if stop_at_layer is None else range(n_layers + 1)[stop_at_layer]
-        for block in self.blocks[first:last]:
+        for block in self.blocks[start_at_layer:stop_at_layer]:
             residual = block(residual)
         if stop_at_layer is not None:
             return residual
@@ -164,18 +164,21 @@ class PlacedTransformer(HookedTransformer):
         with super().hooks([*fwd_hooks], [*bwd_hooks], reset_hooks_end, clear_contexts):
             yield self
 
-    def to(self: T, device_or_dtype: Any, print_details: bool = False) -> T:  # type: ignore[override]
-        """Move it, or change its precision; `cfg` says so.
+    def to(self: T, *args: Any, print_details: bool = False, **options: Any) -> T:  # type: ignore[override]
+        """Move it, or change its precision, as any module; `cfg` says so.
 
         Args:
-            device_or_dtype: A device, or a dtype.
+            *args: A device, a dtype, or both.
             print_details: Nothing is printed; it is here because TransformerLens has it.
+            **options: `device` and `dtype` by name.
         """
-        if isinstance(device_or_dtype, torch.dtype):
-            self.cfg.dtype = device_or_dtype
-        else:
-            self.cfg.device = str(device_or_dtype)
-        return nn.Module.to(self, device_or_dtype)
+        return nn.Module.to(self, *(one for one in args if not isinstance(one, bool)), **options)
+
+    def _apply(self: T, *args: Any, **options: Any) -> T:
+        """What `to`, `float`, `cuda` and the like do."""
+        super()._apply(*args, **options)
+        self.cfg.dtype, self.cfg.device = self.W_E.dtype, str(self.W_E.device)
+        return self
 
     def process_weights_(
         self,
@@ -219,6 +222,21 @@ class PlacedTransformer(HookedTransformer):
 
     fold_layer_norm = center_writing_weights = center_unembed = load_and_process_state_dict
     fold_value_biases = refactor_factored_attn_matrices = load_and_process_state_dict
+
+    def generate(self, *args: Any, **options: Any) -> NoReturn:
+        """Refused, as all that is for language models: a model of [a, b, =] says one token.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "this is for language models: a model of [a, b, =] answers once, at its last position, "
+            "and its loss is of the answer. Use model(tokens)[:, -1], and snapshot.train for the "
+            "examples"
+        )
+
+    generate_stream = loss_fn = input_to_embed = get_residual = generate
+    init_weights = sample_datapoint = load_sample_training_dataset = generate
 
     # TransformerLens' switches of what else has a hook that fires.
 

@@ -25,6 +25,14 @@ def phases(k: int, p: int = P) -> Tensor:
     return 2 * torch.pi * k * torch.arange(p, dtype=torch.float64) / p
 
 
+@pytest.mark.parametrize("answers", ["p", "p+1"])
+def test_the_table_of_a_head_s_effect_has_every_answer(answers: str) -> None:
+    model = perturbed_model(small_config("off", answers=answers))
+    [frame] = circuits.circuit_tables(Snapshot(model, TASK)).frames
+    shapes = [panel["values"]["shape"] for panel in frame.data["panels"]]
+    assert shapes == [[2, TASK.p]] * 2 + [[TASK.p, TASK.p]] * 2
+
+
 def roundness(points: np.ndarray, k: int) -> float:
     """Mean of the part of each point that is where a circle has it."""
     angle = phases(k, len(points)).numpy()

@@ -4,6 +4,7 @@ Each is recomputed here in float64 from the definition. The table of the docs is
 found, so that a cell can say nothing else.
 """
 
+import copy
 import re
 import warnings
 from pathlib import Path
@@ -223,7 +224,7 @@ FEATURES = {
     "`process_weights_(fold_ln=True)`": (folding, BOTH + GATED, False),
     "`process_weights_(fold_ln=True)`, tied unembedding, final norm": (folding, TIED_FINAL, False),
     "`center_writing_weights`, a final LayerNorm": (centring_what_is_written, LAYER, True),
-    "`center_writing_weights`, else": (centring_what_is_written, BARE + RMS, False),
+    "`center_writing_weights`, else": (centring_what_is_written, BARE + RMS + TIED, False),
     "`center_unembed`": (centring_the_unembedding, BOTH, False),
     "`center_unembed`, tied unembedding": (centring_the_unembedding, TIED, False),
     "`accumulated_resid(apply_ln=True)` (logit lens)": (logit_lens, BOTH + TIED, False),
@@ -309,7 +310,7 @@ def test_folding_is_refused_before_anything_changes():
     model = model_of("pre", final_norm="learned", tied_unembedding=True)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(ValueError, match="center_unembed must be False"):
-        model.process_weights_(fold_ln=False, center_writing_weights=True)
+        model.process_weights_(fold_ln=False, center_writing_weights=False)
     with pytest.raises(ValueError, match="fold_ln must be False"):
         model.process_weights_()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -335,6 +336,77 @@ def test_a_cache_of_some_examples_is_as_careful():
     for some in (cache.apply_slice_to_batch_dim(slice(3)), cache.apply_slice_to_batch_dim(0)):
         with pytest.raises(ValueError, match="direct_logit_attribution"):
             some.decompose_resid()
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_layers_are_counted_as_of_a_list(placement):
+    model = model_of(placement)
+    logits, cache = cache_of(model)
+    for layer in (0, 1, -1, -2):
+        before = cache["resid_pre", layer % 2]
+        close(model(TOKENS, stop_at_layer=layer), before)
+        close(model(before, start_at_layer=layer), logits)
+    close(model(TOKENS, stop_at_layer=2), cache["resid_post", 1])
+
+
+def close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_one_answer_an_example_is_no_answer_a_position():
+    """Where there are as many examples as positions."""
+    model = model_of("off")
+    logits, cache = model.run_with_cache(TOKENS[:3])
+    answers = torch.tensor([4, 0, 2])
+    found = cache.logit_attrs(cache.decompose_resid(), answers).sum(0)
+    expected = logits[torch.arange(3), :, answers] - model.b_U[answers][:, None]
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("switch", ["set_use_attn_in", "set_use_split_qkv_input"])
+def test_a_norm_of_each_head_s_input_is_no_one_norm(switch):
+    model = model_of("pre", folded=True)
+    getattr(model, switch)(True)
+    _, cache = model.run_with_cache(TOKENS[:1])
+    with pytest.raises(ValueError, match="ln1 must run once for all heads"):
+        cache.decompose_resid(1, apply_ln=True, pos_slice=-1)
+
+
+def test_a_processed_model_is_not_probed():
+    model = model_of("pre")
+    gi.Snapshot(model, TASK)
+    fold(model)
+    for processed in (model, copy.deepcopy(model)):
+        with pytest.raises(ValueError, match="must be as it trained"):
+            gi.Snapshot(processed, TASK)
+
+
+def test_its_config_says_where_it_is_and_how_precise():
+    model = model_of("pre")
+    for move, dtype in (
+        (model.float, torch.float32),
+        (lambda: model.to("cpu", torch.float64), torch.float64),
+        (lambda: model.to(dtype=torch.float32), torch.float32),
+        (lambda: model.to(torch.float64, print_details=False), torch.float64),
+    ):
+        assert move() is model
+        assert (model.cfg.dtype, model.W_E.dtype, model.cfg.device) == (dtype, dtype, "cpu")
+
+
+@pytest.mark.parametrize("name", ["generate", "loss_fn", "init_weights", "input_to_embed"])
+def test_methods_for_language_models_are_refused(name):
+    with pytest.raises(ValueError, match="this is for language models"):
+        getattr(model_of("off"), name)(TOKENS)
+
+
+if HookedTransformer is None:
+
+    @pytest.mark.parametrize("placement", PLACEMENTS)
+    def test_the_logit_lens_of_transformer_lens_4(placement):
+        model = model_of(placement, final_norm="learned").eval()
+        logits, cache = model.run_with_cache(TOKENS)
+        found = cache.logit_lens(positions=None).values
+        torch.testing.assert_close(found[-1], logits)
 
 
 @pytest.mark.hooked_transformer

@@ -99,10 +99,11 @@ def open_gate(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, open_gate) -> list[gi.Run]:
+def trained(tmp_path_factory, open_gate) -> Iterator[list[gi.Run]]:
     """The long runs, by `train`."""
     load_file(open_gate)
-    return gi.train(LONG_RUNS, store=tmp_path_factory.mktemp("trained") / "runs")
+    yield gi.train(LONG_RUNS, store=tmp_path_factory.mktemp("trained") / "runs")
+    del gi.PROBES["gate"]  # Of which the tests of other files know nothing.
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ test-all: lint ## Check style and types, then run all tests but those of a GPU
 # The wheel beside TransformerLens 4, whose model is another than that of 3.9.
 LENS4 := $(VENV)-lens4
 test-lens4: $(STAMP) ## Run the tests of the model and its probes on TransformerLens 4
-	@rm -rf $(LENS4)
+	@rm -rf $(LENS4) build/lib  # Where a file that is gone would stay in the wheel.
 	@$(PYTHON) -m venv $(LENS4)
 	@sed 's/^transformer-lens==.*/transformer-lens>=4.3,<5/' constraints.txt > $(LENS4)/constraints.txt
 	@$(LENS4)/bin/python -m pip install -qq --no-input --disable-pip-version-check \

@@ -88,11 +88,13 @@ def here(device: str = "cpu") -> Provenance:
 
 @cache
 def _of_process() -> dict[str, Any]:
+    import torch
+
     processor, avx512 = _processor()
     return {
         "grokinterp": grokinterp.__version__,
         "commit": _commit(Path(grokinterp.__file__).parents[1]),
-        "torch": _version("torch"),
+        "torch": str(torch.__version__),  # The package's metadata may leave out its build.
         "transformer_lens": _version("transformer-lens"),
         "python": platform.python_version(),
         "processor": processor,

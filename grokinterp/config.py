@@ -165,6 +165,7 @@ AS_BEFORE: dict[str, Any] = {
     "causal": False,
     "answers": "p+1",
     "freeze_mlp_biases": False,
+    "loss_form": "log-softmax",
 }
 """What a field that was added later means to the runs of before it: the value, by the field's name
 (an intervention's as `Class.field`), with which a run trains as all did without the field. A run
@@ -205,6 +206,8 @@ class TrainConfig:
         loss_dtype: Compute the loss in this precision. The paper's authors take float64, on CUDA.
             It matters: in float32 no loss lies between 0 and 6e-8, and without LN before the MLP a
             memorised model comes down to that.
+        loss_form: How cross-entropy is evaluated: from log-softmax, or by margins, as
+            log(1 + Σ exp(z_c − z_y)), which loses no digits to cancellation in either precision.
         device: cpu, cuda, cuda:N or mps.
         probes: Probes to record while training, and how many epochs apart, as in {"cheap": 100}.
             They see the model as it trains, under its interventions.
@@ -233,6 +236,7 @@ class TrainConfig:
     stop_when: str | None = None
     dtype: Literal["float32", "float64"] = "float32"
     loss_dtype: Literal["float32", "float64"] = "float64"
+    loss_form: Literal["log-softmax", "margins"] = "log-softmax"
     device: str = "cpu"
     probes: dict[str, int] = field(default_factory=dict, hash=False)
     interventions: tuple[Intervention, ...] = ()
@@ -276,6 +280,7 @@ class TrainConfig:
         object.__setattr__(self, "checkpoint_epochs", tuple(sorted(chosen)))
         for name in ("dtype", "loss_dtype"):
             check_one_of(name, getattr(self, name), ("float32", "float64"))
+        check_one_of("loss_form", self.loss_form, ("log-softmax", "margins"))
         if re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(self.device)) is None:
             raise ValueError(
                 f"unknown device {self.device!r}; choose one of cpu, cuda, cuda:N, mps"

@@ -28,8 +28,55 @@ def losses_of_examples(
 ) -> Float[Tensor, "run batch"]:
     """The cross-entropy of each example: what `cross_entropy` is the mean of."""
     logits = loss_logits(config, logits, initial_logits)
+    if config.loss_form == "margins":
+        return by_margins(logits, labels)[0]
     losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
     return losses.view(labels.shape)
+
+
+@torch.no_grad()
+def losses_and_gradient(
+    config: TrainConfig,
+    logits: Float[Tensor, "run batch d_vocab"],
+    labels: Int[Tensor, "run batch"],
+    initial_logits: Float[Tensor, "run batch d_vocab"] | None = None,
+    weight: float = 1.0,
+) -> tuple[Float[Tensor, "run batch"], Float[Tensor, "run batch d_vocab"]]:
+    """`losses_of_examples`, and the gradient of `weight` times their sum by the logits."""
+    seen = loss_logits(config, logits, initial_logits)
+    label = labels[..., None]
+    if config.loss_form == "margins":
+        losses, share, others = by_margins(seen, labels)
+        own = -others
+    else:
+        log_share = seen.log_softmax(-1)
+        losses = -log_share.gather(-1, label)[..., 0]
+        share = log_share.exp_()
+        own = share.gather(-1, label) - 1
+    gradient = share.scatter_(-1, label, own).mul_(weight * config.loss_logit_scale)
+    return losses, gradient.to(logits.dtype)
+
+
+def by_margins(
+    logits: Float[Tensor, "*run batch d_vocab"], labels: Int[Tensor, "*run batch"]
+) -> tuple[
+    Float[Tensor, "*run batch"], Float[Tensor, "*run batch d_vocab"], Float[Tensor, "*run batch 1"]
+]:
+    """log(1 + S) with S = Σ_{c≠y} exp(z_c − z_y); each class's probability (the label's is 0), and
+    all but the label's, S/(1 + S).
+
+    Nothing near 1 is ever subtracted from 1, so that a small loss and a small gradient have all
+    the digits of their precision; log-softmax in float32 gives neither below 6e-8.
+    """
+    label = labels[..., None]
+    margins = logits - logits.gather(-1, label)
+    # 0 where the label's logit is the largest; elsewhere the shift that keeps exp finite.
+    top = margins.amax(-1, keepdim=True)
+    share = (margins - top).exp().scatter(-1, label, 0)
+    others = share.sum(-1, keepdim=True)
+    total = others + (-top).exp()
+    losses = torch.where(top > 0, top + total.log(), others.log1p())
+    return losses[..., 0], share / total, others / total
 
 
 def loss_logits(

@@ -1,11 +1,13 @@
-"""The effective rank and its gradient, at full rank and at any lower one."""
+"""Cross-entropy and its gradient in every form; and those of the effective rank, at any rank."""
+
+from decimal import Decimal, localcontext
 
 import pytest
 import torch
 from runs_cases import with_model, with_recipe
 
 import grokinterp as gi
-from grokinterp.loss import effective_rank
+from grokinterp.loss import effective_rank, losses_and_gradient, losses_of_examples
 
 
 def of_rank(rank: int, rows: int = 9, columns: int = 6, seed: int = 0) -> torch.Tensor:
@@ -82,3 +84,76 @@ def test_a_model_of_low_rank_trains_under_the_penalty(tmp_path, dtype):
             model.get_parameter(name)[..., 3:] = 0
     [run] = gi.train([config], store=tmp_path, init=model)
     assert run.status == "finished"
+
+
+def examples(scale: float, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of two runs, with labels that are the largest, and not, and equal to it."""
+    generator = torch.Generator().manual_seed(3)
+    logits = scale * torch.randn(2, 40, 7, generator=generator, dtype=torch.float64)
+    labels = logits.argmax(-1)
+    labels[:, ::2] = torch.randint(7, (2, 20), generator=generator)
+    logits[:, 0] = 1.0
+    return logits.to(dtype), labels
+
+
+def in_float64(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """log Σ exp(z_c − z_y) and its gradient, from its definition, at 40 digits."""
+    losses, gradients = [], []
+    with localcontext() as context:
+        context.prec = 40
+        for row, label in zip(
+            logits.flatten(0, 1).tolist(), labels.flatten().tolist(), strict=True
+        ):
+            z = [Decimal(one) for one in row]
+            others = [
+                (one - z[label]).exp() if c != label else Decimal(0) for c, one in enumerate(z)
+            ]
+            rest = sum(others)
+            gradients.append([float(one / (1 + rest)) for one in others])
+            gradients[-1][label] = -float(rest / (1 + rest))
+            losses.append(float((1 + rest).ln()))
+    found = (torch.tensor(one, dtype=torch.float64) for one in (losses, gradients))
+    return tuple(one.view(like.shape) for one, like in zip(found, (labels, logits), strict=True))
+
+
+@pytest.mark.parametrize("form", ["log-softmax", "margins"])
+@pytest.mark.parametrize("scale", [0.1, 3.0, 10.0])
+def test_either_form_is_cross_entropy_and_its_gradient(form, scale):
+    config = gi.TrainConfig(loss_form=form, loss_logit_scale=1.5)
+    logits, labels = examples(scale)
+    losses, gradient = losses_and_gradient(config, logits, labels, weight=0.25)
+    expected, of_seen = in_float64(1.5 * logits, labels)
+    torch.testing.assert_close(losses, expected, rtol=1e-13, atol=1e-14)
+    torch.testing.assert_close(gradient, 0.25 * 1.5 * of_seen, rtol=1e-13, atol=1e-15)
+    # What is evaluated, and what autograd differentiates, are the same function.
+    leaf = logits.clone().requires_grad_()
+    seen = losses_of_examples(config, leaf, labels)
+    torch.testing.assert_close(seen, losses, rtol=1e-13, atol=1e-14)
+    [by_autograd] = torch.autograd.grad(0.25 * seen.sum(), leaf)
+    # Of equal logits autograd takes one as the largest; the sum of all of them is the same.
+    torch.testing.assert_close(by_autograd[:, 1:], gradient[:, 1:], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("margin", [12.0, 17.5, 40.0, 80.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_by_margins_a_confident_example_has_a_gradient_with_all_its_digits(margin, dtype):
+    logits = torch.tensor([[[margin, 0.0, -1.0]]], dtype=getattr(torch, dtype))
+    labels = torch.tensor([[0]])
+    [[expected]], [[of_seen]] = in_float64(logits, labels)
+    found = {}
+    for form in ("log-softmax", "margins"):
+        config = gi.TrainConfig(loss_dtype=dtype, loss_form=form)
+        [[loss]], [[gradient]] = losses_and_gradient(config, logits, labels)
+        found[form] = (loss.item(), gradient[0].item())
+    digits = 1e-5 if dtype == "float32" else 1e-12
+    assert found["margins"] == pytest.approx((expected.item(), of_seen[0].item()), rel=digits)
+    # From log-softmax nothing is left of what is under half of the precision's eps.
+    assert bool(found["log-softmax"][1]) is (margin < (17 if dtype == "float32" else 37))
+
+
+def test_margins_of_a_confident_error_do_not_overflow():
+    logits = torch.tensor([[[0.0, 300.0, 299.0]]])
+    config = gi.TrainConfig(loss_dtype="float32", loss_form="margins")
+    [[loss]], [[gradient]] = losses_and_gradient(config, logits, torch.tensor([[0]]))
+    assert loss.item() == pytest.approx(300.3133, rel=1e-6)
+    assert gradient.tolist() == pytest.approx([-1.0, 0.7310586, 0.2689414], rel=1e-6)

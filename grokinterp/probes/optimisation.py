@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from grokinterp.loss import loss_logits
+from grokinterp.loss import by_margins, loss_logits
 from grokinterp.snapshot import Snapshot, Split
 
 Values = dict[str, float | np.ndarray]
@@ -98,7 +98,7 @@ def softmax_collapse(snapshot: Snapshot, split: Split = "train") -> Values:
 
     Returns:
         one_hot (float): Σ_c exp(z_c − max z) rounds to 1, so that every other class is lost in the
-            sum. 0 to 1.
+            sum; of a loss by margins, whose sum leaves the 1 out: that sum is exactly 0. 0 to 1.
         zero_loss (float): The cross-entropy is exactly 0: the label is the largest, too, and the
             example no longer pulls its logit up. 0 to 1.
 
@@ -119,7 +119,9 @@ def softmax_collapse(snapshot: Snapshot, split: Split = "train") -> Values:
         # The loss subtracts what the bare initial network says, whatever acts while training.
         start.require_unhooked("softmax_collapse less the initial prediction")
         initial = start.inputs(split).logits.cpu()
-    return dict(collapsed(loss_logits(recipe, inputs.logits.cpu(), initial), inputs.labels.cpu()))
+    logits, labels = loss_logits(recipe, inputs.logits.cpu(), initial), inputs.labels.cpu()
+    by_form = {"log-softmax": collapsed, "margins": collapsed_by_margins}
+    return dict(by_form[recipe.loss_form](logits, labels))
 
 
 softmax_collapse.version = 2  # type: ignore[attr-defined]
@@ -139,6 +141,23 @@ def collapsed(
     return {
         "one_hot": (sums == 1).sum().item() / count,
         "zero_loss": (losses == 0).sum().item() / count,
+    }
+
+
+def collapsed_by_margins(
+    logits: Float[Tensor, "batch d_vocab"], labels: Int[Tensor, " batch"]
+) -> dict[str, float]:
+    """The values of `softmax_collapse` where the loss is computed by margins.
+
+    >>> collapsed_by_margins(torch.tensor([[20.0, 0.0], [200.0, 0.0]]), torch.tensor([0, 0]))
+    {'one_hot': 0.5, 'zero_loss': 0.5}
+    """
+    losses, _, _ = by_margins(logits, labels)
+    top = F.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
+    others = (logits - logits.amax(-1, keepdim=True)).exp().masked_fill(top, 0).sum(-1)
+    return {
+        "one_hot": (others == 0).double().mean().item(),
+        "zero_loss": (losses == 0).double().mean().item(),
     }
 
 

@@ -151,12 +151,31 @@ def test_the_temperature_and_the_initial_prediction_are_the_loss_s():
         softmax_collapse(shot)
 
 
-@pytest.mark.parametrize("loss_dtype", ["float32", "float64"])
-def test_a_run_s_collapse_is_that_of_its_own_loss(tmp_path, loss_dtype):
+@pytest.mark.parametrize("margin", [20.0, 40.0])
+def test_by_margins_softmax_does_not_collapse_but_underflows(margin):
+    recipe = {"loss_dtype": "float32", "loss_form": "margins"}
+    shot = planted([0.0, 0.0, margin, 0.0, 0.0, 0.0], recipe=recipe)
+    assert softmax_collapse(shot) == {"one_hot": 0, "zero_loss": 0}
+    # Below exp(-103.97) float32 has no numbers.
+    under = planted([0.0, 0.0, 110.0, 0.0, 0.0, 0.0], recipe=recipe)
+    found = softmax_collapse(under)
+    right = (under.train.labels == 2).double().mean().item()
+    assert found == {"one_hot": 1, "zero_loss": pytest.approx(right)}
+
+
+@pytest.mark.parametrize(
+    ("loss_dtype", "loss_form"),
+    [("float32", "log-softmax"), ("float64", "log-softmax"), ("float32", "margins")],
+)
+def test_a_run_s_collapse_is_that_of_its_own_loss(tmp_path, loss_dtype, loss_form):
     """The share of train examples whose loss, as the training computed it, is exactly 0."""
     recipe = {"epochs": 150, "lr": 0.02, "weight_decay": 0.0, "checkpoint_every": 50}
     config = with_recipe(
-        loss_dtype=loss_dtype, loss_logit_scale=8.0, probes={"softmax_collapse": 50}, **recipe
+        loss_dtype=loss_dtype,
+        loss_form=loss_form,
+        loss_logit_scale=8.0,
+        probes={"softmax_collapse": 50},
+        **recipe,
     )
     [run] = gi.train([config], store=tmp_path)
     online = run.metrics.set_index("epoch")["softmax_collapse.zero_loss"]
@@ -169,7 +188,7 @@ def test_a_run_s_collapse_is_that_of_its_own_loss(tmp_path, loss_dtype):
         ]
         shares.append(np.mean(np.array(losses) == 0))
         assert online[epoch] == softmax_collapse(run.snapshot(epoch))["zero_loss"] == shares[-1]
-    assert bool(max(shares) > 0.1) is (loss_dtype == "float32")
+    assert bool(max(shares) > 0.1) is ((loss_dtype, loss_form) == ("float32", "log-softmax"))
     assert definition_of(softmax_collapse) == "2"
 
 

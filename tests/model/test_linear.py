@@ -3,11 +3,10 @@ import torch
 from torch import Tensor
 
 import grokinterp.model.linear
-from grokinterp.model.linear import linear
+from grokinterp.model.linear import linear, write_weight_gradient
 
-needs_onednn = pytest.mark.skipif(
-    grokinterp.model.linear._ONEDNN is None, reason="this build of PyTorch has no oneDNN kernel"
-)
+KERNEL = grokinterp.model.linear._find_onednn()
+needs_onednn = pytest.mark.skipif(KERNEL is None, reason="this PyTorch has no oneDNN kernel")
 FORMS = [(bias, relu) for bias in (False, True) for relu in (False, True)]
 every_form = pytest.mark.parametrize(("bias", "relu"), FORMS)
 
@@ -35,15 +34,20 @@ def apply(tensors: list[Tensor], relu: bool) -> Tensor:
     return linear(x, w, b[0] if b else None, relu=relu)
 
 
+@pytest.fixture(autouse=True)
+def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor of another maker than Intel, whichever this is."""
+    monkeypatch.setattr(grokinterp.model.linear, "_ONEDNN", KERNEL)
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """The calls that reach oneDNN's kernel."""
     made: list[tuple] = []
-    kernel = grokinterp.model.linear._ONEDNN
 
     def recorded(*arguments):
         made.append(arguments)
-        return kernel(*arguments)
+        return KERNEL(*arguments)
 
     monkeypatch.setattr(grokinterp.model.linear, "_ONEDNN", recorded)
     return made
@@ -90,6 +94,26 @@ def test_onednn_serves_one_float32_run_forward_and_backward(
     assert len(calls) == 1
     y.sum().backward()
     assert len(calls) == 3  # And the products for x and for w.
+
+
+@pytest.mark.parametrize("kernel", ["onednn", "plain"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("runs", [1, 3])
+def test_the_weight_s_gradient_is_written_in_place(monkeypatch, kernel, dtype, runs) -> None:
+    if kernel == "plain":
+        monkeypatch.setattr(grokinterp.model.linear, "_ONEDNN", None)
+    generator = torch.Generator().manual_seed(0)
+    x, dy = (torch.randn(runs, 10, k, generator=generator, dtype=dtype) for k in (7, 4))
+    expected = torch.einsum("rnk,rnm->rkm", x.double(), dy.double()).to(dtype)
+    # A part of a larger vector, and the transpose of one, as of a tied unembedding.
+    flat = torch.full((runs, 40), torch.nan, dtype=dtype)
+    write_weight_gradient(x, dy, flat[:, 5:33].unflatten(1, (7, 4)))
+    torch.testing.assert_close(flat[:, 5:33].unflatten(1, (7, 4)), expected)
+    assert flat[:, :5].isnan().all()
+    assert flat[:, 33:].isnan().all()
+    turned = torch.full((runs, 4, 7), torch.nan, dtype=dtype)
+    write_weight_gradient(x, dy, turned.mT)
+    torch.testing.assert_close(turned.mT, expected)
 
 
 @needs_onednn

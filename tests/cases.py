@@ -1,12 +1,15 @@
 """What many tests share: small models of every placement, with weights that leave no symmetry."""
 
 import torch
+from torch import Tensor
 
 from grokinterp.config import ModelConfig
 from grokinterp.model.build import build_model
 from grokinterp.model.transformer import PlacedTransformer
 from grokinterp.placement import pre_norm_lattice
 from grokinterp.task import ModularTask
+from grokinterp.training.forward import attend
+from grokinterp.training.last_block import last_block
 
 TASK = ModularTask(p=5)
 EVERY_PLACEMENT = (*(placement.name for placement in pre_norm_lattice()), "post", "peri")
@@ -26,3 +29,39 @@ def perturbed_model(config: ModelConfig, seed: int = 0) -> PlacedTransformer:
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter += 0.3 * noise
     return model
+
+
+def values_and_gradients(
+    config: ModelConfig,
+    parameters: dict[str, Tensor],
+    tokens: Tensor,
+    scale: Tensor,
+    of_logits: Tensor,
+    of_residual: Tensor | None,
+    uniform: bool = False,
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Of the fast path, with runs side by side: the logits and the residual, and the gradients of
+    the trained parameters, the last block's own and autograd's of what is before it."""
+    leaves = {n: v.detach().clone().requires_grad_(v.requires_grad) for n, v in parameters.items()}
+    trained = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+    written = {name: torch.zeros_like(leaf) for name, leaf in trained.items()}
+    attended = attend(config, leaves, tokens, uniform)
+    with torch.no_grad():
+        logits, residual, pullback = last_block(config, leaves, attended, scale)
+        # Their memory may be used.
+        residual_gradient = None if of_residual is None else of_residual.clone()
+        before = pullback(of_logits.clone(), residual_gradient, written)
+    pairs = [
+        (value, getattr(before, name))
+        for name, value in attended._asdict().items()
+        if value is not None and value.requires_grad
+    ]
+    rest = torch.autograd.grad(
+        [value for value, _ in pairs],
+        list(trained.values()),
+        [gradient for _, gradient in pairs],
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    gradients = {name: written[name] + one for name, one in zip(trained, rest, strict=True)}
+    return logits, residual, gradients

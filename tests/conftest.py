@@ -12,7 +12,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Before anything imports grokinterp, or the modules are loaded unchecked.
-CHECKED = ("circuits", "figures", "hooks", "loss", "model", "probes", "snapshot", "training")
+CHECKED = (
+    *("circuits", "figures", "hooks", "loss", "model", "probes", "snapshot"),
+    # A checked function is decorated where it is defined: those that are defined inside others, as
+    # the pullbacks of the rest of training are, would be so at each call.
+    *("training.forward", "training.optimizer"),
+)
 jaxtyping.install_import_hook([f"grokinterp.{name}" for name in CHECKED], "beartype.beartype")
 
 import torch  # noqa: E402

@@ -7,27 +7,39 @@ Inside an epoch nothing waits for the device: losses and norms stay there until 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from threading import Event
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import functional_call, vmap
 
 from grokinterp.config import METRICS, RunConfig
 from grokinterp.hooks.attention import UniformAttention
 from grokinterp.hooks.intervention import Intervention, collect_hooks
-from grokinterp.loss import correct, cross_entropy, effective_rank, losses_of_examples
+from grokinterp.loss import correct, losses_and_gradient, losses_of_examples
 from grokinterp.model.build import build_model
 from grokinterp.model.shape import DTYPES
 from grokinterp.store.state import Report, Row, RunState, Weights
 from grokinterp.training.device import check_device, keep_freed_memory
 from grokinterp.training.forward import last_position
 from grokinterp.training.optimizer import AdamW
-
-# Rows of a forward pass without gradients: large enough for the kernels, small enough for caches.
-EVALUATION_ROWS = 4096
+from grokinterp.training.row_blocks import (
+    Batch,
+    Runs,
+    Scored,
+    Workers,
+    backpropagate,
+    begin_thread,
+    blocks_of,
+    evaluate,
+    one_thread,
+    rank_gradient,
+    train_blocks,
+)
 
 
 def group_key(config: RunConfig) -> RunConfig:
@@ -50,21 +62,27 @@ def group_key(config: RunConfig) -> RunConfig:
     )
 
 
-@torch.inference_mode(False)  # Which switches gradients on, too.
 def train_together(
     configs: Sequence[RunConfig],
     initial: Sequence[Weights],
     states: Sequence[RunState],
     width: int | None = None,
-    pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Ensemble, list[Report]]]:
-    """Train runs of one group to their ends, in turns.
+    """Train runs of one group to their ends: `side_by_side` of their `ensembles`."""
+    return side_by_side(ensembles(configs, initial, states, width))
 
-    Yields, at every evaluated or checkpointed epoch, the ensemble (ask it for `state(run)`)
-    and a report for each of its runs. `initial` holds the weights at epoch 0, `states` where
-    to go on from. `width` runs share one pass; by default one on a CPU, whose caches hold one
-    run's activations, and all of them elsewhere. `pause` is asked after every epoch; where it is
-    True, this one is reported too.
+
+def ensembles(
+    configs: Sequence[RunConfig],
+    initial: Sequence[Weights],
+    states: Sequence[RunState],
+    width: int | None = None,
+) -> Iterator[Ensemble]:
+    """Runs of one group as ensembles: those that share a pass, so have come to the same epoch.
+
+    `initial` holds the weights at epoch 0, `states` where to go on from. `width` runs share one
+    pass; by default one on a CPU, whose caches hold one run's activations, and all of them
+    elsewhere.
     """
     if len({group_key(config) for config in configs}) > 1:
         raise ValueError(
@@ -72,29 +90,60 @@ def train_together(
             "seed, start, learning rate, weight decay and readout scale; group them by group_key"
         )
     check_device(configs[0].train.device)
-    on_cpu = configs[0].train.device == "cpu"
-    width = width or (1 if on_cpu else len(configs))
-    if on_cpu:
-        keep_freed_memory()
-    ensembles = []
+    width = width or (1 if configs[0].train.device == "cpu" else len(configs))
     for epoch in sorted({state.epoch for state in states}):
         same = [run for run, state in enumerate(states) if state.epoch == epoch]
         for first in range(0, len(same), width):
             chosen = same[first : first + width]
-            ensembles.append(
-                Ensemble(
-                    {run: configs[run] for run in chosen},
-                    [initial[run] for run in chosen],
-                    [states[run] for run in chosen],
-                )
+            yield Ensemble(
+                {run: configs[run] for run in chosen},
+                [initial[run] for run in chosen],
+                [states[run] for run in chosen],
             )
-    while ensembles:
-        for ensemble in list(ensembles):
-            reports = ensemble.advance(pause)
-            yield ensemble, reports
-            ensemble.drop([report.run for report in reports if report.status != "running"])
-            if not ensemble.configs:
-                ensembles.remove(ensemble)
+
+
+@torch.inference_mode(False)  # Which switches gradients on, too.
+def side_by_side(
+    waiting: Iterable[Ensemble], pause: Callable[[Ensemble], bool] = lambda ensemble: False
+) -> Iterator[tuple[Ensemble, list[Report]]]:
+    """Train ensembles to their ends, as many at once as PyTorch has threads here.
+
+    Yields, at every evaluated or checkpointed epoch of one, the ensemble (ask it for `state(run)`)
+    and a report for each of its runs; it does not go on before the next is asked for, and not with
+    runs that were dropped. The next one is taken from `waiting` when there is a core for it; cores
+    that none waits for help with the others. What comes out does not depend on how many there
+    are. `pause` is asked after every epoch; where it is True, this one is reported too.
+    """
+    cores = torch.get_num_threads()
+    coming = iter(waiting)
+    under_way: dict[Future[list[Report]], Ensemble] = {}
+    leaving = Event()
+    keep_freed_memory()
+    with ThreadPoolExecutor(cores, initializer=begin_thread) as pool:
+
+        def go_on(ensemble: Ensemble) -> None:
+            future = pool.submit(ensemble.advance, lambda: leaving.is_set() or pause(ensemble))
+            under_way[future] = ensemble
+
+        def take() -> None:
+            while len(under_way) < cores and (ensemble := next(coming, None)) is not None:
+                go_on(ensemble)
+
+        try:
+            take()
+            while under_way:
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    ensemble = under_way.pop(future)
+                    reports = future.result()
+                    yield ensemble, reports
+                    ensemble.drop([one.run for one in reports if one.status != "running"])
+                    if ensemble.configs:
+                        go_on(ensemble)
+                take()
+                for ensemble in under_way.values():
+                    ensemble.threads = cores // len(under_way)
+        finally:
+            leaving.set()
 
 
 def _on_fast_path(item: Intervention) -> bool:
@@ -106,9 +155,15 @@ class Ensemble:
     """Runs that take every step together: parameters are [run, …], losses [run]."""
 
     def __init__(
-        self, configs: dict[int, RunConfig], initial: Sequence[Weights], states: Sequence[RunState]
+        self,
+        configs: dict[int, RunConfig],
+        initial: Sequence[Weights],
+        states: Sequence[RunState],
     ) -> None:
         self.configs = configs
+        self.threads = 1
+        """How many cores it may use from its next epoch on."""
+        self._workers = Workers()
         first = next(iter(configs.values()))
         self.model_config, self.train_config = first.model, first.train
         self.epoch = states[0].epoch
@@ -119,18 +174,23 @@ class Ensemble:
         self._frozen = [n for n, p in self._model.named_parameters() if not p.requires_grad]
         self._rule_met_since = [state.rule_met_since for state in states]
         self._schedule = set(first.train.checkpoint_schedule())
-        self._load(states)
         splits = [config.task.split(config.seed) for config in configs.values()]
         data = [torch.stack(part).to(self._device) for part in zip(*splits, strict=True)]
         self._train_tokens, self._train_labels, self._test_tokens, self._test_labels = data
+        self._load(states)
         self._initial: Weights | None = None
         self._initial_train: Tensor | None = None
         if self.train_config.subtract_initial_prediction:
             self._initial = {n: self._stack([w[n] for w in initial]) for n in initial[0]}
-            with torch.no_grad():
-                parts = self._train_tokens.split(EVALUATION_ROWS, dim=1)
-                logits = [self._forward(self._initial, part, ())[0] for part in parts]
-            self._initial_train = torch.cat(logits, dim=1)
+            self._initial_train = torch.cat(
+                [
+                    last_position(
+                        self.model_config, self._initial, self._train_tokens[:, rows], self._scale
+                    )[0]
+                    for rows in blocks_of(self._train_labels)
+                ],
+                dim=1,
+            )
 
     def _load(self, states: Sequence[RunState]) -> None:
         self._theta = self._flatten([state.weights for state in states])
@@ -155,6 +215,10 @@ class Ensemble:
         self._leaves = self._unflatten(self._theta)
         for leaf in self._leaves.values():
             leaf.requires_grad_()
+        # Of each block; what none of them writes stays zero.
+        blocks = train_blocks(self.train_config, self._train_labels)
+        self._gradients = self._theta.new_zeros(len(blocks), *self._theta.shape)
+        self._places = [self._unflatten(gradient) for gradient in self._gradients]
 
     def _stack(self, tensors: Sequence[Tensor]) -> Float[Tensor, "run ..."]:
         return torch.stack([t.to(self._device, self._dtype) for t in tensors])
@@ -188,13 +252,16 @@ class Ensemble:
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Report]:
         """Train to the next epoch that is evaluated or checkpointed, or to a pause."""
         losses = []
-        while True:
-            self.epoch += 1
-            evaluated = self.train_config.is_evaluated(self.epoch)
-            loss, row = self._step(evaluated)
-            losses.append(loss)
-            if evaluated or self.epoch in self._schedule or pause():
-                break
+        with one_thread():
+            while True:
+                if self._workers.threads != self.threads:
+                    self._workers = Workers(self.threads)
+                self.epoch += 1
+                evaluated = self.train_config.is_evaluated(self.epoch)
+                loss, row = self._step(evaluated)
+                losses.append(loss)
+                if evaluated or self.epoch in self._schedule or pause():
+                    break
         return self._report(torch.stack(losses).tolist(), row)
 
     def drop(self, runs: Sequence[int]) -> None:
@@ -209,79 +276,106 @@ class Ensemble:
         states = [self.state(run) for run in keep]
         self.configs = {run: self.configs[run] for run in keep}
         self._rule_met_since = [self._rule_met_since[i] for i in positions]
-        self._load(states)
         for name in ("_train_tokens", "_train_labels", "_test_tokens", "_test_labels"):
             setattr(self, name, getattr(self, name)[positions])
+        self._load(states)
         if self._initial is not None and self._initial_train is not None:
             self._initial = {name: value[positions] for name, value in self._initial.items()}
             self._initial_train = self._initial_train[positions]
 
     def _step(self, evaluated: bool) -> tuple[Tensor, Float[Tensor, "metric run"] | None]:
         """One epoch: the loss before the update and, if evaluated, METRICS of each run."""
-        config, active = self.train_config, self._active()
-        logits, residual = self._forward(self._leaves, self._train_tokens, active)
-        loss = cross_entropy(config, logits, self._train_labels, self._initial_train)
-        objective = loss.sum()
-        if config.effective_rank_penalty:
-            objective = objective + config.effective_rank_penalty * effective_rank(residual).sum()
-        # An intervention can leave a parameter without effect: its gradient is zero.
-        gradients = torch.autograd.grad(
-            objective, list(self._leaves.values()), allow_unused=True, materialize_grads=True
-        )
-        gradient = torch.cat([part.flatten(1) for part in gradients], dim=1)
-        loss = loss.detach()
+        active = self._active()
+        scored, gradient = self._differentiate(active, evaluated)
+        loss = scored.losses.mean(1)
         if not evaluated:
             self._optimizer.step(self._theta, gradient)
             return loss, None
-        train_correct = correct(logits.detach(), self._train_labels)
-        del logits  # Of many pairs, they are most of the memory.
         before = self._theta.clone()
         self._optimizer.step(self._theta, gradient)
-        test_loss, test_correct = self._test(active)
+        tested = self._test(active)
         row = [
             loss,
-            train_correct.to(self._dtype).mean(1),
-            test_loss,
-            test_correct.to(self._dtype).mean(1),
+            scored.correct.to(self._dtype).mean(1),
+            tested.losses.mean(1),
+            tested.correct.to(self._dtype).mean(1),
             (before.square().sum(1) + self._frozen_square).sqrt(),
             gradient.norm(dim=1),
             (self._theta - before).norm(dim=1),
         ]
         return loss, torch.stack([value.to(loss.dtype) for value in row])
 
+    def _differentiate(
+        self, active: Sequence[Intervention], with_answers: bool
+    ) -> tuple[Scored, Float[Tensor, "run parameter"]]:
+        """Each train example's loss, and the gradient of the objective."""
+        batch = Batch(self._train_tokens, self._train_labels, self._initial_train)
+        if all(map(_on_fast_path, active)):
+            scored, others = backpropagate(
+                self._runs(active),
+                self._leaves,
+                batch,
+                self._places,
+                self._workers,
+                with_answers,
+            )
+            gradient = self._gradients.sum(0)
+            by_name = self._unflatten(gradient)
+            for name, part in others.items():
+                by_name[name] += part
+            return scored, gradient
+        logits, residual = self._forward_hooked(self._leaves, batch.tokens, active)
+        losses, d_logits = losses_and_gradient(
+            self.train_config,
+            logits.detach(),
+            batch.labels,
+            batch.initial_logits,
+            1 / batch.labels.shape[1],
+        )
+        outputs, d_outputs = [logits], [d_logits]
+        if (d_residual := rank_gradient(self.train_config, residual)) is not None:
+            outputs, d_outputs = [logits, residual], [d_logits, d_residual]
+        # An intervention can leave a parameter without effect: its gradient is zero.
+        gradients = torch.autograd.grad(
+            outputs,
+            list(self._leaves.values()),
+            d_outputs,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        gradient = torch.cat([part.flatten(1) for part in gradients], dim=1)
+        return Scored(losses, correct(logits.detach(), batch.labels)), gradient
+
+    def _runs(self, active: Sequence[Intervention]) -> Runs:
+        return Runs(
+            self.model_config,
+            self.train_config,
+            {**self._constants, **self._leaves},
+            self._scale,
+            bool(active),
+        )
+
     def _active(self) -> tuple[Intervention, ...]:
         return tuple(item for item in self.train_config.interventions if item.active(self.epoch))
 
     @torch.no_grad()
-    def _test(
-        self, active: Sequence[Intervention]
-    ) -> tuple[Float[Tensor, " run"], Bool[Tensor, "run batch"]]:
-        """The test loss, and which answers are right: by chunk, never with all logits at once."""
-        # A hook may mix the examples of a batch, so that it must see all of them at once.
-        hooked = not all(map(_on_fast_path, active))
-        rows = self._test_tokens.shape[1] if hooked else EVALUATION_ROWS
-        losses, right = [], []
-        for tokens, labels in zip(
-            self._test_tokens.split(rows, dim=1), self._test_labels.split(rows, dim=1), strict=True
-        ):
-            logits, _ = self._forward(self._leaves, tokens, active)
-            before = None if self._initial is None else self._forward(self._initial, tokens, ())[0]
-            losses.append(losses_of_examples(self.train_config, logits, labels, before))
-            right.append(correct(logits, labels))
-        return torch.cat(losses, dim=1).mean(1), torch.cat(right, dim=1)
-
-    def _forward(
-        self, weights: Weights, tokens: Int[Tensor, "run batch 3"], active: Sequence[Intervention]
-    ) -> tuple[Float[Tensor, "run batch d_vocab"], Float[Tensor, "run batch d_model"]]:
-        weights = {**self._constants, **weights}
+    def _test(self, active: Sequence[Intervention]) -> Scored:
+        tokens, labels = self._test_tokens, self._test_labels
         if all(map(_on_fast_path, active)):
-            return last_position(self.model_config, weights, tokens, self._scale, bool(active))
-        return self._forward_hooked(weights, tokens, active)
+            return evaluate(self._runs(active), Batch(tokens, labels), self._workers, self._initial)
+        # A hook may mix the examples of a batch, so that it must see all of them at once.
+        logits, _ = self._forward_hooked(self._leaves, tokens, active)
+        before = None
+        if self._initial is not None:
+            before, _ = last_position(self.model_config, self._initial, tokens, self._scale)
+        losses = losses_of_examples(self.train_config, logits, labels, before)
+        return Scored(losses, correct(logits, labels))
 
     def _forward_hooked(
         self, weights: Weights, tokens: Int[Tensor, "run batch 3"], active: Sequence[Intervention]
     ) -> tuple[Float[Tensor, "run batch d_vocab"], Float[Tensor, "run batch d_model"]]:
         """The HookedTransformer itself, under torch.func, with the interventions attached."""
+        weights = {**self._constants, **weights}
         last = f"blocks.{self.model_config.n_layers - 1}.hook_resid_post"
 
         def one_run(

@@ -9,7 +9,6 @@ HookedTransformer of the same config, by parameter name.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +18,11 @@ from torch import Tensor
 from grokinterp.config import ModelConfig
 from grokinterp.model.linear import linear
 from grokinterp.model.normalise import layer_norm, rms_norm
-from grokinterp.model.parts import DEFAULT_EPS, norm_eps
+from grokinterp.model.parts import norm_eps
+from grokinterp.training.last_block import Attended, Parameters, flat, gather, last_block
 
-Parameters = Mapping[str, Float[Tensor, "run ..."]]
 
-
+@torch.no_grad()
 def last_position(
     config: ModelConfig,
     parameters: Parameters,
@@ -31,11 +30,23 @@ def last_position(
     readout_scale: Float[Tensor, " run"],
     uniform_attention: bool = False,
 ) -> tuple[Float[Tensor, "run batch d_vocab"], Float[Tensor, "run batch d_model"]]:
-    """Logits and `hook_resid_post` of the last block, at the last position.
+    """Logits and `hook_resid_post` of the last block, at the last position, without a graph.
 
     Every example must end in the same token, as every task's do. With `uniform_attention` every
     query attends alike to every key that it sees, as under the intervention UniformAttention.
     """
+    attended = attend(config, parameters, tokens, uniform_attention)
+    logits, residual, _ = last_block(config, parameters, attended, readout_scale)
+    return logits, residual
+
+
+def attend(
+    config: ModelConfig,
+    parameters: Parameters,
+    tokens: Int[Tensor, "run batch 3"],
+    uniform_attention: bool = False,
+) -> Attended:
+    """Everything before the last block's pattern, by operations that autograd follows."""
     rows, index = _token_table(parameters, tokens)
     of_rows: Tensor | None = index
     for layer in range(config.n_layers):
@@ -44,28 +55,11 @@ def last_position(
             for name, value in parameters.items()
             if name.startswith(f"blocks.{layer}.")
         }
-        last = layer == config.n_layers - 1
-        rows = _block(config, block, rows, of_rows, last, uniform_attention)
+        if layer == config.n_layers - 1:
+            return _attend_last(config, block, rows, of_rows, uniform_attention)
+        rows = _block(config, block, rows, of_rows, uniform_attention)
         of_rows = None
-    return readout(config, parameters, rows, readout_scale), rows
-
-
-def readout(
-    config: ModelConfig,
-    parameters: Parameters,
-    residual: Float[Tensor, "run batch d_model"],
-    readout_scale: Float[Tensor, " run"],
-) -> Float[Tensor, "run batch d_vocab"]:
-    """α · norm(residual) W_U."""
-    if config.final_norm != "none":
-        gain, bias = parameters.get("ln_final.w"), parameters.get("ln_final.b")
-        residual = _normalise(config, residual, gain, bias, DEFAULT_EPS)
-    if config.tied_unembedding:
-        w_e = parameters["embed.W_E"]
-        w_u = (w_e[:, :-1] if config.answers == "p" else w_e).mT  # `=` is the last token.
-    else:
-        w_u = parameters["unembed.W_U"]
-    return linear(residual, w_u) * readout_scale[:, None, None]
+    raise AssertionError("a model has a block")
 
 
 def _token_table(
@@ -82,51 +76,67 @@ def _token_table(
     return table, tokens + shift
 
 
+def _attend_last(
+    config: ModelConfig,
+    block: Parameters,
+    rows: Float[Tensor, "run row d_model"],
+    index: Int[Tensor, "run batch 3"] | None,
+    uniform: bool,
+) -> Attended:
+    """The last block's part of it, which needs one query for each example."""
+    q_in, keys, values = _projections(config, block, rows)
+    w_q = _stack_heads(block["attn.W_Q"])
+    if index is not None:
+        # All examples share the last token, so one query serves them.
+        query, residual = linear(q_in[:, -1:], w_q), rows[:, -1:]
+    else:
+        last = _positions(q_in)[:, :, -1]
+        query = linear(last, w_q).repeat_interleave(3, dim=1)
+        residual = _positions(rows)[:, :, -1]
+    scores = _split_heads(keys * query, config.d_head).sum(-1) / math.sqrt(config.d_head)
+    return Attended(torch.zeros_like(scores) if uniform else scores, values, index, residual)
+
+
 def _block(
     config: ModelConfig,
     block: Parameters,
     rows: Float[Tensor, "run row d_model"],
     index: Int[Tensor, "run batch 3"] | None,
-    last: bool,
     uniform: bool,
 ) -> Float[Tensor, "run row_out d_model"]:
-    """One block. `index` maps (example, position) to rows; None: rows are (example, position).
-
-    Returns a row for each example and position; for each example, its last, if `last`.
-    """
-    ln, d_head = config.ln, config.d_head
-    ln_rows = _norm(config, block, "ln1", rows) if ln.attention else rows
-    q_in, k_in, v_in = (ln_rows if norm else rows for norm in (ln.q, ln.k, ln.v))
-    w_q, w_k, w_v = (_stack_heads(block[f"attn.{name}"]) for name in ("W_Q", "W_K", "W_V"))
-    keys, values = linear(k_in, w_k), linear(v_in, w_v)
-    resid: Tensor
-    if index is not None and last:
-        # All examples share the last token, so one query serves them, and scores are a table.
-        query = linear(q_in[:, -1:], w_q)
-        score_rows = _split_heads(keys * query, d_head).sum(-1)
-        scores = _gather(score_rows, index).mT[:, :, None] / math.sqrt(d_head)
-        values = _split_heads(_gather(values, index), d_head)
-        resid = rows[:, -1:]
+    """One block, not the last. `index` maps (example, position) to rows; None: rows are (example,
+    position), as those that it returns are."""
+    q_in, keys, values = _projections(config, block, rows)
+    query = linear(q_in, _stack_heads(block["attn.W_Q"]))
+    if index is not None:
+        index = flat(index, rows.shape[1])
+        query, keys, values = (gather(x, index) for x in (query, keys, values))
+        resid = gather(rows, index).flatten(1, 2)
     else:
-        query = linear(q_in if not last else _positions(q_in)[:, :, -1], w_q)
-        if index is not None:
-            query, keys, values = (_gather(x, index) for x in (query, keys, values))
-            resid = _gather(rows, index).flatten(1, 2)
-        else:
-            keys, values = _positions(keys), _positions(values)
-            query = query[:, :, None] if last else _positions(query)
-            resid = _positions(rows)[:, :, -1] if last else rows
-        query, keys, values = (_split_heads(x, d_head) for x in (query, keys, values))
-        scores = torch.einsum("rnqhd,rnkhd->rnqhk", query, keys) / math.sqrt(d_head)
+        query, keys, values = (_positions(x) for x in (query, keys, values))
+        resid = rows
+    query, keys, values = (_split_heads(x, config.d_head) for x in (query, keys, values))
+    scores = torch.einsum("rnqhd,rnkhd->rnqhk", query, keys) / math.sqrt(config.d_head)
     if uniform:
         scores = torch.zeros_like(scores)
-    if config.causal and not last:
+    if config.causal:
         scores = scores.masked_fill(_later(scores), -torch.inf)
     pattern = scores.softmax(-1)
     a, b, equals = (pattern[..., j, None] * values[:, :, None, j] for j in range(3))
     z = a + b + equals
     attn_out = linear(z.flatten(3).flatten(1, 2), block["attn.W_O"].flatten(1, 2))
     return _finish_block(config, block, resid, attn_out)
+
+
+def _projections(
+    config: ModelConfig, block: Parameters, rows: Float[Tensor, "run row d_model"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What queries are read from, and the keys and values, of these rows."""
+    ln = config.ln
+    ln_rows = _norm(config, block, "ln1", rows) if ln.attention else rows
+    q_in, k_in, v_in = (ln_rows if norm else rows for norm in (ln.q, ln.k, ln.v))
+    w_k, w_v = (_stack_heads(block[f"attn.{name}"]) for name in ("W_K", "W_V"))
+    return q_in, linear(k_in, w_k), linear(v_in, w_v)
 
 
 def _later(scores: Float[Tensor, "run batch query head key"]) -> Bool[Tensor, "query 1 key"]:
@@ -178,15 +188,6 @@ def _normalise(
     if gain is not None:
         normal = normal * gain[:, None]
     return normal if bias is None else normal + bias[:, None]
-
-
-def _gather(
-    rows: Float[Tensor, "run row d"], index: Int[Tensor, "run batch pos"]
-) -> Float[Tensor, "run batch pos d"]:
-    """Each run's rows at its own indices."""
-    run, row = rows.shape[:2]
-    offset = torch.arange(run, device=rows.device)[:, None, None] * row
-    return F.embedding(index + offset, rows.flatten(0, 1))
 
 
 def _positions(rows: Float[Tensor, "run row d"]) -> Float[Tensor, "run batch 3 d"]:

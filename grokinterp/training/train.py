@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import cast, overload
@@ -30,7 +30,7 @@ from grokinterp.store.recording import fewest
 from grokinterp.store.runs import OPTIMIZER, Checkpoint, Run, Store, open_store
 from grokinterp.store.state import Report, Row, RunState, Status
 from grokinterp.training.device import check_device
-from grokinterp.training.engine import Ensemble, group_key, train_together
+from grokinterp.training.engine import Ensemble, ensembles, group_key, side_by_side
 from grokinterp.training.interrupt import held_back
 
 
@@ -63,6 +63,8 @@ class _Work:
     rows: list[Row]
     saved_at: float
     recorder: Recorder
+    lock: ExitStack
+    """To be closed when it is over."""
 
 
 class Recorder:
@@ -158,8 +160,9 @@ def train(
     row, checkpoint or probe, or was recorded under another definition of a probe, is: beside it,
     as another recording of the same run. An interrupted one goes on from its last saved epoch, bit
     for bit on a CPU. One that another process trains is left for last and waited for, so that
-    several processes that call this share the runs. On an accelerator, runs of one architecture
-    and recipe train together.
+    several processes that call this share the runs. On a CPU as many runs train side by side as
+    PyTorch has threads, each on a core; what each comes to does not depend on how many there are.
+    On an accelerator, runs of one architecture and recipe train together.
 
     Args:
         runs: What to train: a config, or several.
@@ -221,38 +224,93 @@ def _train_missing(
     runs: Mapping[RunConfig, Run], starts: Mapping[RunConfig, RunState], observer: Observer
 ) -> None:
     """Train the runs that are free; then wait for the others, in case their process dies."""
-
-    def train_free(unit: Sequence[RunConfig], wait: bool) -> list[RunConfig]:
-        """Train those of a unit whose locks can be had; return the others."""
-        busy, group = [], []
-        with ExitStack() as held:
-            for config in unit:
-                run, lock = runs[config], RunLock(runs[config].path)
-                if not lock.acquire(wait):
-                    busy.append(config)
-                    continue
-                held.callback(lock.release)
-                if run.is_over:  # Another process has trained it by now.
-                    status = cast(Status, run.status)
-                    observer.advanced(run, config, Report(0, run.epoch, None, status, run.message))
-                else:
-                    group.append(_open(config, run, starts[config]))
-            if group:
-                _train_group(group, observer)
-        return busy
-
-    busy = [config for unit in units_of(runs) for config in train_free(unit, wait=False)]
+    units = units_of(runs)
+    busy = _train_units(units, runs, starts, observer)
     for config in busy:
         observer.waiting(runs[config], RunLock(runs[config].path).owner)
     for config in busy:
-        train_free([config], wait=True)
+        lock = RunLock(runs[config].path)
+        lock.acquire(wait=True)
+        try:
+            _train_units([[config]], runs, starts, observer, held=lock)
+        finally:
+            lock.release()
 
 
-def _open(config: RunConfig, run: Run, start: RunState) -> _Work:
+def _train_units(
+    units: Iterable[Sequence[RunConfig]],
+    runs: Mapping[RunConfig, Run],
+    starts: Mapping[RunConfig, RunState],
+    observer: Observer,
+    held: RunLock | None = None,
+) -> list[RunConfig]:
+    """Train what of these units no other process trains, side by side; return the rest.
+
+    `held` is the lock of the one run there is, where the caller has it.
+    """
+    busy: list[RunConfig] = []
+    trained_by: dict[Ensemble, list[_Work]] = {}
+
+    def taken(unit: Sequence[RunConfig]) -> Iterator[_Work]:
+        for config in unit:
+            run, lock = runs[config], locks.enter_context(ExitStack())
+            if held is None:
+                own = RunLock(run.path)
+                if not own.acquire(wait=False):
+                    busy.append(config)
+                    continue
+                lock.callback(own.release)
+            if run.is_over:  # Another process has trained it by now.
+                status = cast(Status, run.status)
+                observer.advanced(run, config, Report(0, run.epoch, None, status, run.message))
+                lock.close()
+            else:
+                yield _open(config, run, starts[config], lock)
+
+    def coming() -> Iterator[Ensemble]:
+        for unit in units:
+            if interrupted():
+                return
+            if not (group := list(taken(unit))):
+                continue
+            for ensemble in ensembles(
+                [work.config for work in group],
+                [work.start.weights for work in group],
+                [work.state for work in group],
+            ):
+                trained_by[ensemble] = group
+                yield ensemble
+
+    def pause(ensemble: Ensemble) -> bool:
+        # However far apart the evaluations are.
+        group = trained_by[ensemble]
+        return interrupted() or any(_is_to_be_saved(group[run]) for run in ensemble.configs)
+
+    with held_back() as interrupted, ExitStack() as locks:
+        for ensemble, reports in side_by_side(coming(), pause):
+            group = trained_by[ensemble]
+            for report in reports:
+                _record(group[report.run], report, ensemble, observer)
+                if report.status != "running":
+                    group[report.run].lock.close()
+            if interrupted():
+                for report in reports:
+                    if report.status == "running":
+                        work = group[report.run]
+                        state = ensemble.state(report.run)
+                        work.run.save_state(state, work.rows, schedule=False)
+                ensemble.drop([report.run for report in reports])
+    return busy
+
+
+def _open(config: RunConfig, run: Run, start: RunState, lock: ExitStack) -> _Work:
     saved = run.load_state()
     state, rows = saved or (start, [])
     recorder = Recorder(config, start.weights)
-    return _Work(run, config, start, state, rows, time.monotonic(), recorder)
+    run.save_provenance(state.epoch)
+    if state.epoch == 0:
+        run.save_checkpoint(start)
+    return _Work(run, config, start, state, rows, time.monotonic(), recorder, lock)
 
 
 def _check_probes(configs: Sequence[RunConfig], starts: Mapping[RunConfig, RunState]) -> None:
@@ -260,34 +318,6 @@ def _check_probes(configs: Sequence[RunConfig], starts: Mapping[RunConfig, RunSt
     tried = {group_key(config): config for config in configs if config.train.probes}
     for config in tried.values():
         Recorder(config, starts[config].weights).check()
-
-
-def _train_group(group: Sequence[_Work], observer: Observer) -> None:
-    for work in group:
-        work.run.save_provenance(work.state.epoch)
-        if work.state.epoch == 0:
-            work.run.save_checkpoint(work.start)
-    running: dict[int, Ensemble] = {}
-    with held_back() as interrupted:
-        together = train_together(
-            [work.config for work in group],
-            [work.start.weights for work in group],
-            [work.state for work in group],
-            # However far apart the evaluations are.
-            pause=lambda: interrupted() or any(map(_is_to_be_saved, group)),
-        )
-        for ensemble, reports in together:
-            for report in reports:
-                _record(group[report.run], report, ensemble, observer)
-            running |= dict.fromkeys((report.run for report in reports), ensemble)
-            for report in reports:
-                if report.status != "running":
-                    del running[report.run]
-            if interrupted():
-                for run, under_way in running.items():
-                    work = group[run]
-                    work.run.save_state(under_way.state(run), work.rows, schedule=False)
-                break
 
 
 def _record(work: _Work, report: Report, ensemble: Ensemble, observer: Observer) -> None:

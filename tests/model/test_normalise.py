@@ -5,12 +5,11 @@ import grokinterp.hooks as gh
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import TASK, TOKENS, perturbed_model, small_config
+from cases import TASK, TOKENS, perturbed_model, small_config, values_and_gradients
 
 from grokinterp.circuits import direct_logit_attribution
 from grokinterp.model.normalise import layer_norm, rms_norm
 from grokinterp.snapshot import Snapshot
-from grokinterp.training.forward import last_position
 
 TORCH_S = {
     "layer": lambda x, gain, bias, eps: F.layer_norm(x, x.shape[-1:], gain, bias, eps),
@@ -136,17 +135,18 @@ def test_the_fast_path_is_the_same_function_at_zeros(placement, norm, runs):
     named = dict(model.named_parameters())
     stacked = {n: torch.stack([p.detach()] * runs).requires_grad_() for n, p in named.items()}
     tokens = torch.stack([TOKENS] * runs)
-    fast, _ = last_position(config, stacked, tokens, torch.ones(runs, dtype=torch.float64))
     logits = model(TOKENS)[:, -1]
     assert logits.isfinite().all()
+    scale = torch.ones(runs, dtype=torch.float64)
+    of_logits = torch.stack([2 * logits.detach()] * runs)  # Of the sum of squares.
+    fast, _, ours = values_and_gradients(config, stacked, tokens, scale, of_logits, None)
     for run in range(runs):
         torch.testing.assert_close(fast[run], logits)
     options = {"allow_unused": True, "materialize_grads": True}
-    ours = torch.autograd.grad(fast.square().sum(), list(stacked.values()), **options)
     expected = torch.autograd.grad(logits.square().sum(), list(named.values()), **options)
-    for name, one, other in zip(named, ours, expected, strict=True):
+    for name, other in zip(named, expected, strict=True):
         for run in range(runs):
-            torch.testing.assert_close(one[run], other, msg=name)
+            torch.testing.assert_close(ours[name][run], other, msg=name)
 
 
 @pytest.mark.parametrize("norm", ["layer", "rms"])

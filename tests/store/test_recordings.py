@@ -34,7 +34,7 @@ OTHER = with_recipe(eval_every=3, checkpoint_every=None, probes={"norms": 15})
 @pytest.fixture
 def nothing_is_trained(monkeypatch):
     def forbid():
-        monkeypatch.setattr(training, "train_together", None)
+        monkeypatch.setattr(training, "ensembles", None)
 
     return forbid
 

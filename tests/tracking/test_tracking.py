@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import wandb
 from hang import HANG
-from runs_cases import SMALL_RUN, as_ensembles, with_model, with_recipe
+from runs_cases import SMALL_RUN, with_model, with_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
@@ -290,7 +290,17 @@ def test_disabled_wandb_keeps_nothing_and_counts_nothing_as_written(tmp_path, mo
 
 def test_a_server_that_does_not_answer_costs_the_upload_alone(tmp_path, monkeypatch):
     """The first run was opened while it still answered."""
-    monkeypatch.setattr(training, "units_of", as_ensembles)
+
+    def in_turns(waiting, pause):
+        under_way = [*waiting]
+        while under_way:
+            for ensemble in [*under_way]:
+                reports = ensemble.advance()
+                yield ensemble, reports
+                if reports[0].status != "running":
+                    under_way.remove(ensemble)
+
+    monkeypatch.setattr(training, "side_by_side", in_turns)
     asked, closed = [], []
 
     class Error(Exception):

@@ -1,6 +1,7 @@
 """The engine against the authors' curves, torch.optim.AdamW, and itself alone."""
 
 from dataclasses import dataclass, replace
+from threading import Event
 
 import pytest
 import torch
@@ -13,7 +14,14 @@ from grokinterp.loss import effective_rank
 from grokinterp.model.build import build_model
 from grokinterp.store.state import Report, RunState
 from grokinterp.task import ModularTask
-from grokinterp.training.engine import Ensemble, group_key, train_together
+from grokinterp.training import row_blocks
+from grokinterp.training.engine import (
+    Ensemble,
+    ensembles,
+    group_key,
+    side_by_side,
+    train_together,
+)
 
 TASK = ModularTask(p=7)
 SMALL = RunConfig(
@@ -54,30 +62,95 @@ def run_together(configs, starts=None, width=None):
     return rows, weights, last
 
 
-@pytest.mark.parametrize(
-    ("interventions", "expected"),
-    [
-        ((), [15, 10, 10, 10, 4]),
-        ((UniformAttention(),), [15, 10, 10, 10, 4]),
-        # It may mix the examples of a batch, so that it is given all of them.
-        ((Watch(),), [15, 34]),
-    ],
-)
-def test_the_test_set_is_evaluated_in_parts(monkeypatch, interventions, expected):
+@pytest.mark.parametrize("interventions", [(), (UniformAttention(),)])
+def test_examples_are_taken_in_blocks(monkeypatch, interventions):
     """The logits of all its pairs would take p³ numbers, and what is inside d_mlp times p²."""
     config = replace(SMALL, train=replace(SMALL.train, epochs=1, interventions=interventions))
-    forward, rows = Ensemble._forward, []
+    whole = run_together([config])[0]
+    rows = []
+
+    def spied(name):
+        function = getattr(row_blocks, name)
+
+        def spy(*arguments):
+            found = function(*arguments)
+            rows.append(found[0].shape[1])
+            return found
+
+        monkeypatch.setattr(row_blocks, name, spy)
+
+    spied("last_block")
+    spied("last_position")
+    monkeypatch.setattr(row_blocks, "ROWS_ON_CPU", 10)
+    [[row]], [[expected_row]] = run_together([config])[0], whole
+    assert rows == [8, 7, 9, 9, 9, 7]  # 15 to train with, 34 to test.
+    assert row == pytest.approx(expected_row, rel=1e-12)
+
+
+def test_a_hook_is_given_all_examples(monkeypatch):
+    """It may mix those of a batch."""
+    config = replace(SMALL, train=replace(SMALL.train, epochs=1, interventions=(Watch(),)))
+    forward, rows = Ensemble._forward_hooked, []
 
     def spied(self, weights, tokens, active):
         rows.append(tokens.shape[1])
         return forward(self, weights, tokens, active)
 
-    whole = run_together([config])[0]
-    monkeypatch.setattr(Ensemble, "_forward", spied)
-    monkeypatch.setattr("grokinterp.training.engine.EVALUATION_ROWS", 10)
-    [[row]], [[expected_row]] = run_together([config])[0], whole
-    assert rows == expected
-    assert row == pytest.approx(expected_row, rel=1e-12)
+    monkeypatch.setattr(Ensemble, "_forward_hooked", spied)
+    monkeypatch.setattr(row_blocks, "ROWS_ON_CPU", 10)
+    run_together([config])
+    assert rows == [15, 34]
+
+
+@pytest.mark.parametrize("interventions", [(), (Watch(),)], ids=["fast path", "hooked model"])
+@pytest.mark.parametrize("runs", [1, 3])
+def test_what_comes_out_does_not_depend_on_the_number_of_cores(monkeypatch, runs, interventions):
+    monkeypatch.setattr(row_blocks, "ROWS_ON_CPU", 4)
+    config = replace(SMALL, train=replace(SMALL.train, epochs=30, interventions=interventions))
+    configs = [replace(config, seed=seed) for seed in range(runs)]
+    found, before = [], torch.get_num_threads()
+    for cores in (1, 2, 3):
+        torch.set_num_threads(cores)
+        try:
+            found.append(run_together(configs)[:2])
+            assert torch.get_num_threads() == cores
+        finally:
+            torch.set_num_threads(before)
+    for rows, weights in found[1:]:
+        assert rows == found[0][0]
+        for one, other in zip(weights, found[0][1], strict=True):
+            assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_cores_that_no_run_waits_for_help_with_the_others():
+    waiting, seen, ended = [], [], Event()
+    for epochs in (1, 3):
+        config = replace(SMALL, train=replace(SMALL.train, epochs=epochs, eval_every=3))
+        weights = start(config)
+        waiting += ensembles([config], [weights], [RunState.initial(weights)])
+    short, long = waiting
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        # After its second epoch the long one waits until the short one is over.
+        for ensemble, reports in side_by_side(waiting, lambda one: one is long and ended.wait()):
+            if ensemble is short:
+                ended.set()
+            else:
+                seen.append((reports[0].epoch, ensemble.threads))
+    finally:
+        torch.set_num_threads(before)
+    assert seen[-2:] == [(2, 2), (3, 2)]
+
+
+def test_leaving_early_stops_every_core(monkeypatch):
+    config = replace(SMALL, train=replace(SMALL.train, epochs=10**6, eval_every=10**6))
+    weights = start(config)
+    waiting = [*ensembles([config] * 2, [weights] * 2, [RunState.initial(weights)] * 2)]
+    trained = side_by_side(waiting)
+    next(trained)
+    trained.close()  # Would take a million epochs if it waited for an evaluation.
+    assert all(ensemble.epoch < 10**6 for ensemble in waiting)
 
 
 @pytest.mark.parametrize("through", ["fast path", "hooked model"])

@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from cases import EVERY_PLACEMENT, TASK, TOKENS, perturbed_model, small_config
+from cases import (
+    EVERY_PLACEMENT,
+    TASK,
+    TOKENS,
+    perturbed_model,
+    small_config,
+    values_and_gradients,
+)
 from grokinterp.hooks import UniformAttention, applied
 from torch import Tensor
 
@@ -53,28 +60,28 @@ def check_values_and_gradients(config: ModelConfig, uniform: bool = False) -> No
         TOKENS, fwd_hooks=[*interventions, (last, lambda x, hook: seen.append(x))]
     )
     logits, resid = logits[:, -1], seen[0][:, -1]
-    fast_logits, fast_resid = last_position(
+    of_logits, of_residual = random_like(logits), random_like(resid)
+    fast_logits, fast_resid, actual = values_and_gradients(
         config,
         {name: value[None] for name, value in parameters.items()},
         TOKENS[None],
         readout_scale(config),
+        of_logits[None],
+        of_residual[None],
         uniform,
     )
     close(fast_logits[0], logits)
     close(fast_resid[0], resid)
-    # Both outputs, so that the gradients of the residual alone are held too.
-    hooked = (logits * random_like(logits)).sum() + (resid * random_like(resid)).sum()
-    fast = (fast_logits[0] * random_like(logits)).sum() + (fast_resid[0] * random_like(resid)).sum()
-    unused = {"allow_unused": True, "materialize_grads": True}
-    expected = torch.autograd.grad(hooked, trained, **unused)
-    actual = torch.autograd.grad(fast, trained, **unused)
+    hooked = (logits * of_logits).sum() + (resid * of_residual).sum()
+    expected = torch.autograd.grad(hooked, trained, allow_unused=True, materialize_grads=True)
     names = [name for name, parameter in parameters.items() if parameter.requires_grad]
-    for name, ours, theirs in zip(names, actual, expected, strict=True):
+    assert list(actual) == names
+    for name, theirs in zip(names, expected, strict=True):
         reads_pattern = name.endswith((".W_Q", ".W_K")) or (
             ".ln1." in name and not config.ln.v and config.ln.style == "pre"
         )
         assert (theirs.abs().max() > 0) == (not (uniform and reads_pattern))
-        close(ours, theirs)
+        close(actual[name][0], theirs)
 
 
 @every_depth
@@ -121,20 +128,24 @@ def test_runs_side_by_side_equal_each_alone(placement: str, norm: str, n_layers:
         for name, _ in models[0].named_parameters()
     }
     scale = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
-    logits, resid = last_position(config, together, tokens, scale)
-    gradients = torch.autograd.grad((logits * random_like(logits)).sum(), list(together.values()))
+    of_logits = random_like(torch.empty(3, 8, TASK.d_vocab, dtype=torch.float64))
+    logits, resid, gradients = values_and_gradients(
+        config, together, tokens, scale, of_logits, None
+    )
     for run, model in enumerate(models):
-        alone = {name: value[None] for name, value in model.named_parameters()}
-        own_logits, own_resid = last_position(
-            config, alone, tokens[run : run + 1], scale[run : run + 1]
+        one = slice(run, run + 1)
+        own_logits, own_resid, own_gradients = values_and_gradients(
+            config,
+            {name: value[None] for name, value in model.named_parameters()},
+            tokens[one],
+            scale[one],
+            of_logits[one],
+            None,
         )
         close(logits[run], own_logits[0])
         close(resid[run], own_resid[0])
-        own_loss = (own_logits[0] * random_like(logits)[run]).sum()
-        for ours, own in zip(
-            gradients, torch.autograd.grad(own_loss, list(model.parameters())), strict=True
-        ):
-            close(ours[run], own)
+        for name, own in own_gradients.items():
+            close(gradients[name][run], own[0])
 
 
 @pytest.mark.parametrize("placement", ["off", "pre", "post", "peri"])

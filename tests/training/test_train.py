@@ -74,7 +74,7 @@ def test_split_and_weights_are_drawn_apart(tmp_path):
 
 def test_the_same_command_repeats_nothing(tmp_path, monkeypatch):
     gi.train([SMALL_RUN], store=tmp_path)
-    monkeypatch.setattr(training, "train_together", None)
+    monkeypatch.setattr(training, "ensembles", None)
     [run, again] = gi.train([SMALL_RUN, SMALL_RUN], store=tmp_path)
     assert run.path == again.path
 
@@ -135,7 +135,7 @@ def test_a_diverged_run_keeps_what_it_had_and_is_not_tried_again(tmp_path, monke
     assert (run.status, run.message) == ("diverged", "diverged at epoch 1: test_loss is nan")
     assert run.checkpoint_epochs == (0,)
     assert beside.status == "finished"
-    monkeypatch.setattr(training, "train_together", None)
+    monkeypatch.setattr(training, "ensembles", None)
     assert gi.train([broken], store=tmp_path)[0].status == "diverged"
 
 

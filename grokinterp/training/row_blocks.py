@@ -1,0 +1,214 @@
+"""Losses and gradients of a batch, a block of rows at a time, blocks side by side on the cores.
+
+A block's activations fit a core's cache, and a core works on a block alone: no operation waits for
+another core, and what comes out does not depend on how many cores there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from math import ceil
+from typing import NamedTuple, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from grokinterp.config import ModelConfig, TrainConfig
+from grokinterp.loss import correct, effective_rank, losses_and_gradient, losses_of_examples
+from grokinterp.training.device import use_huge_pages
+from grokinterp.training.forward import attend, last_position
+from grokinterp.training.last_block import Attended, Gradients, Parameters, last_block
+
+# On a CPU a block's activations stay in a core's cache: those of the MLP are a megabyte in float32.
+# An accelerator wants more rows at once, and memory bounds them.
+ROWS_ON_CPU, ROWS_ELSEWHERE = 512, 4096
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batch(NamedTuple):
+    """Examples of each run, with the logits that the loss subtracts where it does."""
+
+    tokens: Int[Tensor, "run batch 3"]
+    labels: Int[Tensor, "run batch"]
+    initial_logits: Float[Tensor, "run batch d_vocab"] | None = None
+
+    def part(self, rows: slice) -> Batch:
+        initial = None if self.initial_logits is None else self.initial_logits[:, rows]
+        return Batch(self.tokens[:, rows], self.labels[:, rows], initial)
+
+
+class Scored(NamedTuple):
+    """What the examples of a batch come to, one by one."""
+
+    losses: Float[Tensor, "run batch"]
+    correct: Bool[Tensor, "run batch"]
+
+
+class Workers:
+    """Threads that each compute on one core. The caller computes where there is but one."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads, initializer=begin_thread) if threads > 1 else None
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """The function of each item, in order."""
+        mapped = map if self._pool is None else self._pool.map
+        return list(mapped(function, items))
+
+
+def begin_thread() -> None:
+    """Let a thread of ours compute on its core alone."""
+    torch.set_num_threads(1)
+    use_huge_pages()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, PyTorch computes on the calling thread alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Runs(NamedTuple):
+    """Runs of one architecture and recipe, as they stand."""
+
+    model: ModelConfig
+    train: TrainConfig
+    parameters: Parameters
+    readout_scale: Float[Tensor, " run"]
+    uniform_attention: bool = False
+
+
+def blocks_of(labels: Int[Tensor, "run batch"]) -> list[slice]:
+    """Nearly equal blocks of a batch."""
+    batch = labels.shape[1]
+    most = ROWS_ON_CPU if labels.device.type == "cpu" else ROWS_ELSEWHERE
+    rows = ceil(batch / ceil(batch / most))
+    return [slice(start, min(start + rows, batch)) for start in range(0, batch, rows)]
+
+
+def train_blocks(train: TrainConfig, labels: Int[Tensor, "run batch"]) -> list[slice]:
+    """The blocks that `backpropagate` takes: one, where the objective mixes examples."""
+    return [slice(0, labels.shape[1])] if train.effective_rank_penalty else blocks_of(labels)
+
+
+@torch.no_grad()
+def evaluate(
+    runs: Runs, batch: Batch, workers: Workers, initial: Parameters | None = None
+) -> Scored:
+    """Score each example, a block at a time: never with all logits at once.
+
+    `initial` are the weights whose logits the loss subtracts, computed here, a block at a time.
+    """
+
+    def of_block(rows: slice) -> Scored:
+        tokens, labels, before = batch.part(rows)
+        logits, _ = last_position(
+            runs.model, runs.parameters, tokens, runs.readout_scale, runs.uniform_attention
+        )
+        if initial is not None:
+            before, _ = last_position(runs.model, initial, tokens, runs.readout_scale)
+        losses = losses_of_examples(runs.train, logits, labels, before)
+        return Scored(losses, correct(logits, labels))
+
+    return _joined(workers.map(of_block, blocks_of(batch.labels)))
+
+
+def backpropagate(
+    runs: Runs,
+    leaves: Parameters,
+    batch: Batch,
+    places: Sequence[Gradients],
+    workers: Workers,
+    with_answers: bool = True,
+) -> tuple[Scored, Parameters]:
+    """Score each example and differentiate the objective, the sum of each run's mean loss.
+
+    Args:
+        runs: Whose parameters include `leaves`, the trained ones, which require gradients.
+        places: Where each block writes the gradients of the last block's parameters, which are to
+            be summed; as many as there are blocks.
+        workers: Who computes the blocks.
+        with_answers: Find out which are correct, too; otherwise none is said to be.
+
+    Returns:
+        The scores, and the gradients of what is before the last block's pattern, which are to be
+        added to those.
+    """
+    with torch.enable_grad():
+        attended = attend(runs.model, runs.parameters, batch.tokens, runs.uniform_attention)
+    size = batch.labels.shape[1]
+
+    @torch.no_grad()
+    def of_block(item: tuple[slice, Gradients]) -> tuple[Scored, Attended]:
+        rows, place = item
+        _, labels, before = batch.part(rows)
+        logits, residual, pullback = last_block(
+            runs.model, runs.parameters, _part(attended, rows), runs.readout_scale
+        )
+        losses, d_logits = losses_and_gradient(runs.train, logits, labels, before, 1 / size)
+        d_residual = rank_gradient(runs.train, residual)
+        right = (
+            correct(logits, labels) if with_answers else torch.zeros_like(labels, dtype=torch.bool)
+        )
+        return Scored(losses, right), pullback(d_logits, d_residual, place)
+
+    blocks = train_blocks(runs.train, batch.labels)
+    found = workers.map(of_block, zip(blocks, places, strict=True))
+    scored = _joined([scored for scored, _ in found])
+    return scored, _gradients_before(attended, [d_attended for _, d_attended in found], leaves)
+
+
+def rank_gradient(
+    train: TrainConfig, residual: Float[Tensor, "run batch d_model"]
+) -> Float[Tensor, "run batch d_model"] | None:
+    """Of the penalty on the effective rank, by the residual; None where there is no penalty."""
+    if not train.effective_rank_penalty:
+        return None
+    with torch.enable_grad():
+        leaf = residual.detach().requires_grad_()
+        penalty = train.effective_rank_penalty * effective_rank(leaf).sum()
+        return torch.autograd.grad(penalty, leaf)[0]
+
+
+def _part(attended: Attended, rows: slice) -> Attended:
+    scores, values, index, residual = attended
+    residual = residual if residual.shape[1] == 1 else residual[:, rows]
+    if index is not None:
+        return Attended(scores, values, index[:, rows], residual)
+    of_positions = slice(3 * rows.start, 3 * rows.stop)
+    return Attended(scores[:, of_positions], values[:, of_positions], None, residual)
+
+
+def _gradients_before(
+    attended: Attended, of_blocks: Sequence[Attended], leaves: Parameters
+) -> Mapping[str, Tensor]:
+    """From the gradients of each block's part of `attended` to those of the leaves before it."""
+    shared = attended.rows is not None
+
+    def whole(name: str) -> Tensor:
+        parts = [getattr(one, name) for one in of_blocks]
+        return torch.stack(parts).sum(0) if shared else torch.cat(parts, dim=1)
+
+    gradients = (
+        (getattr(attended, name), whole(name)) for name in ("scores", "values", "residual")
+    )
+    # Of attention that is uniform the scores depend on nothing.
+    outputs, d_outputs = zip(*(pair for pair in gradients if pair[0].requires_grad), strict=True)
+    found = torch.autograd.grad(outputs, [*leaves.values()], d_outputs, allow_unused=True)
+    return {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    losses, right = zip(*parts, strict=True)
+    return Scored(torch.cat(losses, dim=1), torch.cat(right, dim=1))

@@ -2,13 +2,15 @@
 
 In float32 a loss below 6e-8 is 0, and its gradient too. A model without LN before its MLP comes
 down to that while it memorises, and then leaves its path (softmax collapse, arXiv:2501.04697).
+Whether it is the precision that does it or the cancellation, float32 without cancellation tells:
+the loss by margins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any
 
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.learning_rate import configs as learning_rates
@@ -18,11 +20,23 @@ from grokinterp.reproduction.outcomes import grouped_outcomes
 from grokinterp.reproduction.positions import LN_POSITIONS
 from grokinterp.reproduction.recipe import PAPER_RECIPE, SEEDS
 
-PRECISIONS: tuple[Literal["float64", "float32"], ...] = ("float64", "float32")
+PRECISIONS: dict[str, dict[str, Any]] = {
+    "float64": {"loss_dtype": "float64"},
+    "float32": {"loss_dtype": "float32"},
+}
+BY_MARGINS: dict[str, dict[str, Any]] = {
+    "float32 by margins": {"loss_dtype": "float32", "loss_form": "margins"},
+}
+MOST_CHANGED = ("off", "lr 0.01")
+"""The cases that float32 changes most: those that are trained by margins too."""
 
 
 def label(case: str, precision: str) -> str:
     return f"{case}, {precision}"
+
+
+def _precisions(case: str) -> dict[str, dict[str, Any]]:
+    return PRECISIONS | (BY_MARGINS if case in MOST_CHANGED else {})
 
 
 def _cases() -> dict[str, RunConfig]:
@@ -35,15 +49,15 @@ def _cases() -> dict[str, RunConfig]:
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
     configs = {
-        label(case, precision): replace(config, train=replace(config.train, loss_dtype=precision))
+        label(case, precision): replace(config, train=replace(config.train, **changes))
         for case, config in _cases().items()
-        for precision in PRECISIONS
+        for precision, changes in _precisions(case).items()
     }
     return each_seed(configs, seeds)
 
 
 def results(done: Done) -> Results:
-    groups = {case: {str(name): label(case, name) for name in PRECISIONS} for case in _cases()}
+    groups = {case: {name: label(case, name) for name in _precisions(case)} for case in _cases()}
     plain = [one for one in done if one[0].label in groups["off"].values()]
     figures = {
         "train_loss": column_figure(

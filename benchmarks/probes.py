@@ -29,7 +29,7 @@ from grokinterp.snapshot import Snapshot
 from grokinterp.store.state import RunState
 from grokinterp.training.device import keep_freed_memory
 from grokinterp.training.engine import Ensemble
-from grokinterp.training.train import Recorder
+from grokinterp.training.recorder import Recorder
 
 CADENCE = 100
 

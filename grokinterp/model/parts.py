@@ -26,13 +26,11 @@ from transformer_lens.FactoredMatrix import FactoredMatrix
 from transformer_lens.hook_points import HookPoint
 
 from grokinterp.hooks.pathway import divided, root_mean_square
+from grokinterp.model.parameters import CONSTANTS
 from grokinterp.model.shape import ModelShape
-from grokinterp.placement import LNPlacement
+from grokinterp.placement import norm_eps
 
 Residual = Float[Tensor, "batch pos d_model"]
-
-CONSTANTS = ("mask", "IGNORE")
-"""What a HookedTransformer's attention has in its state dict besides weights."""
 
 
 class Embed(nn.Module):
@@ -306,18 +304,6 @@ class Block(nn.Module):
         ln_x = self.ln1(resid_pre) if any(normalised) else resid_pre
         q, k, v = (ln_x if norm else resid_pre for norm in normalised)
         return q, k, v
-
-
-# The authors' code: exact norms in a block, but for the two around the MLP of peri, which keep
-# their default, as does the final norm. Their numbers (tests/reference.json) hold only so.
-EXACT_EPS = 0.0
-DEFAULT_EPS = 1e-5
-
-
-def norm_eps(placement: LNPlacement, name: str) -> float:
-    """The eps of a block's norm, by its name in the block."""
-    around_mlp = name in ("ln2", "ln2_post")
-    return DEFAULT_EPS if placement.style == "peri" and around_mlp else EXACT_EPS
 
 
 def norm(cfg: ModelShape, eps: float) -> LayerNorm | RMSNorm:

@@ -19,9 +19,10 @@ from transformer_lens.hook_points import HookPoint
 from transformer_lens.HookedRootModule import HookedRootModule
 
 from grokinterp.model.cache import PlacedCache
-from grokinterp.model.parts import DEFAULT_EPS, Block, Embed, PosEmbed, Unembed, norm
+from grokinterp.model.parts import Block, Embed, PosEmbed, Unembed, norm
 from grokinterp.model.processing import is_folded, process_weights
 from grokinterp.model.shape import ModelShape
+from grokinterp.placement import DEFAULT_EPS
 
 try:
     from transformer_lens import HookedTransformer

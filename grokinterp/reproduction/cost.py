@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from grokinterp.config import RunConfig, TrainConfig
-from grokinterp.model.build import build_model
+from grokinterp.model.parameters import initial_weights
 from grokinterp.store.state import RunState
 from grokinterp.training.engine import train_together
 
@@ -38,6 +38,7 @@ def _kind(config: RunConfig) -> RunConfig:
         checkpoint_every=None,
         dtype=config.train.dtype,
         loss_dtype=config.train.loss_dtype,
+        loss_form=config.train.loss_form,
         device=config.train.device,
         interventions=config.train.interventions,
     )
@@ -47,8 +48,8 @@ def _kind(config: RunConfig) -> RunConfig:
 
 def _seconds_per_epoch(config: RunConfig) -> float:
     """Over a few epochs, one of them evaluated."""
-    model = build_model(config.model, config.task, 0, config.train.dtype)
-    start = RunState.initial({n: p.detach().clone() for n, p in model.named_parameters()})
+    weights = initial_weights(config.model, config.task, 0, config.train.dtype)
+    start = RunState.initial(weights)
     began = 0.0
     for ensemble, _ in train_together([config], [start.weights], [start]):
         if ensemble.epoch == 1:

@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import cached_property
 from threading import Event
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -21,8 +23,7 @@ from grokinterp.config import METRICS, RunConfig
 from grokinterp.hooks.attention import UniformAttention
 from grokinterp.hooks.intervention import Intervention, collect_hooks
 from grokinterp.loss import correct, losses_and_gradient, losses_of_examples
-from grokinterp.model.build import build_model
-from grokinterp.model.shape import DTYPES
+from grokinterp.model.parameters import is_trained, parameter_shapes
 from grokinterp.store.state import Report, Row, RunState, Weights
 from grokinterp.training.device import check_device, keep_freed_memory
 from grokinterp.training.forward import last_position
@@ -40,6 +41,9 @@ from grokinterp.training.row_blocks import (
     rank_gradient,
     train_blocks,
 )
+
+if TYPE_CHECKING:
+    from grokinterp.model.transformer import HookedTransformer
 
 
 def group_key(config: RunConfig) -> RunConfig:
@@ -167,11 +171,13 @@ class Ensemble:
         first = next(iter(configs.values()))
         self.model_config, self.train_config = first.model, first.train
         self.epoch = states[0].epoch
-        self._device, self._dtype = torch.device(first.train.device), DTYPES[first.train.dtype]
-        self._model = build_model(first.model, first.task, 0, first.train.dtype, first.train.device)
-        self._names = [n for n, p in self._model.named_parameters() if p.requires_grad]
-        self._shapes = [self._model.get_parameter(name).shape for name in self._names]
-        self._frozen = [n for n, p in self._model.named_parameters() if not p.requires_grad]
+        self._device = torch.device(first.train.device)
+        self._dtype = getattr(torch, first.train.dtype)
+        self._task = first.task
+        shapes = parameter_shapes(first.model, first.task)
+        self._names = [name for name in shapes if is_trained(first.model, name)]
+        self._shapes = [torch.Size(shapes[name]) for name in self._names]
+        self._frozen = [name for name in shapes if name not in self._names]
         self._rule_met_since = [state.rule_met_since for state in states]
         self._schedule = set(first.train.checkpoint_schedule())
         splits = [config.task.split(config.seed) for config in configs.values()]
@@ -371,24 +377,33 @@ class Ensemble:
         losses = losses_of_examples(self.train_config, logits, labels, before)
         return Scored(losses, correct(logits, labels))
 
+    @cached_property
+    def _model(self) -> HookedTransformer:
+        # Only here: importing TransformerLens takes seconds.
+        from grokinterp.model.build import build_model
+
+        config, recipe = self.model_config, self.train_config
+        return build_model(config, self._task, 0, recipe.dtype, recipe.device)
+
     def _forward_hooked(
         self, weights: Weights, tokens: Int[Tensor, "run batch 3"], active: Sequence[Intervention]
     ) -> tuple[Float[Tensor, "run batch d_vocab"], Float[Tensor, "run batch d_model"]]:
         """The HookedTransformer itself, under torch.func, with the interventions attached."""
         weights = {**self._constants, **weights}
         last = f"blocks.{self.model_config.n_layers - 1}.hook_resid_post"
+        model = self._model  # Built outside of vmap.
 
         def one_run(
             weights: Weights, tokens: Int[Tensor, "batch 3"], scale: Float[Tensor, ""]
         ) -> tuple[Tensor, Tensor]:
             seen: list[Tensor] = []
-            with self._model.hooks(
+            with model.hooks(
                 fwd_hooks=[
-                    *collect_hooks(self._model, active),
+                    *collect_hooks(model, active),
                     (last, lambda x, hook: seen.append(x[:, -1])),
                 ]
             ):
-                logits = functional_call(self._model, weights, (tokens,))
+                logits = functional_call(model, weights, (tokens,))
             return logits[:, -1] * (scale / self.model_config.readout_scale), seen[0]
 
         if tokens.shape[0] == 1:

@@ -18,7 +18,7 @@ from torch import Tensor
 from grokinterp.config import ModelConfig
 from grokinterp.model.linear import linear
 from grokinterp.model.normalise import layer_norm, rms_norm
-from grokinterp.model.parts import norm_eps
+from grokinterp.placement import norm_eps
 from grokinterp.training.last_block import Attended, Parameters, flat, gather, last_block
 
 

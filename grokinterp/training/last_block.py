@@ -20,7 +20,7 @@ from torch import Tensor
 from grokinterp.config import ModelConfig
 from grokinterp.model.linear import linear, write_weight_gradient
 from grokinterp.model.normalise import layer_norm_pullback, rms_norm_pullback
-from grokinterp.model.parts import DEFAULT_EPS, norm_eps
+from grokinterp.placement import DEFAULT_EPS, norm_eps
 
 Parameters = Mapping[str, Float[Tensor, "run ..."]]
 

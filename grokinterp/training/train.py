@@ -8,21 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import cast, overload
+from typing import TYPE_CHECKING, cast, overload
 
 import torch
 from torch import Tensor
 
 from grokinterp.checks import several
 from grokinterp.config import RunConfig
-from grokinterp.hooks import Intervention, acting, applied, attach
-from grokinterp.model.build import build_model
-from grokinterp.model.difference import differences
-from grokinterp.model.parts import CONSTANTS
-from grokinterp.model.transformer import HookedTransformer
-from grokinterp.probes.calls import expand
-from grokinterp.probes.measurement import Measurement, measure
-from grokinterp.snapshot import NotApplicable, Other, Snapshot
+from grokinterp.model.parameters import CONSTANTS, initial_weights
 from grokinterp.store.files import fingerprint
 from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer, Warns
@@ -32,6 +25,10 @@ from grokinterp.store.state import Report, Row, RunState, Status
 from grokinterp.training.device import check_device
 from grokinterp.training.engine import Ensemble, ensembles, group_key, side_by_side
 from grokinterp.training.interrupt import held_back
+
+if TYPE_CHECKING:
+    from grokinterp.model.transformer import HookedTransformer
+    from grokinterp.training.recorder import Recorder
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,8 @@ class Derived:
     make: Callable[[], Mapping[str, Tensor]]
 
 
-Init = HookedTransformer | Mapping[str, Tensor] | Checkpoint | Derived
+# A HookedTransformer is such a module; importing its class takes seconds, and most runs need none.
+Init = torch.nn.Module | Mapping[str, Tensor] | Checkpoint | Derived
 
 # A kill costs at most this much training, however far apart the checkpoints are.
 SECONDS_BETWEEN_SAVES = 30.0
@@ -62,72 +60,10 @@ class _Work:
     state: RunState
     rows: list[Row]
     saved_at: float
-    recorder: Recorder
+    recorder: Recorder | None
+    """Of its probes, if it records any."""
     lock: ExitStack
     """To be closed when it is over."""
-
-
-class Recorder:
-    """Runs a config's probes on its run as it trains: on its weights, under its interventions."""
-
-    def __init__(self, config: RunConfig, initial: Mapping[str, Tensor]) -> None:
-        self._config = config
-        self._probes = {name: expand([name]) for name in config.train.probes}
-        if self._probes:
-            self._model = self._build()
-            start = self._build()
-            start.load_state_dict(dict(initial), strict=False)
-            attach(start, acting(config.train.interventions, 0))
-            self._initial = self._snapshot(start, 0)
-
-    def check(self) -> None:
-        """ValueError if one of its probes does not apply to this run, before it trains."""
-        config, found = self._config, [self._measure(self._initial, [*self._probes])]
-        for active in _attached(config)[1:]:
-            self._model.load_state_dict(self._initial.model.state_dict())
-            shot = self._snapshot(self._model, 0)
-            with applied(self._model, active):
-                found.append(self._measure(shot, [*self._probes]))
-        reasons = {name: one.failures[name] for one in found for name in one.inapplicable}
-        if reasons:
-            raise ValueError(
-                f"cannot record while {config.name} trains: "
-                f"{'; '.join(f'{name}: {reason}' for name, reason in sorted(reasons.items()))}"
-            )
-
-    def record(
-        self, epoch: int, weights: Mapping[str, Tensor], names: Sequence[str]
-    ) -> Measurement:
-        """What these of its probes find. One that fails, as on weights that a method does not
-        converge on, leaves a gap."""
-        config = self._config
-        self._model.load_state_dict(dict(weights), strict=False)
-        shot = self._snapshot(self._model, epoch)
-        with applied(self._model, acting(config.train.interventions, epoch)):
-            return self._measure(shot, names)
-
-    def _measure(self, snapshot: Snapshot, names: Sequence[str]) -> Measurement:
-        chosen = {str(one): one for name in names for one in self._probes[name]}
-        return measure(snapshot, chosen.values())
-
-    def _snapshot(self, model: HookedTransformer, epoch: int) -> Snapshot:
-        config = self._config
-        return Snapshot(model, config.task, config.seed, epoch, self._other, config.train)
-
-    def _build(self) -> HookedTransformer:
-        config = self._config
-        return build_model(config.model, config.task, config.seed, config.train.dtype)
-
-    def _other(self, which: Other) -> Snapshot:
-        if which in ("initial", 0):
-            return self._initial
-        where = (
-            f"checkpoint at epoch {which:,}" if isinstance(which, int) else f"{which} checkpoint"
-        )
-        raise NotApplicable(
-            f"it compares with the {where}, which training does not know; record it "
-            "afterwards, with grokinterp probe"
-        )
 
 
 @overload
@@ -306,7 +242,7 @@ def _train_units(
 def _open(config: RunConfig, run: Run, start: RunState, lock: ExitStack) -> _Work:
     saved = run.load_state()
     state, rows = saved or (start, [])
-    recorder = Recorder(config, start.weights)
+    recorder = _recorder(config, start) if config.train.probes else None
     run.save_provenance(state.epoch)
     if state.epoch == 0:
         run.save_checkpoint(start)
@@ -317,14 +253,20 @@ def _check_probes(configs: Sequence[RunConfig], starts: Mapping[RunConfig, RunSt
     """Try each group's probes once: what applies to one of its runs applies to all."""
     tried = {group_key(config): config for config in configs if config.train.probes}
     for config in tried.values():
-        Recorder(config, starts[config].weights).check()
+        _recorder(config, starts[config]).check()
+
+
+def _recorder(config: RunConfig, start: RunState) -> Recorder:
+    from grokinterp.training.recorder import Recorder
+
+    return Recorder(config, start.weights)
 
 
 def _record(work: _Work, report: Report, ensemble: Ensemble, observer: Observer) -> None:
     if report.row is not None:
         row: Row = {"epoch": report.epoch, **report.row}
         due = work.config.train.due_probes(report.epoch)
-        if due:
+        if due and work.recorder is not None:
             weights = ensemble.state(report.run).weights
             found = work.recorder.record(report.epoch, weights, due)
             row |= found.columns
@@ -370,8 +312,9 @@ def _started(config: RunConfig, init: Init | None) -> RunConfig:
 
 def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState:
     if init is None and config.start == "seed":
-        model = build_model(config.model, config.task, config.drawn_by, config.train.dtype)
-        start = RunState.initial(_named_parameters(model))
+        start = RunState.initial(
+            initial_weights(config.model, config.task, config.drawn_by, config.train.dtype)
+        )
         _check_interventions(config, start.weights)
         return start
     if init is None:
@@ -390,22 +333,10 @@ def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState
 
 def _check_interventions(config: RunConfig, weights: Mapping[str, Tensor]) -> None:
     """ValueError if one does not fit the model or the train examples."""
-    if not config.train.interventions:
-        return
-    model = build_model(config.model, config.task, config.seed, config.train.dtype)
-    model.load_state_dict(dict(weights), strict=False)
-    tokens = config.task.split(config.seed).train_tokens
-    for active in _attached(config):
-        with torch.no_grad(), applied(model, active):
-            model(tokens)
+    if config.train.interventions:
+        from grokinterp.training.recorder import check_interventions
 
-
-def _attached(config: RunConfig) -> list[tuple[Intervention, ...]]:
-    """What is attached to the model at its start, and then whatever else at any time."""
-    every, epochs = config.train.interventions, config.train.epochs
-    turns = {turn for one in every for turn in (one.from_epoch, (one.until_epoch or 0) + 1)}
-    sets = [acting(every, turn) for turn in (0, *sorted(turns)) if turn <= epochs]
-    return list(dict.fromkeys(sets))
+        check_interventions(config, weights)
 
 
 def _begun(config: RunConfig, store: Store) -> Checkpoint:
@@ -423,15 +354,18 @@ def _begun(config: RunConfig, store: Store) -> Checkpoint:
 
 
 def _parameters(
-    config: RunConfig, init: HookedTransformer | Mapping[str, Tensor] | Checkpoint
+    config: RunConfig, init: torch.nn.Module | Mapping[str, Tensor] | Checkpoint
 ) -> dict[str, Tensor]:
     """The parameters of `init`, checked by name, shape and value against the architecture's.
 
     Of a model, whatever else it computes with them too; weights alone are the user's choice.
     """
+    from grokinterp.model.build import build_model
+    from grokinterp.model.difference import differences
+
     if isinstance(init, Checkpoint):
         given = dict(init.weights)
-    elif isinstance(init, HookedTransformer):
+    elif isinstance(init, torch.nn.Module):
         given = dict(init.state_dict())
     else:
         given = dict(init)
@@ -468,8 +402,8 @@ def _parameters(
         and bool((given[name] != value).any())
     ]
     advice = "Give weights of the same architecture"
-    if isinstance(init, HookedTransformer) and not problems:
-        problems = differences(init, model)
+    if isinstance(init, torch.nn.Module) and not problems:
+        problems = differences(cast("HookedTransformer", init), model)
         advice = "Give a model of the config, or the weights alone, by model.state_dict()"
     if problems:
         raise ValueError(

@@ -10,7 +10,8 @@ from cases import EVERY_PLACEMENT, TASK, TOKENS, perturbed_model, small_config
 from torch import Tensor
 
 from grokinterp.config import ModelConfig
-from grokinterp.model.build import build_model, is_norm
+from grokinterp.model.build import build_model
+from grokinterp.model.parameters import is_norm
 from grokinterp.task import ModularTask
 
 OPTIONS = {

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from grokinterp.config import ModelConfig
 from grokinterp.model.build import build_model
+from grokinterp.model.parameters import initial_weights, is_trained, parameter_shapes
 from grokinterp.task import ModularTask
 
 D_MODEL, D_MLP = 64, 256
@@ -125,3 +126,27 @@ def test_a_seed_means_the_same_numbers_in_every_version_of_pytorch(monkeypatch) 
     drawn = dict(build_model(config, ModularTask(p=59), seed=1, dtype="float64").named_parameters())
     for name, values in FIRST.items():
         assert drawn[name].flatten()[:2].tolist() == pytest.approx(values, rel=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"n_layers": 2, "gated_mlp": True, "final_norm": "learned"},
+        {"final_norm": "center-only", "freeze_mlp_biases": True, "answers": "p"},
+        {"tied_unembedding": True, "freeze_ln": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("placement", EVERY_PLACEMENT)
+def test_the_parameters_are_known_without_a_model(placement, norm, options) -> None:
+    """Names in the model's order, which is that of the flat vector that an optimiser steps."""
+    config = small_config(placement, norm=norm, **options)
+    model = build_model(config, TASK)
+    named = dict(model.named_parameters())
+    shapes = {name: tuple(value.shape) for name, value in named.items()}
+    assert list(parameter_shapes(config, TASK).items()) == list(shapes.items())
+    for name, value in initial_weights(config, TASK, 0).items():
+        assert torch.equal(value, named[name])
+        assert is_trained(config, name) == named[name].requires_grad

@@ -22,9 +22,9 @@ from grokinterp.training.device import use_huge_pages
 from grokinterp.training.forward import attend, last_position
 from grokinterp.training.last_block import Attended, Gradients, Parameters, last_block
 
-# On a CPU a block's activations stay in a core's cache: those of the MLP are a megabyte in float32.
+# On a CPU a block's activations stay near a core: those of the MLP are two megabytes in float32.
 # An accelerator wants more rows at once, and memory bounds them.
-ROWS_ON_CPU, ROWS_ELSEWHERE = 512, 4096
+ROWS_ON_CPU, ROWS_ELSEWHERE = 1024, 4096
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

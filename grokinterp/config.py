@@ -20,6 +20,7 @@ from grokinterp.checks import check_flag, check_one_of, integer, positive
 from grokinterp.hooks.intervention import Intervention, intervention_from_dict
 from grokinterp.hooks.unknown import stored_intervention
 from grokinterp.placement import LNPlacement, resolve_placement
+from grokinterp.schedule import check_schedule
 from grokinterp.task import ModularTask
 
 METRICS = (
@@ -166,6 +167,13 @@ AS_BEFORE: dict[str, Any] = {
     "answers": "p+1",
     "freeze_mlp_biases": False,
     "loss_form": "log-softmax",
+    "optimizer": "adamw",
+    "momentum": 0.9,
+    "lr_schedule": "constant",
+    "decay_schedule": "constant",
+    "orthogonal_gradient": False,
+    "max_norm": None,
+    "loss": "cross-entropy",
 }
 """What a field that was added later means to the runs of before it: the value, by the field's name
 (an intervention's as `Class.field`), with which a run trains as all did without the field. A run
@@ -178,14 +186,27 @@ class TrainConfig:
 
     Args:
         epochs: How many epochs to train.
+        optimizer: adamw; adam, whose decay is part of the gradient (L2); or sgd with momentum and
+            such a decay.
         lr: Learning rate.
-        weight_decay: Decoupled, on every parameter, biases and norms included.
-        betas: AdamW's two decay rates.
+        weight_decay: On every parameter, biases and norms included; adamw's is decoupled.
+        betas: AdamW's and Adam's two decay rates.
         adam_eps: 0: what never had a gradient only decays (the limit of 0/(0 + eps)).
+        momentum: SGD's.
+        lr_schedule: What multiplies lr at each epoch: constant, warmup:EPOCHS, cosine,
+            step:EPOCH=FACTOR, or several of them joined by +.
+        decay_schedule: What multiplies weight_decay, likewise: step:3000=0 takes it away there.
+        orthogonal_gradient: Of each tensor's gradient the optimiser sees the part that is
+            orthogonal to the tensor, at the whole one's norm (⊥Grad, arXiv:2501.04697).
+        max_norm: After each step the trained parameters are scaled back to this norm, if theirs is
+            larger; no bound when not given.
         couple_lr_to_readout: Divide lr by the squared readout scale (lr/α²).
         couple_decay_to_lr: Multiply weight_decay by reference_lr/lr, so that lr · decay stays what
             it is there.
         reference_lr: The learning rate that couple_decay_to_lr refers to.
+        loss: What is minimised: cross-entropy; stablemax, the same of s(z)/Σ s(z), with
+            s(z) = z + 1 from 0 up and 1/(1 − z) below (arXiv:2501.04697); or mse, the mean square
+            of the logits less one-hot labels, over classes.
         subtract_initial_prediction: The loss sees the logits less those of the initial network;
             predictions see the raw ones.
         loss_logit_scale: Softmax temperature: the loss sees this multiple of the logits,
@@ -218,13 +239,20 @@ class TrainConfig:
     """
 
     epochs: int = 10_000
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1.0
     betas: tuple[float, float] = (0.9, 0.98)
     adam_eps: float = 1e-8
+    momentum: float = 0.9
+    lr_schedule: str = "constant"
+    decay_schedule: str = "constant"
+    orthogonal_gradient: bool = False
+    max_norm: float | None = None
     couple_lr_to_readout: bool = False
     couple_decay_to_lr: bool = False
     reference_lr: float = 1e-3
+    loss: Literal["cross-entropy", "stablemax", "mse"] = "cross-entropy"
     subtract_initial_prediction: bool = False
     loss_logit_scale: float = 1.0
     effective_rank_penalty: float = 0.0
@@ -248,6 +276,7 @@ class TrainConfig:
             "couple_lr_to_readout",
             "couple_decay_to_lr",
             "subtract_initial_prediction",
+            "orthogonal_gradient",
             "keep_optimizer",
         ):
             check_flag(name, getattr(self, name))
@@ -258,6 +287,14 @@ class TrainConfig:
             if not (_is_number(value) and value >= 0):
                 raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}")
             object.__setattr__(self, name, float(value))
+        check_one_of("optimizer", self.optimizer, ("adamw", "adam", "sgd"))
+        if not (_is_number(self.momentum) and 0 <= self.momentum < 1):
+            raise ValueError(f"momentum must be a number in [0, 1); got {self.momentum!r}")
+        object.__setattr__(self, "momentum", float(self.momentum))
+        if self.max_norm is not None:
+            _set_positive(self, "max_norm")
+        for name in ("lr_schedule", "decay_schedule"):
+            check_schedule(name, getattr(self, name))
         object.__setattr__(self, "betas", tuple(self.betas))
         if len(self.betas) != 2 or not all(_is_number(b) and 0 <= b < 1 for b in self.betas):
             raise ValueError(f"betas must be two numbers in [0, 1); got {self.betas!r}")
@@ -280,7 +317,9 @@ class TrainConfig:
         object.__setattr__(self, "checkpoint_epochs", tuple(sorted(chosen)))
         for name in ("dtype", "loss_dtype"):
             check_one_of(name, getattr(self, name), ("float32", "float64"))
+        check_one_of("loss", self.loss, ("cross-entropy", "stablemax", "mse"))
         check_one_of("loss_form", self.loss_form, ("log-softmax", "margins"))
+        self._check_what_others_ignore()
         if re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(self.device)) is None:
             raise ValueError(
                 f"unknown device {self.device!r}; choose one of cpu, cuda, cuda:N, mps"
@@ -318,6 +357,22 @@ class TrainConfig:
             item.to_dict()  # Refuses one that holds another model's activations.
         object.__setattr__(self, "interventions", interventions)
 
+    def _check_what_others_ignore(self) -> None:
+        """A field that the rest of the recipe never reads was meant otherwise."""
+        sgd = self.optimizer == "sgd"
+        for name, reads, those in (
+            ("loss_form", self.loss == "cross-entropy", "loss='cross-entropy'"),
+            ("momentum", sgd, "optimizer='sgd'"),
+            ("betas", not sgd, "optimizer='adamw' and 'adam'"),
+            ("adam_eps", not sgd, "optimizer='adamw' and 'adam'"),
+        ):
+            default = _DEFAULTS[name]
+            if not reads and getattr(self, name) != default:
+                raise ValueError(
+                    f"{name} is read by {those} alone; leave it {default!r}, or change that; got "
+                    f"{name}={getattr(self, name)!r}"
+                )
+
     @property
     def stop_rule(self) -> StopRule | None:
         """`stop_when` as a rule; None if it is not given."""
@@ -350,6 +405,9 @@ class TrainConfig:
             for name, every in self.probes.items()
             if epoch % every == 0 or epoch == self.epochs
         )
+
+
+_DEFAULTS = {one.name: one.default for one in fields(TrainConfig)}
 
 
 @dataclass(frozen=True)

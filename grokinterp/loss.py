@@ -10,24 +10,23 @@ from torch import Tensor
 from grokinterp.config import TrainConfig
 
 
-def cross_entropy(
-    config: TrainConfig,
-    logits: Float[Tensor, "run batch d_vocab"],
-    labels: Int[Tensor, "run batch"],
-    initial_logits: Float[Tensor, "run batch d_vocab"] | None = None,
-) -> Float[Tensor, " run"]:
-    """Mean cross-entropy of each run, in nats, of the logits that the recipe's loss sees."""
-    return losses_of_examples(config, logits, labels, initial_logits).mean(1)
-
-
 def losses_of_examples(
     config: TrainConfig,
     logits: Float[Tensor, "run batch d_vocab"],
     labels: Int[Tensor, "run batch"],
     initial_logits: Float[Tensor, "run batch d_vocab"] | None = None,
 ) -> Float[Tensor, "run batch"]:
-    """The cross-entropy of each example: what `cross_entropy` is the mean of."""
+    """The recipe's loss of each example: cross-entropy, in nats, but for another `loss`."""
     logits = loss_logits(config, logits, initial_logits)
+    label = labels[..., None]
+    if config.loss == "stablemax":
+        of_class = _stable(logits)
+        return (of_class.sum(-1).log() - of_class.gather(-1, label)[..., 0].log()).view(
+            labels.shape
+        )
+    if config.loss == "mse":
+        off = logits.scatter_add(-1, label, -torch.ones_like(label, dtype=logits.dtype))
+        return off.square().mean(-1)
     if config.loss_form == "margins":
         return by_margins(logits, labels)[0]
     losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
@@ -45,16 +44,32 @@ def losses_and_gradient(
     """`losses_of_examples`, and the gradient of `weight` times their sum by the logits."""
     seen = loss_logits(config, logits, initial_logits)
     label = labels[..., None]
-    if config.loss_form == "margins":
-        losses, share, others = by_margins(seen, labels)
-        own = -others
+    if config.loss == "stablemax":
+        of_class = _stable(seen)
+        total, own = of_class.sum(-1, keepdim=True), of_class.gather(-1, label)
+        losses = (total.log() - own.log())[..., 0]
+        # s′ is 1 from 0 up, and s² below.
+        slope = torch.where(seen >= 0, 1, of_class.square())
+        gradient = slope / total
+        gradient.scatter_add_(-1, label, -slope.gather(-1, label) / own)
+    elif config.loss == "mse":
+        gradient = seen.scatter_add(-1, label, -torch.ones_like(label, dtype=seen.dtype))
+        losses = gradient.square().mean(-1)
+        gradient *= 2 / seen.shape[-1]
+    elif config.loss_form == "margins":
+        losses, gradient, others = by_margins(seen, labels)
+        gradient.scatter_(-1, label, -others)
     else:
         log_share = seen.log_softmax(-1)
         losses = -log_share.gather(-1, label)[..., 0]
-        share = log_share.exp_()
-        own = share.gather(-1, label) - 1
-    gradient = share.scatter_(-1, label, own).mul_(weight * config.loss_logit_scale)
-    return losses, gradient.to(logits.dtype)
+        gradient = log_share.exp_()
+        gradient.scatter_(-1, label, gradient.gather(-1, label) - 1)
+    return losses, gradient.mul_(weight * config.loss_logit_scale).to(logits.dtype)
+
+
+def _stable(logits: Float[Tensor, "*run batch d_vocab"]) -> Float[Tensor, "*run batch d_vocab"]:
+    """StableMax's s: z + 1 from 0 up, and 1/(1 − z) below."""
+    return torch.where(logits >= 0, logits + 1, 1 / (1 - logits.clamp(max=0)))
 
 
 def by_margins(

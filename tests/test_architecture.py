@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from lower rows only. A package is one place: its files may import each other.
 ROWS = [
     {"checks", "definition", "failure", "options", "user_files"},
-    {"hooks", "placement", "task"},
+    {"hooks", "placement", "schedule", "task"},
     {"config"},
     {"grokking", "loss", "model"},
     {"snapshot"},

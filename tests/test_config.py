@@ -73,6 +73,13 @@ OTHER = {
         "dtype": "float64",
         "loss_dtype": "float32",
         "loss_form": "margins",
+        "optimizer": "sgd",
+        "momentum": 0.5,
+        "lr_schedule": "warmup:10",
+        "decay_schedule": "step:300=0",
+        "orthogonal_gradient": True,
+        "max_norm": 20.0,
+        "loss": "stablemax",
         "device": "cuda:1",
         "probes": {"ntk": 1000, "cheap": 100},
         "interventions": (UnitNorm("mlp"), RemoveNorm("q", from_epoch=3, until_epoch=9)),
@@ -86,6 +93,8 @@ DEFAULT = RunConfig(task=ModularTask(operation="xor"))
 def changed(part: str, **changes: object) -> RunConfig:
     if part == "run":
         return replace(DEFAULT, **changes)
+    if "momentum" in changes:  # Which SGD alone reads.
+        changes = {"optimizer": "sgd", **changes}
     return replace(DEFAULT, **{part: replace(getattr(DEFAULT, part), **changes)})
 
 
@@ -225,12 +234,17 @@ def test_of_older_data_no_precision_of_the_loss_means_the_model_s() -> None:
         assert RunConfig.from_dict(data).train.loss_dtype == dtype
 
 
+NOT_TOGETHER = ({"loss", "optimizer", "momentum"}, {"loss_form", "betas", "adam_eps"})
+"""Of these, those of one set read what those of the other would leave unread."""
+
+
+@pytest.mark.parametrize("unread", NOT_TOGETHER)
 @pytest.mark.parametrize("without", ["start", "weights_seed"])
-def test_all_changes_together_survive_json(without) -> None:
+def test_all_changes_together_survive_json(without, unread) -> None:
     run = RunConfig(
         ModularTask(**OTHER["task"]),
         ModelConfig(**OTHER["model"]),
-        TrainConfig(**OTHER["train"]),
+        TrainConfig(**{name: v for name, v in OTHER["train"].items() if name not in unread}),
         **{name: value for name, value in OTHER["run"].items() if name != without},
     )
     assert RunConfig.from_dict(run.to_dict()) == run
@@ -411,6 +425,19 @@ OTHERS = [
     (TrainConfig, {"dtype": "float16"}, ["dtype", "'float16'", "float32, float64"]),
     (TrainConfig, {"loss_dtype": "half"}, ["loss_dtype", "'half'", "float32, float64"]),
     (TrainConfig, {"device": "tpu"}, ["device", "'tpu'", "cpu, cuda, cuda:N, mps"]),
+    (TrainConfig, {"loss": "hinge"}, ["loss", "'hinge'", "cross-entropy, stablemax, mse"]),
+    (TrainConfig, {"optimizer": "Adam"}, ["optimizer", "'Adam'", "adamw, adam, sgd"]),
+    (TrainConfig, {"momentum": 0.5}, ["momentum", "optimizer='sgd'", "0.5"]),
+    (TrainConfig, {"optimizer": "sgd", "momentum": 1.0}, ["momentum", "[0, 1)", "1.0"]),
+    (TrainConfig, {"optimizer": "sgd", "betas": (0.9, 0.99)}, ["betas", "adamw", "0.99"]),
+    (TrainConfig, {"loss": "mse", "loss_form": "margins"}, ["loss_form", "cross-entropy"]),
+    (TrainConfig, {"max_norm": 0}, ["max_norm", "0"]),
+    (TrainConfig, {"lr_schedule": "linear"}, ["lr_schedule", "'linear'", "warmup:EPOCHS"]),
+    (TrainConfig, {"lr_schedule": "warmup"}, ["lr_schedule", "warmup:EPOCHS", "'warmup'"]),
+    (TrainConfig, {"decay_schedule": "step:10"}, ["decay_schedule", "step:EPOCH=FACTOR"]),
+    (TrainConfig, {"decay_schedule": "step:0=1"}, ["decay_schedule", "epoch", "0"]),
+    (TrainConfig, {"lr_schedule": "step:5=-1"}, ["lr_schedule", "from 0", "-1"]),
+    (TrainConfig, {"lr_schedule": 3}, ["lr_schedule", "3"]),
     (TrainConfig, {"loss_form": "exact"}, ["loss_form", "'exact'", "log-softmax, margins"]),
     (TrainConfig, {"device": "mps"}, ["mps", "float64", "loss_dtype='float32'", "cpu"]),
     (TrainConfig, {"loss_dtype": None}, ["loss_dtype", "None", "float32, float64"]),

@@ -27,6 +27,7 @@ MODULES = (
     "probes.similarity",
     "reproduction.cost",
     "reproduction.recipe",
+    "schedule",
     "store.provenance",
     "task",
 )

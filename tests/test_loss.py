@@ -157,3 +157,46 @@ def test_margins_of_a_confident_error_do_not_overflow():
     [[loss]], [[gradient]] = losses_and_gradient(config, logits, torch.tensor([[0]]))
     assert loss.item() == pytest.approx(300.3133, rel=1e-6)
     assert gradient.tolist() == pytest.approx([-1.0, 0.7310586, 0.2689414], rel=1e-6)
+
+
+def stablemax(z: torch.Tensor, label: int) -> torch.Tensor:
+    s = torch.where(z >= 0, z + 1, 1 / (1 - z))
+    return -(s[label] / s.sum()).log()
+
+
+def mean_square(z: torch.Tensor, label: int) -> torch.Tensor:
+    return (z - torch.nn.functional.one_hot(torch.tensor(label), len(z))).square().mean()
+
+
+@pytest.mark.parametrize(("name", "formula"), [("stablemax", stablemax), ("mse", mean_square)])
+@pytest.mark.parametrize("scale", [0.1, 3.0])
+def test_other_losses_are_their_formulas_and_their_gradients(name, formula, scale):
+    config = gi.TrainConfig(loss=name, loss_logit_scale=1.5)
+    logits, labels = examples(scale)
+    losses, gradient = losses_and_gradient(config, logits, labels, weight=0.25)
+    leaf = logits.clone().requires_grad_()
+    pairs = zip(leaf.flatten(0, 1), labels.flatten().tolist(), strict=True)
+    expected = torch.stack([formula(1.5 * z, label) for z, label in pairs]).view(labels.shape)
+    [by_autograd] = torch.autograd.grad(0.25 * expected.sum(), leaf)
+    torch.testing.assert_close(losses, expected.detach(), rtol=1e-13, atol=1e-14)
+    torch.testing.assert_close(gradient, by_autograd, rtol=1e-12, atol=1e-15)
+    assert torch.autograd.gradcheck(
+        lambda z: losses_of_examples(config, z, labels[:, :5]),
+        leaf[:, :5].detach().requires_grad_(),
+    )
+    torch.testing.assert_close(losses_of_examples(config, logits, labels), losses)
+    # The negative control: it is not cross-entropy.
+    usual = losses_of_examples(gi.TrainConfig(loss_logit_scale=1.5), logits, labels)
+    assert (losses - usual).abs().max() > 0.01
+
+
+def test_stablemax_of_a_confident_example_still_pulls():
+    """By softmax in float32 its gradient is exactly 0."""
+    logits = torch.tensor([[[30.0, 0.0, -5.0]]])
+    pulls = {}
+    for name in ("cross-entropy", "stablemax"):
+        config = gi.TrainConfig(loss=name, loss_dtype="float32")
+        pulls[name] = losses_and_gradient(config, logits, torch.tensor([[0]]))[1][0, 0, 0].item()
+    assert pulls["cross-entropy"] == 0
+    total = 31 + 1 + 1 / 6
+    assert pulls["stablemax"] == pytest.approx(1 / total - 1 / 31, rel=1e-5)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grokinterp.loss import by_margins, loss_logits
-from grokinterp.snapshot import Snapshot, Split
+from grokinterp.snapshot import NotApplicable, Snapshot, Split
 
 Values = dict[str, float | np.ndarray]
 
@@ -103,8 +103,8 @@ def softmax_collapse(snapshot: Snapshot, split: Split = "train") -> Values:
             example no longer pulls its logit up. 0 to 1.
 
     Raises:
-        NotApplicable: The recipe subtracts the initial prediction, and the snapshot knows no
-            initial checkpoint, or hooks act on it.
+        NotApplicable: The recipe's loss is no cross-entropy; or it subtracts the initial
+            prediction, and the snapshot knows no initial checkpoint, or hooks act on it.
 
     Nothing to find:
         0.
@@ -113,6 +113,8 @@ def softmax_collapse(snapshot: Snapshot, split: Split = "train") -> Values:
         arXiv:2501.04697.
     """
     inputs, recipe = snapshot.inputs(split), snapshot.recipe
+    if recipe.loss != "cross-entropy":
+        raise NotApplicable(f"the recipe's loss is {recipe.loss}, which has no softmax to collapse")
     initial = None
     if recipe.subtract_initial_prediction:
         start = snapshot.other("initial")

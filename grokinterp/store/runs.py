@@ -62,17 +62,19 @@ OPTIMIZER = "+optimizer"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights of a run at an epoch; with Adam's moments if the run kept them.
+    """Weights of a run at an epoch; with the optimiser's state if the run kept it.
 
     Args:
         weights: By TransformerLens name.
-        optimizer: The moments, or None.
+        optimizer: Its state (Adam's moments, SGD's buffer), or None.
         origin: `<run id>@<epoch>`.
+        optimizer_name: Which optimiser it is.
     """
 
     weights: dict[str, Tensor]
     optimizer: RunState | None
     origin: str
+    optimizer_name: str = "adamw"
 
     @property
     def fingerprint(self) -> str:
@@ -240,7 +242,8 @@ class Run:
         tensors, about = read_tensors(self.checkpoint_path(epoch))
         state = unpack_state(tensors, about)
         kept = state.first_moment.keys() == state.weights.keys()
-        return Checkpoint(state.weights, state if kept else None, f"{self.id}@{epoch}")
+        origin, name = f"{self.id}@{epoch}", self.config.train.optimizer
+        return Checkpoint(state.weights, state if kept else None, origin, name)
 
     def find_checkpoint(self, epoch: int | None = None) -> int:
         """The epoch, if it has a checkpoint.

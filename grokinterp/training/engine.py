@@ -27,7 +27,7 @@ from grokinterp.model.parameters import is_trained, parameter_shapes
 from grokinterp.store.state import Report, Row, RunState, Weights
 from grokinterp.training.device import check_device, keep_freed_memory
 from grokinterp.training.forward import last_position
-from grokinterp.training.optimizer import AdamW
+from grokinterp.training.optimizer import OPTIMIZERS, orthogonal
 from grokinterp.training.row_blocks import (
     Batch,
     Runs,
@@ -209,11 +209,10 @@ class Ensemble:
             self._frozen_square += constant.square().flatten(1).sum(1)
         configs = self.configs.values()
         self._scale = self._column([config.model.readout_scale for config in configs])[:, 0]
-        self._optimizer = AdamW(
+        self._optimizer = OPTIMIZERS[self.train_config.optimizer](
+            recipe=self.train_config,
             lr=self._column([config.lr for config in configs]),
             weight_decay=self._column([config.weight_decay for config in configs]),
-            betas=self.train_config.betas,
-            eps=self.train_config.adam_eps,
             first_moment=self._flatten([state.first_moment for state in states]),
             second_moment=self._flatten([state.second_moment for state in states]),
             steps=self._column([state.steps for state in states]),
@@ -294,11 +293,16 @@ class Ensemble:
         active = self._active()
         scored, gradient = self._differentiate(active, evaluated)
         loss = scored.losses.mean(1)
-        if not evaluated:
-            self._optimizer.step(self._theta, gradient)
+        grad_norm = gradient.norm(dim=1) if evaluated else None  # Of the objective itself.
+        if self.train_config.orthogonal_gradient:
+            orthogonal(
+                *([*self._unflatten(flat).values()] for flat in (self._theta, gradient)),
+            )
+        if grad_norm is None:
+            self._optimizer.step(self._theta, gradient, self.epoch)
             return loss, None
         before = self._theta.clone()
-        self._optimizer.step(self._theta, gradient)
+        self._optimizer.step(self._theta, gradient, self.epoch)
         tested = self._test(active)
         row = [
             loss,
@@ -306,7 +310,7 @@ class Ensemble:
             tested.losses.mean(1),
             tested.correct.to(self._dtype).mean(1),
             (before.square().sum(1) + self._frozen_square).sqrt(),
-            gradient.norm(dim=1),
+            grad_norm,
             (self._theta - before).norm(dim=1),
         ]
         return loss, torch.stack([value.to(loss.dtype) for value in row])

@@ -306,8 +306,22 @@ def _started(config: RunConfig, init: Init | None) -> RunConfig:
         return replace(config, start=init.name)
     parameters = _parameters(config, init)  # refuses what does not fit, before anything is written
     if isinstance(init, Checkpoint):
+        _check_optimizer(config, init)
         return replace(config, start=init.fingerprint)
     return replace(config, start=fingerprint(parameters))
+
+
+def _check_optimizer(config: RunConfig, init: Checkpoint) -> None:
+    """ValueError if a fork would take another optimiser's state for its own."""
+    mine, its = (
+        "sgd" if one == "sgd" else "adam" for one in (config.train.optimizer, init.optimizer_name)
+    )
+    if init.optimizer is not None and mine != its:
+        raise ValueError(
+            f"{init.origin} was trained by {init.optimizer_name}, whose state {config.name} cannot "
+            f"go on with by {config.train.optimizer}; start it from the weights alone: "
+            "init=checkpoint.weights"
+        )
 
 
 def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState:

@@ -11,7 +11,7 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 
 import grokinterp as gi
 from grokinterp.definition import definition_of
-from grokinterp.loss import cross_entropy
+from grokinterp.loss import losses_of_examples
 from grokinterp.model.build import build_model
 from grokinterp.probes.optimisation import collapsed, logit_scale, norms, softmax_collapse
 from grokinterp.snapshot import Inputs, NotApplicable, Snapshot
@@ -151,6 +151,12 @@ def test_the_temperature_and_the_initial_prediction_are_the_loss_s():
         softmax_collapse(shot)
 
 
+def test_a_loss_without_a_softmax_has_none_that_collapses():
+    shot = planted([0.0, 0.0, 20.0, 0.0, 0.0, 0.0], recipe={"loss": "stablemax"})
+    with pytest.raises(NotApplicable, match="loss is stablemax, which has no softmax"):
+        softmax_collapse(shot)
+
+
 @pytest.mark.parametrize("margin", [20.0, 40.0])
 def test_by_margins_softmax_does_not_collapse_but_underflows(margin):
     recipe = {"loss_dtype": "float32", "loss_form": "margins"}
@@ -183,7 +189,7 @@ def test_a_run_s_collapse_is_that_of_its_own_loss(tmp_path, loss_dtype, loss_for
     for epoch in (50, 100, 150):
         inputs = run.snapshot(epoch).train
         losses = [
-            cross_entropy(config.train, logits[None, None], label[None, None]).item()
+            losses_of_examples(config.train, logits[None, None], label[None, None]).item()
             for logits, label in zip(inputs.logits, inputs.labels, strict=True)
         ]
         shares.append(np.mean(np.array(losses) == 0))

@@ -1,19 +1,18 @@
-"""The engine against the authors' curves, torch.optim.AdamW, and itself alone."""
+"""The engine against the authors' curves, and itself alone."""
 
 from dataclasses import dataclass, replace
 from threading import Event
 
 import pytest
 import torch
-import torch.nn.functional as F
+from engine_cases import SMALL, TASK, run_together, start
 from golden import ENTRIES, golden
 from grokinterp.hooks import Intervention, UniformAttention, UnitNorm
 
-from grokinterp.config import METRICS, ModelConfig, RunConfig, TrainConfig
+from grokinterp.config import METRICS, RunConfig, TrainConfig
 from grokinterp.loss import effective_rank
 from grokinterp.model.build import build_model
-from grokinterp.store.state import Report, RunState
-from grokinterp.task import ModularTask
+from grokinterp.store.state import RunState
 from grokinterp.training import row_blocks
 from grokinterp.training.engine import (
     Ensemble,
@@ -23,14 +22,6 @@ from grokinterp.training.engine import (
     train_together,
 )
 
-TASK = ModularTask(p=7)
-SMALL = RunConfig(
-    task=TASK,
-    model=ModelConfig(d_model=16, n_heads=2),
-    train=TrainConfig(epochs=12, eval_every=1, checkpoint_every=None, dtype="float64"),
-    seed=1,
-)
-
 
 @dataclass(frozen=True)
 class Watch(Intervention):
@@ -38,28 +29,6 @@ class Watch(Intervention):
 
     def hooks(self, model):
         return [("hook_embed", lambda x, hook: None)]
-
-
-def start(config):
-    model = build_model(config.model, config.task, config.seed, config.train.dtype)
-    return {name: value.detach().clone() for name, value in model.named_parameters()}
-
-
-def run_together(configs, starts=None, width=None):
-    """Each run's rows and last weights, and its last report."""
-    starts = starts or [start(config) for config in configs]
-    rows = [[] for _ in configs]
-    last: list[Report | None] = [None] * len(configs)
-    weights = [None] * len(configs)
-    states = [RunState.initial(weights) for weights in starts]
-    for ensemble, reports in train_together(configs, starts, states, width):
-        for report in reports:
-            last[report.run] = report
-            if report.row is not None:
-                rows[report.run].append({"epoch": report.epoch, **report.row})
-            if report.status != "diverged":
-                weights[report.run] = ensemble.state(report.run).weights
-    return rows, weights, last
 
 
 @pytest.mark.parametrize("interventions", [(), (UniformAttention(),)])
@@ -179,22 +148,6 @@ def test_reproduces_the_authors_curves(key, through):
         assert set(METRICS) <= set(theirs)
         for name in METRICS:
             assert ours[name] == pytest.approx(theirs[name], rel=1e-8), (name, ours["epoch"])
-
-
-def test_matches_torch_adamw_step_by_step():
-    config = replace(SMALL, train=replace(SMALL.train, weight_decay=0.3, lr=3e-3))
-    model = build_model(config.model, TASK, 1, "float64")
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=3e-3, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.3
-    )
-    split = TASK.split(1)
-    for _ in range(12):
-        optimizer.zero_grad()
-        F.cross_entropy(model(split.train_tokens)[:, -1], split.train_labels).backward()
-        optimizer.step()
-    _, [weights], _ = run_together([config])
-    for name, value in model.named_parameters():
-        torch.testing.assert_close(weights[name], value.detach(), rtol=1e-10, atol=1e-12)
 
 
 def five_runs(interventions=()):

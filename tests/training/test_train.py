@@ -165,6 +165,29 @@ def test_a_fork_with_the_optimizer_goes_on_as_its_parent_did(tmp_path):
     assert not torch.equal(cold.checkpoint(20).weights["embed.W_E"], fork.model().W_E)
 
 
+def test_a_fork_does_not_take_another_optimiser_s_state_for_its_own(tmp_path):
+    parent = gi.train(with_recipe(keep_optimizer=True), store=tmp_path)
+    by_sgd = with_recipe(optimizer="sgd", lr=0.1, weight_decay=0.0)
+    with pytest.raises(
+        ValueError, match=r"trained by adamw, whose state .* cannot go on with by sgd"
+    ):
+        gi.train(by_sgd, store=tmp_path, init=parent.checkpoint(10))
+    fork = gi.train(by_sgd, store=tmp_path, init=parent.checkpoint(10).weights)
+    assert fork.status == "finished"
+    by_adam = with_recipe(optimizer="adam")
+    assert gi.train(by_adam, store=tmp_path, init=parent.checkpoint(10)).status == "finished"
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_another_optimiser_goes_on_bit_for_bit(tmp_path, optimizer):
+    recipe = {"optimizer": optimizer, "lr_schedule": "warmup:20 + step:30=0.5", "max_norm": 20.0}
+    config = with_recipe(orthogonal_gradient=True, weight_decay=1e-3, **recipe)
+    whole = gi.train(config, store=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        gi.train(config, store=tmp_path / "cut", observer=Interrupt(20))
+    same_run(gi.train(config, store=tmp_path / "cut"), whole)
+
+
 def test_init_that_does_not_fit_is_refused_by_name_and_leaves_nothing(tmp_path):
     weights = build_model(SMALL_RUN.model, SMALL_RUN.task, 1).state_dict()
     weights["embed.W_E"] = weights["embed.W_E"][:3]

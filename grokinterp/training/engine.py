@@ -257,10 +257,12 @@ class Ensemble:
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Report]:
         """Train to the next epoch that is evaluated or checkpointed, or to a pause."""
         losses = []
-        with one_thread():
+        # Adam divides by the root of a square: with an eps of 0, by that of a denormal one too.
+        flush = self.train_config.adam_eps > 0
+        with one_thread(flush):
             while True:
                 if self._workers.threads != self.threads:
-                    self._workers = Workers(self.threads)
+                    self._workers = Workers(self.threads, flush)
                 self.epoch += 1
                 evaluated = self.train_config.is_evaluated(self.epoch)
                 loss, row = self._step(evaluated)

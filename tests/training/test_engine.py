@@ -91,6 +91,30 @@ def test_what_comes_out_does_not_depend_on_the_number_of_cores(monkeypatch, runs
             assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+@pytest.mark.parametrize(("adam_eps", "flushed"), [(1e-8, True), (0.0, False)])
+@pytest.mark.parametrize("cores", [1, 3])
+def test_denormal_numbers_count_as_0_while_a_run_trains(monkeypatch, adam_eps, flushed, cores):
+    """Where nothing divides by what may be one; and nowhere else."""
+    monkeypatch.setattr(row_blocks, "ROWS_ON_CPU", 4)
+    seen, block = [], row_blocks.last_block
+
+    def spy(*arguments):
+        seen.append((torch.tensor([1e-40]) * 1).item())
+        return block(*arguments)
+
+    monkeypatch.setattr(row_blocks, "last_block", spy)
+    config = replace(SMALL, train=replace(SMALL.train, adam_eps=adam_eps))
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores)
+    try:
+        run_together([config])
+    finally:
+        torch.set_num_threads(before)
+    # A thread that has just begun to help may have come too late for the first.
+    assert {one == 0 for one in seen} == {flushed}
+    assert (torch.tensor([1e-40]) * 1).item() > 0
+
+
 def test_cores_that_no_run_waits_for_help_with_the_others():
     waiting, seen, ended = [], [], Event()
     for epochs in (1, 3):

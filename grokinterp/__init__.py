@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import grokinterp.hooks as hooks
     from grokinterp.config import ModelConfig, RunConfig, TrainConfig
     from grokinterp.experiments import EXPERIMENTS, verdicts
-    from grokinterp.grokking import Crossing, GrokkingTimes, grokking_times
+    from grokinterp.grokking import Crossing, GrokkingTimes, Plateau, grokking_times, plateau
     from grokinterp.model.build import build_model
     from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
     from grokinterp.pretrained import (
@@ -46,7 +46,7 @@ _ROOMS = {
     "reproduction.plan": ("results_of",),
     "reproduction.recipe": ("PAPER_RECIPE",),
     "store.files": ("StoreError",),
-    "grokking": ("Crossing", "GrokkingTimes", "grokking_times"),
+    "grokking": ("Crossing", "GrokkingTimes", "Plateau", "grokking_times", "plateau"),
     "model.build": ("build_model",),
     "placement": ("PLACEMENTS", "LNPlacement", "pre_norm_lattice", "resolve_placement"),
     "store.lead_times": ("lead_times",),
@@ -81,6 +81,7 @@ __all__ = [
     "ModelConfig",
     "ModularTask",
     "Observer",
+    "Plateau",
     "Run",
     "RunConfig",
     "Snapshot",
@@ -94,6 +95,7 @@ __all__ = [
     "load_pretrained",
     "measure",
     "open_store",
+    "plateau",
     "pre_norm_lattice",
     "pretrained_card",
     "pretrained_metrics",

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -13,6 +15,7 @@ MEMORISED_ACCURACY = 0.99
 GENERALISED_ACCURACY = 0.995
 GENERALISED_LOSS = 0.01
 HOLD_EPOCHS = 200
+PLATEAU_WIDTH = 0.05
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,55 @@ def grokking_times(metrics: pd.DataFrame) -> GrokkingTimes:
             epochs, (metrics["test_loss"] <= GENERALISED_LOSS).tolist()
         ),
     )
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """From where a recorded scalar stands still to the end of its run.
+
+    Args:
+        since: The first evaluated epoch of it; None while it still moves.
+        until: The last evaluated epoch.
+
+    Examples:
+        >>> str(Plateau(1_230, 10_000)), str(Plateau(None, 10_000))
+        ('1,230', 'still moving at 10,000')
+    """
+
+    since: int | None
+    until: int
+
+    def __str__(self) -> str:
+        return f"{self.since:,}" if self.since is not None else f"still moving at {self.until:,}"
+
+
+def plateau(metrics: pd.DataFrame, name: str) -> Plateau:
+    """From where the running median of a scalar stays within 5 % of its last value.
+
+    A model that has generalised has not for that reason converged: a claim about an end state
+    needs a plateau. The median is over the last 200 epochs, so that a spike is no movement; what
+    has stood still for less than 200 epochs at the end still moves.
+
+    Args:
+        metrics: A row for each evaluated epoch, as `Run.metrics`.
+        name: A column of it. Rows without a value are left out.
+
+    Raises:
+        ValueError: There is no such column, or it holds no value.
+    """
+    if name not in metrics or name == "epoch":
+        columns = ", ".join(column for column in metrics if column != "epoch")
+        raise ValueError(f"no recorded scalar {name!r}; choose one of {columns}")
+    rows = metrics[["epoch", name]].dropna()
+    if rows.empty:
+        raise ValueError(f"{name} was recorded at no epoch")
+    epochs, values = rows["epoch"].to_numpy(), rows[name].to_numpy(float)
+    first = epochs.searchsorted(epochs - HOLD_EPOCHS, side="right")
+    medians = np.array([np.median(values[i : j + 1]) for j, i in enumerate(first)])
+    moved = np.abs(medians - medians[-1]) > PLATEAU_WIDTH * abs(medians[-1])
+    start = np.flatnonzero(moved)[-1] + 1 if moved.any() else 0
+    since, until = int(epochs[start]), int(epochs[-1])
+    return Plateau(since if until - since >= HOLD_EPOCHS else None, until)
 
 
 def first_crossing(epochs: Sequence[int], happened: Sequence[bool]) -> Crossing:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from grokinterp.grokking import Crossing, grokking_times
+from grokinterp.grokking import Crossing, Plateau, grokking_times, plateau
 
 
 def curve(test_accuracy, train_accuracy=None, test_loss=None, every=10):
@@ -53,3 +53,46 @@ def test_a_stretch_cut_short_by_the_end_has_not_held(tail, held):
 
 def test_no_rows_is_not_within_0_epochs():
     assert grokking_times(curve([])).memorised == Crossing(0, None)
+
+
+def moving(values, every=10):
+    return pd.DataFrame({"epoch": [every * (i + 1) for i in range(len(values))], "x": values})
+
+
+def test_a_plateau_begins_where_the_median_of_the_window_has_arrived():
+    values = [10.0] * 50 + [2.0] * 60
+    # A window holds 20 values: the median is 2 from the eleventh 2 on, between 10 and 2 at the
+    # tenth.
+    assert plateau(moving(values), "x") == Plateau(since=610, until=1_100)
+    assert plateau(moving([3.0] * 30), "x") == Plateau(10, 300)
+
+
+@pytest.mark.parametrize(("factor", "since"), [(1.04, 10), (1.12, 510)])
+def test_a_plateau_is_5_percent_wide(factor, since):
+    values = [factor] * 40 + [1.0] * 60
+    assert plateau(moving(values), "x").since == since
+
+
+def test_a_spike_is_no_movement():
+    values = [1.0] * 100
+    values[60] = values[70] = 50.0
+    assert plateau(moving(values), "x") == Plateau(10, 1_000)
+
+
+def test_what_has_just_arrived_still_moves():
+    trend = [100.0 * 0.98**i for i in range(200)]
+    assert plateau(moving(trend), "x") == Plateau(None, 2_000)
+    assert str(plateau(moving(trend), "x")) == "still moving at 2,000"
+
+
+def test_a_plateau_is_of_the_epochs_that_have_a_value():
+    rows = moving([1.0, float("nan")] * 40)
+    assert plateau(rows, "x") == Plateau(10, 790)
+    with pytest.raises(ValueError, match="no recorded scalar 'y'; choose one of x"):
+        plateau(rows, "y")
+    with pytest.raises(ValueError, match="x was recorded at no epoch"):
+        plateau(moving([float("nan")] * 3), "x")
+
+
+def test_a_plateau_at_0_is_exactly_there():
+    assert plateau(moving([1e-9] * 40 + [0.0] * 60), "x").since == 510

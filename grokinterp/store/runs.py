@@ -29,7 +29,7 @@ import pandas as pd
 from torch import Tensor
 
 from grokinterp.config import METRICS, RunConfig, check_field
-from grokinterp.grokking import GrokkingTimes, grokking_times
+from grokinterp.grokking import GrokkingTimes, Plateau, grokking_times, plateau
 from grokinterp.probes.calls import is_current
 from grokinterp.store.files import (
     NoStoreError,
@@ -220,6 +220,14 @@ class Run:
     def grokking(self) -> GrokkingTimes:
         """When it memorised and generalised."""
         return grokking_times(self.metrics)
+
+    def plateau(self, name: str) -> Plateau:
+        """From where a recorded scalar stands still; see `grokinterp.plateau`.
+
+        Args:
+            name: A column of `metrics`.
+        """
+        return plateau(self.metrics, name)
 
     @property
     def checkpoint_epochs(self) -> tuple[int, ...]:

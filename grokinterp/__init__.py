@@ -96,6 +96,7 @@ __all__ = [
     "measure",
     "open_store",
     "plateau",
+    "plateau",
     "pre_norm_lattice",
     "pretrained_card",
     "pretrained_metrics",

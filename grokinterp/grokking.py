@@ -110,7 +110,7 @@ def plateau(metrics: pd.DataFrame, name: str) -> Plateau:
         ValueError: There is no such column, or it holds no value.
     """
     if name not in metrics or name == "epoch":
-        columns = ", ".join(column for column in metrics if column != "epoch")
+        columns = ", ".join(str(column) for column in metrics if column != "epoch")
         raise ValueError(f"no recorded scalar {name!r}; choose one of {columns}")
     rows = metrics[["epoch", name]].dropna()
     if rows.empty:

@@ -96,7 +96,6 @@ __all__ = [
     "measure",
     "open_store",
     "plateau",
-    "plateau",
     "pre_norm_lattice",
     "pretrained_card",
     "pretrained_metrics",

@@ -184,6 +184,25 @@ def test_the_examples_of_the_page_on_stores_run(tmp_path, monkeypatch):
     assert len(names["probes"]) > 0
 
 
+def test_the_recipe_s_examples_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "how-to" / "recipe.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 3
+    for example in examples:
+        exec(example, names)
+    refused, stands = capsys.readouterr().out.splitlines()
+    assert refused.startswith("momentum is read by optimizer='sgd' alone")
+    assert stands
+    # Every field of the recipe that the page names, and every value of a choice.
+    recipe = {one.name for one in fields(gi.TrainConfig)}
+    table = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
+    assert named == recipe & named
+    assert {"optimizer", "lr_schedule", "loss", "loss_form", "max_norm"} <= named
+
+
 class TestBuilder:
     """The functions by which pages are made."""
 

@@ -15,6 +15,7 @@ def demo(
     figure: Path = Path("grokking.png"),
     p: int = 113,
     epochs: int = 3000,
+    device: str = "cpu",
 ) -> None:
     """Train LN before the MLP until it groks, and draw what happened.
 
@@ -24,6 +25,7 @@ def demo(
         figure: Where the picture is saved.
         p: The modulus.
         epochs: Give up after so many.
+        device: cpu, cuda, cuda:N or mps.
     """
     from grokinterp.figures.learning import learning_curves
     from grokinterp.store.files import check_output
@@ -34,7 +36,7 @@ def demo(
     config = RunConfig(
         task=ModularTask(p=p),
         model=ModelConfig(placement="mlp-pre"),
-        train=TrainConfig(epochs=epochs, stop_when="test_accuracy >= 0.995 for 200"),
+        train=TrainConfig(epochs=epochs, stop_when="test_accuracy >= 0.995 for 200", device=device),
         seed=seed,
     )
     print(

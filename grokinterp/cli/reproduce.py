@@ -19,6 +19,7 @@ def reproduce(
     epochs: int | None = None,
     train: bool = True,
     yes: bool = False,
+    device: str = "cpu",
     executor: str = "local",
     workers: int | None = None,
     send_back: bool = False,
@@ -38,6 +39,7 @@ def reproduce(
         epochs: Train no longer than this; what a run is forked from is trained as it is.
         train: Train what is missing; --no-train draws what is there.
         yes: Do not ask before training. Where nobody can be asked, it is not asked.
+        device: Where to train: cpu, cuda, cuda:N or mps. It is no part of what a run is.
         executor: local (processes), ray (started here), ray:auto or ray:HOST:PORT.
         workers: How many at once; by default one a core, or one a GPU.
         send_back: The workers do not see the store, and send it their runs.
@@ -46,7 +48,7 @@ def reproduce(
         results: Figures (PNG, PDF) and tables (CSV) go to a folder of the experiment's name here.
     """
     from grokinterp.experiments import EXPERIMENTS
-    from grokinterp.reproduction.experiment import Planned
+    from grokinterp.reproduction.experiment import Planned, on_device
     from grokinterp.reproduction.recipe import first_seeds
     from grokinterp.reproduction.reproduce import reproduce
     from grokinterp.reproduction.train_missing import train_missing
@@ -75,7 +77,7 @@ def reproduce(
         )
 
     still = reproduce(
-        {one: EXPERIMENTS[one] for one in names},
+        {one: on_device(EXPERIMENTS[one], device) for one in names},
         str(store),
         results,
         train_these if train else None,

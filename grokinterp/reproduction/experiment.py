@@ -83,6 +83,25 @@ class Planned:
             object.__setattr__(self, "config", replace(self.config, start=self.fork.name))
 
 
+def on_device(experiment: Experiment, device: str) -> Experiment:
+    """The same experiment, trained there: that is no part of what its runs are."""
+
+    def moved(config: RunConfig) -> RunConfig:
+        return replace(config, train=replace(config.train, device=device))
+
+    def plan(seeds: Sequence[int]) -> list[Planned]:
+        return [
+            replace(
+                one,
+                config=moved(one.config),
+                fork=one.fork and replace(one.fork, parent=moved(one.fork.parent)),
+            )
+            for one in experiment.plan(seeds)
+        ]
+
+    return replace(experiment, plan=plan)
+
+
 def each_seed(
     configs: Mapping[str, RunConfig], seeds: Sequence[int], afterwards: Sequence[Afterwards] = ()
 ) -> list[Planned]:

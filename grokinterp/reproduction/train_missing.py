@@ -27,8 +27,8 @@ def train_missing(
         missing: Of one plan, or of several.
         store: Where what is trained goes.
         observer: Told of progress.
-        train_all: How runs that start from their seeds are trained; here, one after the other,
-            when not given.
+        train_all: How runs that start from their seeds are trained; here, side by side, when not
+            given.
     """
     parents = [one.fork.parent for one in missing if one.fork is not None]
     configs = list(dict.fromkeys([*parents, *(one.config for one in missing if not one.fork)]))

@@ -22,7 +22,14 @@ from grokinterp.pretrained import pretrained_card
 from grokinterp.probes import PROBES
 from grokinterp.probes.calls import ProbeCall
 from grokinterp.reproduction import cost, verdict_text
-from grokinterp.reproduction.experiment import Afterwards, Experiment, Planned, Results, nearest
+from grokinterp.reproduction.experiment import (
+    Afterwards,
+    Experiment,
+    Planned,
+    Results,
+    nearest,
+    on_device,
+)
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.reproduction.published import generalisation_epochs
 from grokinterp.reproduction.reproduce import reproduce
@@ -482,3 +489,26 @@ def test_a_run_that_ships_began_with_the_weights_that_its_config_draws(run):
         logits = torch.zeros_like(logits)
     loss = torch.nn.functional.cross_entropy(logits, split.train_labels).item()
     assert run.metrics["train_loss"].iloc[0] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["transplant", "ln-position"])
+def test_where_an_experiment_trains_is_no_part_of_its_runs(name):
+    experiment = EXPERIMENTS[name]
+    here, there = (one.plan([456]) for one in (experiment, on_device(experiment, "cuda:1")))
+    assert [one.config.id for one in there] == [one.config.id for one in here]
+    forks = [one.fork for one in there if one.fork]
+    assert bool(forks) == (name == "transplant")
+    for config in [*(one.config for one in there), *(fork.parent for fork in forks)]:
+        assert config.train.device == "cuda:1"
+    assert {one.config.train.device for one in here} == {"cpu"}
+
+
+@pytest.mark.parametrize("command", [["demo"], ["reproduce", "edge", "--seeds", "5"]])
+def test_a_missing_gpu_is_said_before_anything_trains(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    store = tmp_path / "store"
+    with pytest.raises(SystemExit):
+        main([*command, "--device", "cuda", "--store", str(store)])
+    assert "needs a CUDA GPU" in capsys.readouterr().err
+    assert not store.exists()

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -20,7 +20,7 @@ from grokinterp.checks import check_flag, check_one_of, integer, positive
 from grokinterp.hooks.intervention import Intervention, intervention_from_dict
 from grokinterp.hooks.unknown import stored_intervention
 from grokinterp.placement import LNPlacement, resolve_placement
-from grokinterp.schedule import check_schedule
+from grokinterp.schedule import canonical_schedule
 from grokinterp.task import ModularTask
 
 METRICS = (
@@ -182,7 +182,7 @@ with this value keeps the identity it had, and a config that lacks the field is 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The recipe: full-batch AdamW, one epoch a step. Defaults are the paper's.
+    """The recipe: the whole batch at every step, an epoch a step. Defaults are the paper's.
 
     Args:
         epochs: How many epochs to train.
@@ -219,8 +219,9 @@ class TrainConfig:
             ones when None.
         checkpoint_epochs: More epochs to checkpoint.
         checkpoint_ratio: Geometric spacing: also checkpoint at epochs 1, r, r², …
-        keep_optimizer: Keep Adam's moments in every checkpoint, so that a fork goes on exactly as
-            its parent did.
+        keep_optimizer: Keep the optimiser's state (Adam's moments, SGD's buffer) in every
+            checkpoint, so that a fork goes on exactly as its parent did, but for its schedules,
+            which begin anew.
         stop_when: Stop early, for example 'test_accuracy >= 0.995 for 200' (epochs that it must
             hold).
         dtype: Precision of weights and activations.
@@ -294,7 +295,9 @@ class TrainConfig:
         if self.max_norm is not None:
             _set_positive(self, "max_norm")
         for name in ("lr_schedule", "decay_schedule"):
-            check_schedule(name, getattr(self, name))
+            object.__setattr__(self, name, canonical_schedule(name, getattr(self, name)))
+        if not isinstance(self.betas, Iterable):
+            raise ValueError(f"betas must be two numbers in [0, 1); got {self.betas!r}")
         object.__setattr__(self, "betas", tuple(self.betas))
         if len(self.betas) != 2 or not all(_is_number(b) and 0 <= b < 1 for b in self.betas):
             raise ValueError(f"betas must be two numbers in [0, 1); got {self.betas!r}")
@@ -363,14 +366,14 @@ class TrainConfig:
         for name, reads, those in (
             ("loss_form", self.loss == "cross-entropy", "loss='cross-entropy'"),
             ("momentum", sgd, "optimizer='sgd'"),
-            ("betas", not sgd, "optimizer='adamw' and 'adam'"),
-            ("adam_eps", not sgd, "optimizer='adamw' and 'adam'"),
+            ("betas", not sgd, "optimizer='adamw' or 'adam'"),
+            ("adam_eps", not sgd, "optimizer='adamw' or 'adam'"),
         ):
             default = _DEFAULTS[name]
             if not reads and getattr(self, name) != default:
                 raise ValueError(
-                    f"{name} is read by {those} alone; leave it {default!r}, or change that; got "
-                    f"{name}={getattr(self, name)!r}"
+                    f"{name} is read with {those} alone; leave it at {default!r}, or give that; "
+                    f"got {name}={getattr(self, name)!r}"
                 )
 
     @property

@@ -99,8 +99,9 @@ def plateau(metrics: pd.DataFrame, name: str) -> Plateau:
     """From where the running median of a scalar stays within 5 % of its last value.
 
     A model that has generalised has not for that reason converged: a claim about an end state
-    needs a plateau. The median is over the last 200 epochs, so that a spike is no movement; what
-    has stood still for less than 200 epochs at the end still moves.
+    needs a plateau. The median is over the rows of the last 200 epochs, so that of several rows a
+    spike is no movement; what has stood still for less than 200 epochs at the end still moves, and
+    so does what ends at a value that is not finite.
 
     Args:
         metrics: A row for each evaluated epoch, as `Run.metrics`.
@@ -118,6 +119,8 @@ def plateau(metrics: pd.DataFrame, name: str) -> Plateau:
     epochs, values = rows["epoch"].to_numpy(), rows[name].to_numpy(float)
     first = epochs.searchsorted(epochs - HOLD_EPOCHS, side="right")
     medians = np.array([np.median(values[i : j + 1]) for j, i in enumerate(first)])
+    if not np.isfinite(medians[-1]):
+        return Plateau(None, int(epochs[-1]))
     moved = np.abs(medians - medians[-1]) > PLATEAU_WIDTH * abs(medians[-1])
     start = np.flatnonzero(moved)[-1] + 1 if moved.any() else 0
     since, until = int(epochs[start]), int(epochs[-1])

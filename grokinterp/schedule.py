@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 from grokinterp.checks import integer
@@ -33,54 +34,87 @@ def schedule_factor(text: str, epoch: int, epochs: int) -> float:
     return math.prod(factor(epoch, epochs) for factor in _factors(text))
 
 
-def check_schedule(name: str, text: str) -> None:
-    """ValueError if this is no schedule."""
+def canonical_schedule(name: str, text: str) -> str:
+    """The one spelling of a schedule, by which equal ones are equal.
+
+    >>> canonical_schedule("lr_schedule", "warmup:10+step:1e3=0.50")
+    'step:1000=0.5 + warmup:10'
+
+    Raises:
+        ValueError: This is no schedule; the message begins with the field's `name`.
+    """
     if not isinstance(text, str):
         raise ValueError(f"{name} must be {FORMS}; got {text!r}")
     try:
-        _factors(text)
+        parts = [_parsed(part) for part in _parts(text)]
     except ValueError as error:
         raise ValueError(f"{name} must be {FORMS}; {error}") from None
+    spelt = sorted({_spelt(*part) for part in parts} - {"constant"})
+    return " + ".join(spelt) or "constant"
+
+
+def _parts(text: str) -> list[str]:
+    # Not the + of 1e+3.
+    return [part.strip() for part in re.split(r"\+(?=\s*[a-zA-Z])", text)]
+
+
+def _parsed(text: str) -> tuple[str, tuple[float, ...]]:
+    """The name of a part, and its numbers, checked."""
+    name, colon, written = parse_call(text)[0], ":" in text, parse_call(text)[1]
+    if name not in _PARTS:
+        raise ValueError(f"got {text!r}")
+    form, check, _ = _PARTS[name]
+    numbers = [parse_value(one.strip()) for one in written.split("=")] if colon else []
+    if len(numbers) != form.count(":") + form.count("="):
+        raise ValueError(f"{name} is written as {form}; got {text!r}")
+    return name, check(*numbers)
+
+
+def _spelt(name: str, numbers: tuple[float, ...]) -> str:
+    return name + ":" * bool(numbers) + "=".join(f"{one:.12g}" for one in numbers)
 
 
 def _factors(text: str) -> list[Factor]:
-    return [_factor(part.strip()) for part in text.split("+")]
+    parsed = [_parsed(part) for part in _parts(text)]
+    return [_PARTS[name][2](*numbers) for name, numbers in parsed]
 
 
-def _factor(text: str) -> Factor:
-    name, written = parse_call(text)
-    if name not in _PARTS:
-        raise ValueError(f"got {text!r}")
-    form, make = _PARTS[name]
-    try:
-        return make(*(parse_value(one) for one in written.split("=") if one.strip()))
-    except TypeError:
-        raise ValueError(f"{name} is written as {form}; got {text!r}") from None
+def _epoch(value: object, name: str) -> int:
+    whole = isinstance(value, float) and value.is_integer()
+    return integer(name, int(value) if whole else value, 1)  # type: ignore[call-overload]
+
+
+def _check_warmup(epochs: object) -> tuple[float, ...]:
+    return (_epoch(epochs, "warmup's epochs"),)
+
+
+def _check_step(epoch: object, factor: object) -> tuple[float, ...]:
+    first = _epoch(epoch, "step's epoch")
+    if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 <= factor < 1e6:
+        raise ValueError(f"step's factor must be a number from 0 to a million; got {factor!r}")
+    return first, float(factor)
 
 
 def _constant() -> Factor:
     return lambda epoch, epochs: 1.0
 
 
-def _warmup(epochs: int) -> Factor:
-    length = integer("warmup's epochs", epochs, 1)
-    return lambda epoch, _: min(1.0, epoch / length)
+def _warmup(length: float) -> Factor:
+    return lambda epoch, epochs: min(1.0, epoch / length)
 
 
 def _cosine() -> Factor:
     return lambda epoch, epochs: (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
 
 
-def _step(epoch: int, factor: float) -> Factor:
-    first = integer("step's epoch", epoch, 1)
-    if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 <= factor < 1e6:
-        raise ValueError(f"step's factor must be a number from 0 to a million; got {factor!r}")
-    return lambda at, _: float(factor) if at >= first else 1.0
+def _step(first: float, factor: float) -> Factor:
+    return lambda epoch, epochs: factor if epoch >= first else 1.0
 
 
-_PARTS: dict[str, tuple[str, Callable[..., Factor]]] = {
-    "constant": ("constant", _constant),
-    "warmup": ("warmup:EPOCHS", _warmup),
-    "cosine": ("cosine", _cosine),
-    "step": ("step:EPOCH=FACTOR", _step),
+_PARTS: dict[str, tuple[str, Callable[..., tuple[float, ...]], Callable[..., Factor]]] = {
+    "constant": ("constant", lambda: (), _constant),
+    "warmup": ("warmup:EPOCHS", _check_warmup, _warmup),
+    "cosine": ("cosine", lambda: (), _cosine),
+    "step": ("step:EPOCH=FACTOR", _check_step, _step),
 }
+"""Of each part: how it is written, what its numbers must be, and the factor that they make."""

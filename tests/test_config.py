@@ -432,6 +432,7 @@ OTHERS = [
     (TrainConfig, {"optimizer": "sgd", "betas": (0.9, 0.99)}, ["betas", "adamw", "0.99"]),
     (TrainConfig, {"loss": "mse", "loss_form": "margins"}, ["loss_form", "cross-entropy"]),
     (TrainConfig, {"max_norm": 0}, ["max_norm", "0"]),
+    (TrainConfig, {"betas": 3}, ["betas", "two numbers", "3"]),
     (TrainConfig, {"lr_schedule": "linear"}, ["lr_schedule", "'linear'", "warmup:EPOCHS"]),
     (TrainConfig, {"lr_schedule": "warmup"}, ["lr_schedule", "warmup:EPOCHS", "'warmup'"]),
     (TrainConfig, {"decay_schedule": "step:10"}, ["decay_schedule", "step:EPOCH=FACTOR"]),
@@ -462,3 +463,27 @@ def test_bad_input_is_named(config: type, arguments: dict, words: list[str]) -> 
     with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         config(**arguments)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("warmup:10+cosine", "cosine + warmup:10"),
+        (" cosine  +  warmup: 10.0 ", "cosine + warmup:10"),
+        ("constant+constant", "constant"),
+        ("step:1e2=1e+3", "step:100=1000"),
+        ("step:3000=0", "step:3000=0"),
+    ],
+)
+def test_equal_schedules_make_equal_runs(text, canonical) -> None:
+    one, other = (changed("train", lr_schedule=spelt) for spelt in (text, canonical))
+    assert one.train.lr_schedule == canonical
+    assert one.id == other.id
+
+
+@pytest.mark.parametrize(
+    "text", ["step:=5=0", "step:1,000=0.5", "warmup:", "cosine:3", "+cosine", ""]
+)
+def test_a_malformed_schedule_is_refused(text) -> None:
+    with pytest.raises(ValueError, match="lr_schedule must be constant, warmup:EPOCHS"):
+        changed("train", lr_schedule=text)

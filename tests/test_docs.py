@@ -193,7 +193,7 @@ def test_the_recipe_s_examples_run(tmp_path, monkeypatch, capsys):
     for example in examples:
         exec(example, names)
     refused, stands = capsys.readouterr().out.splitlines()
-    assert refused.startswith("momentum is read by optimizer='sgd' alone")
+    assert refused.startswith("momentum is read with optimizer='sgd' alone")
     assert stands
     # Every field of the recipe that the page names, and every value of a choice.
     recipe = {one.name for one in fields(gi.TrainConfig)}

@@ -96,3 +96,8 @@ def test_a_plateau_is_of_the_epochs_that_have_a_value():
 
 def test_a_plateau_at_0_is_exactly_there():
     assert plateau(moving([1e-9] * 40 + [0.0] * 60), "x").since == 510
+
+
+def test_what_ends_beyond_all_numbers_stands_nowhere():
+    assert plateau(moving([1.0] * 50 + [float("inf")] * 50), "x") == Plateau(None, 1_000)
+    assert plateau(moving([float("inf")] * 50 + [1.0] * 50), "x").since == 610

@@ -108,9 +108,12 @@ def ensembles(
 
 @torch.inference_mode(False)  # Which switches gradients on, too.
 def side_by_side(
-    waiting: Iterable[Ensemble], pause: Callable[[Ensemble], bool] = lambda ensemble: False
+    waiting: Iterable[Ensemble],
+    pause: Callable[[Ensemble], bool] = lambda ensemble: False,
+    cores: int | None = None,
 ) -> Iterator[tuple[Ensemble, list[Report]]]:
-    """Train ensembles to their ends, as many at once as PyTorch has threads here.
+    """Train ensembles to their ends, as many at once as there are `cores`: by default as PyTorch
+    has threads here.
 
     Yields, at every evaluated or checkpointed epoch of one, the ensemble (ask it for `state(run)`)
     and a report for each of its runs; it does not go on before the next is asked for, and not with
@@ -118,36 +121,42 @@ def side_by_side(
     that none waits for help with the others. What comes out does not depend on how many there
     are. `pause` is asked after every epoch; where it is True, this one is reported too.
     """
-    cores = torch.get_num_threads()
+    threads = torch.get_num_threads()
+    cores = cores or threads
     coming = iter(waiting)
     under_way: dict[Future[list[Report]], Ensemble] = {}
     leaving = Event()
     keep_freed_memory()
-    with ThreadPoolExecutor(cores, initializer=begin_thread) as pool:
+    pool = ThreadPoolExecutor(cores, initializer=begin_thread)
 
-        def go_on(ensemble: Ensemble) -> None:
-            future = pool.submit(ensemble.advance, lambda: leaving.is_set() or pause(ensemble))
-            under_way[future] = ensemble
+    def go_on(ensemble: Ensemble) -> None:
+        future = pool.submit(ensemble.advance, lambda: leaving.is_set() or pause(ensemble))
+        under_way[future] = ensemble
 
-        def take() -> None:
-            while len(under_way) < cores and (ensemble := next(coming, None)) is not None:
-                go_on(ensemble)
+    def take() -> None:
+        while len(under_way) < cores and (ensemble := next(coming, None)) is not None:
+            go_on(ensemble)
 
-        try:
+    try:
+        take()
+        while under_way:
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                ensemble, reports = under_way[future], future.result()
+                del under_way[future]
+                yield ensemble, reports
+                ensemble.drop([one.run for one in reports if one.status != "running"])
+                if ensemble.configs:
+                    go_on(ensemble)
             take()
-            while under_way:
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    ensemble = under_way.pop(future)
-                    reports = future.result()
-                    yield ensemble, reports
-                    ensemble.drop([one.run for one in reports if one.status != "running"])
-                    if ensemble.configs:
-                        go_on(ensemble)
-                take()
-                for ensemble in under_way.values():
-                    ensemble.threads = cores // len(under_way)
-        finally:
-            leaving.set()
+            for ensemble in under_way.values():
+                ensemble.threads = cores // len(under_way)
+    finally:
+        leaving.set()
+        pool.shutdown()
+        for ensemble in under_way.values():
+            ensemble.close()
+        # What its threads were told is what those that are started later would begin with.
+        torch.set_num_threads(threads)
 
 
 def _on_fast_path(item: Intervention) -> bool:
@@ -254,6 +263,10 @@ class Ensemble:
         steps = round(self._optimizer.steps[i].item())
         return RunState(self.epoch, weights, first, second, steps, self._rule_met_since[i])
 
+    def close(self) -> None:
+        """End the threads that help it."""
+        self._workers.close()
+
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Report]:
         """Train to the next epoch that is evaluated or checkpointed, or to a pause."""
         losses = []
@@ -262,6 +275,7 @@ class Ensemble:
         with one_thread(flush):
             while True:
                 if self._workers.threads != self.threads:
+                    self.close()
                     self._workers = Workers(self.threads, flush)
                 self.epoch += 1
                 evaluated = self.train_config.is_evaluated(self.epoch)
@@ -276,6 +290,8 @@ class Ensemble:
         if not runs:
             return
         keep = [run for run in self.configs if run not in runs]
+        if not keep:
+            self.close()
         positions = [list(self.configs).index(run) for run in keep]
         if not keep:
             self.configs = {}

@@ -100,17 +100,23 @@ class SGD(Optimizer):
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
 
 
+ROUNDING = 64
+"""In units of the precision: what is left of a gradient and smaller than that is no part of it."""
+
+
 def orthogonal(tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
     """⊥Grad (arXiv:2501.04697), in place: each run's gradient of each tensor, [run, …], without its
     part along the tensor, scaled to the norm that it had.
 
-    A tensor of zeros has no direction: its gradient stays as it is.
+    A tensor of zeros has no direction: its gradient stays as it is. Of one that is all along its
+    tensor nothing is left but rounding, which has no direction either: it becomes 0.
     """
     for tensor, gradient in zip(tensors, gradients, strict=True):
         theta, g = tensor.flatten(1), gradient.flatten(1)
         square = theta.square().sum(1, keepdim=True)
         along = (theta * g).sum(1, keepdim=True) / torch.where(square > 0, square, 1)
         rest = g - along * theta
-        norm = rest.norm(dim=1, keepdim=True)
-        scale = g.norm(dim=1, keepdim=True) / torch.where(norm > 0, norm, 1)
+        whole, left = g.norm(dim=1, keepdim=True), rest.norm(dim=1, keepdim=True)
+        there = left > ROUNDING * torch.finfo(g.dtype).eps * whole
+        scale = torch.where(there, whole / torch.where(there, left, 1), 0)
         gradient.copy_((rest * scale).view_as(gradient))

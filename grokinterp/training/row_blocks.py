@@ -68,6 +68,11 @@ class Workers:
         mapped = map if self._pool is None else self._pool.map
         return list(mapped(function, items))
 
+    def close(self) -> None:
+        """End its threads, once they are done with what they have."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
 
 def begin_thread(flush: bool = False) -> None:
     """Let a thread of ours compute on its core alone."""
@@ -77,21 +82,35 @@ def begin_thread(flush: bool = False) -> None:
 
 
 @contextmanager
+def on_one_core() -> Iterator[int]:
+    """Inside, PyTorch computes on the calling thread alone; gives how many threads it had.
+
+    So sums have one order, and a process that is forked meanwhile does not wait for threads that it
+    has not.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        # Of this thread, and of those that are started later.
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def one_thread(flush: bool = False) -> Iterator[None]:
-    """Inside, PyTorch computes on the calling thread alone.
+    """`on_one_core`, for an epoch.
 
     With `flush` denormal numbers (in float32 those below 1.2e-38) count as 0. A processor takes a
     hundred times as long with them, and a model that has grokked without LN makes many: the
     probabilities of its wrong answers. Its epoch then takes four times as long without.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(flush)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-        torch.set_num_threads(before)
+    with on_one_core():
+        torch.set_flush_denormal(flush)
+        try:
+            yield
+        finally:
+            torch.set_flush_denormal(False)
 
 
 class Runs(NamedTuple):

@@ -25,6 +25,7 @@ from grokinterp.store.state import Report, Row, RunState, Status
 from grokinterp.training.device import check_device
 from grokinterp.training.engine import Ensemble, ensembles, group_key, side_by_side
 from grokinterp.training.interrupt import held_back
+from grokinterp.training.row_blocks import on_one_core
 
 if TYPE_CHECKING:
     from grokinterp.model.transformer import HookedTransformer
@@ -106,7 +107,7 @@ def train(
         init: Weights to start from in place of the seed's: a HookedTransformer, which must compute
             what the config's model does with them; a state dict by TransformerLens names; a
             `Checkpoint` (`run.checkpoint(epoch)`), which forks that run: with `keep_optimizer` in
-            its config, Adam's moments go on too; or `Derived`.
+            its config, its optimiser's state goes on too; or `Derived`.
         observer: Told of progress; see grokinterp.store.progress. By default what goes wrong is
             a warning.
 
@@ -127,15 +128,16 @@ def train(
         check_device(device)
     opened = open_store(store, create=True)
     found, missing = in_store(configs, opened)
-    starts = {config: _start_state(config, init, opened) for config in missing}
-    _check_probes([*missing], starts)
-    for config in missing:
-        opened.create(config)
-    observer.begin(configs, found)
-    try:
-        _train_missing(missing, starts, observer)
-    finally:
-        observer.end()
+    with on_one_core() as cores:
+        starts = {config: _start_state(config, init, opened) for config in missing}
+        _check_probes([*missing], starts)
+        for config in missing:
+            opened.create(config)
+        observer.begin(configs, found)
+        try:
+            _train_missing(missing, starts, observer, cores)
+        finally:
+            observer.end()
     return found
 
 
@@ -157,18 +159,21 @@ def units_of(configs: Iterable[RunConfig]) -> list[list[RunConfig]]:
 
 
 def _train_missing(
-    runs: Mapping[RunConfig, Run], starts: Mapping[RunConfig, RunState], observer: Observer
+    runs: Mapping[RunConfig, Run],
+    starts: Mapping[RunConfig, RunState],
+    observer: Observer,
+    cores: int,
 ) -> None:
     """Train the runs that are free; then wait for the others, in case their process dies."""
     units = units_of(runs)
-    busy = _train_units(units, runs, starts, observer)
+    busy = _train_units(units, runs, starts, observer, cores)
     for config in busy:
         observer.waiting(runs[config], RunLock(runs[config].path).owner)
     for config in busy:
         lock = RunLock(runs[config].path)
         lock.acquire(wait=True)
         try:
-            _train_units([[config]], runs, starts, observer, held=lock)
+            _train_units([[config]], runs, starts, observer, cores, held=lock)
         finally:
             lock.release()
 
@@ -178,6 +183,7 @@ def _train_units(
     runs: Mapping[RunConfig, Run],
     starts: Mapping[RunConfig, RunState],
     observer: Observer,
+    cores: int,
     held: RunLock | None = None,
 ) -> list[RunConfig]:
     """Train what of these units no other process trains, side by side; return the rest.
@@ -223,7 +229,7 @@ def _train_units(
         return interrupted() or any(_is_to_be_saved(group[run]) for run in ensemble.configs)
 
     with held_back() as interrupted, ExitStack() as locks:
-        for ensemble, reports in side_by_side(coming(), pause):
+        for ensemble, reports in side_by_side(coming(), pause, cores):
             group = trained_by[ensemble]
             for report in reports:
                 _record(group[report.run], report, ensemble, observer)
@@ -236,6 +242,8 @@ def _train_units(
                         state = ensemble.state(report.run)
                         work.run.save_state(state, work.rows, schedule=False)
                 ensemble.drop([report.run for report in reports])
+            elif not {report.run for report in reports if report.status == "running"}:
+                del trained_by[ensemble]  # Which holds all that its runs needed.
     return busy
 
 

@@ -111,6 +111,12 @@ def test_orthogonal_gradients():
     torch.testing.assert_close(found[0][0], rest * g.norm() / rest.norm(), rtol=1e-12, atol=0)
     assert abs((theta * found[0][0]).sum().item()) < 1e-12 < abs((theta * g).sum().item())
     assert not found[0][1].any()
+    # Along its tensor: rounding is all that would be left.
+    for dtype in (torch.float32, torch.float64):
+        theta = torch.randn(1, 50, generator=generator, dtype=dtype)
+        gradient = 0.37 * theta
+        orthogonal([theta], [gradient])
+        assert not gradient.any()
     assert torch.equal(found[1], given[1])  # A tensor of zeros has no direction.
 
 

@@ -1,5 +1,9 @@
 """`train`: what a store holds afterwards, whatever happened before."""
 
+import multiprocessing
+import os
+import threading
+import weakref
 from dataclasses import replace
 
 import pandas as pd
@@ -20,6 +24,7 @@ from grokinterp.model.build import build_model
 from grokinterp.store.files import StoreError
 from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer
+from grokinterp.training import row_blocks
 from grokinterp.training import train as training
 
 
@@ -294,3 +299,85 @@ def test_one_config_is_one_run(tmp_path):
     run = gi.train(SMALL_RUN, store=tmp_path)
     assert isinstance(run, gi.Run)
     assert [one.id for one in gi.train([SMALL_RUN], store=tmp_path)] == [run.id]
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_what_is_over_is_let_go(tmp_path, monkeypatch):
+    """A sweep of a thousand runs holds as many as train at once."""
+    alive, most = weakref.WeakSet(), []
+    make = training.ensembles
+
+    def watched(*arguments):
+        for ensemble in make(*arguments):
+            alive.add(ensemble)
+            most.append(len(alive))
+            yield ensemble
+
+    monkeypatch.setattr(training, "ensembles", watched)
+    gi.train([replace(SMALL_RUN, seed=seed) for seed in range(6)], store=tmp_path)
+    assert len(most) == 6
+    assert max(most) <= 2  # One trains, and one is just taken.
+
+
+def test_threads_are_afterwards_what_they_were(tmp_path, two_threads):
+    gi.train([replace(SMALL_RUN, seed=seed) for seed in range(2)], store=tmp_path)
+    seen = [torch.get_num_threads()]
+    later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert seen == [2, 2]
+    assert not [one for one in threading.enumerate() if one.name.startswith("ThreadPool")]
+
+
+@pytest.mark.parametrize("recipe", [{}, {"subtract_initial_prediction": True}], ids=str)
+def test_what_is_recorded_does_not_depend_on_the_number_of_threads(tmp_path, recipe):
+    config = replace(
+        with_recipe(probes={"cheap": 10}, **recipe), model=gi.ModelConfig(d_model=64, n_heads=2)
+    )
+    config, found = replace(config, task=gi.ModularTask(p=31)), []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            run = gi.train(config, store=tmp_path / str(threads))
+        finally:
+            torch.set_num_threads(before)
+        found.append(run.metrics)
+    pd.testing.assert_frame_equal(*found, check_exact=True)
+
+
+def train_in_child(store):
+    gi.train(with_recipe(probes={"cheap": 10}), store=store)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_forked_process_trains_too(tmp_path, two_threads):
+    """After its parent has trained with several threads, which it has not."""
+    train_in_child(tmp_path / "parent")
+    child = multiprocessing.get_context("fork").Process(
+        target=train_in_child, args=(tmp_path / "child",)
+    )
+    child.start()
+    child.join(120)
+    alive = child.is_alive()
+    child.kill()
+    assert not alive
+    assert child.exitcode == 0
+
+
+def test_an_error_in_a_thread_leaves_no_thread(tmp_path, two_threads, monkeypatch):
+    def broken(*arguments):
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(row_blocks, "ROWS_ON_CPU", 4)
+    monkeypatch.setattr(row_blocks, "losses_and_gradient", broken)
+    with pytest.raises(MemoryError, match="no more"):
+        gi.train(SMALL_RUN, store=tmp_path)
+    assert not [one for one in threading.enumerate() if one.name.startswith("ThreadPool")]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 import grokinterp as gi
+from grokinterp.experiments.precision import MOST_CHANGED
 from grokinterp.reproduction.experiment import Done
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.reproduction.published import best_seed_epochs, generalisation_epochs
@@ -91,6 +92,33 @@ def fresh_positions() -> str:
 def precision() -> str:
     runs = table_of("precision", "runs")
     return by_seed(runs, "label", "generalised", "epoch of generalising, by the loss's precision")
+
+
+def precision_path() -> str:
+    """From epoch 500 on: how far the train loss is thrown up, and how far the rank falls.
+
+    A rise is the train loss over the lowest one before it.
+    """
+    rows = []
+    for planned, run in done("precision"):
+        case, precision = planned.label.split(", ")
+        if case not in MOST_CHANGED:
+            continue
+        late = run.metrics[run.metrics["epoch"] >= 500]
+        rise = (late["train_loss"] / late["train_loss"].cummin()).max()
+        recorded = "compressibility.effective_rank"
+        ranks = late[recorded].dropna() if recorded in late else []
+        rows.append(
+            [
+                case,
+                precision,
+                planned.config.seed,
+                f"{rise:,.0f}" if rise >= 10 else f"{rise:.2f}",
+                *([f"{min(ranks):.1f}", f"{ranks.iloc[-1]:.1f}"] if len(ranks) else ["–", "–"]),
+            ]
+        )
+    head = ["No LN", "the loss in", "seed", "largest rise of the train loss"]
+    return markdown([*head, "lowest effective rank", "at the end"], rows)
 
 
 def recipe() -> str:
@@ -179,6 +207,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ln-position": positions,
     "ln-position-fresh": fresh_positions,
     "precision": precision,
+    "precision-path": precision_path,
     "recipe": recipe,
     "claims": claims,
     "shortcut": shortcut,

@@ -226,8 +226,8 @@ class TrainConfig:
             hold).
         dtype: Precision of weights and activations.
         loss_dtype: Compute the loss in this precision. The paper's authors take float64, on CUDA.
-            It matters: in float32 no loss lies between 0 and 6e-8, and without LN before the MLP a
-            memorised model comes down to that.
+            It matters: by log-softmax in float32 no loss lies between 0 and 6e-8, and without LN
+            before the MLP a memorised model comes down to that.
         loss_form: How cross-entropy is evaluated: from log-softmax, or by margins, as
             log(1 + Σ exp(z_c − z_y)), which loses no digits to cancellation in either precision.
         device: cpu, cuda, cuda:N or mps.
@@ -330,7 +330,8 @@ class TrainConfig:
         if self.device == "mps" and "float64" in (self.dtype, self.loss_dtype):
             raise ValueError(
                 "device mps has no float64, which the recipe computes the loss in; give "
-                "dtype='float32' and loss_dtype='float32' (--loss-dtype float32), or train on cpu"
+                "loss_dtype='float32' and loss_form='margins' (--loss-dtype float32 --loss-form "
+                "margins), which has float64's digits where they matter, or train on cpu"
             )
         if self.stop_when is not None:
             StopRule.parse(self.stop_when)

@@ -330,8 +330,8 @@ class TrainConfig:
         if self.device == "mps" and "float64" in (self.dtype, self.loss_dtype):
             raise ValueError(
                 "device mps has no float64, which the recipe computes the loss in; give "
-                "loss_dtype='float32' and loss_form='margins' (--loss-dtype float32 --loss-form "
-                "margins), which has float64's digits where they matter, or train on cpu"
+                "dtype='float32', loss_dtype='float32' and loss_form='margins' (--loss-dtype "
+                "float32 --loss-form margins), which loses no digits, or train on cpu"
             )
         if self.stop_when is not None:
             StopRule.parse(self.stop_when)

@@ -35,7 +35,7 @@ from grokinterp.reproduction.recipe import PAPER_RECIPE
 from grokinterp.store.state import Report, RunState
 from grokinterp.training.engine import Ensemble, ensembles, side_by_side
 from grokinterp.training.recorder import Recorder
-from grokinterp.training.row_blocks import Workers, blocks_of, one_thread
+from grokinterp.training.row_blocks import Workers, blocks_of, on_one_core
 
 D_MODEL, N_HEADS, D_MLP = 128, 4, 512
 ENDLESS = 10**9
@@ -149,7 +149,7 @@ def products(config: RunConfig, eval_every: int) -> tuple[Callable[[], int], flo
             linear(dy, w.mT)
 
     def epochs() -> int:
-        with one_thread(), torch.no_grad():
+        with on_one_core(), torch.no_grad():
             for _ in range(eval_every):
                 workers.map(both, train)
             workers.map(forward, test)

@@ -2,8 +2,8 @@
 
 On x86 PyTorch sends float32 products to MKL, which does not use AVX-512 on other makers'
 processors than Intel's; oneDNN, in the same PyTorch, does. The arithmetic is float32 in both.
-On Intel's MKL is the faster one, of these shapes up to twice. Wherever oneDNN's kernel is not
-wanted or not to be had (other dtypes and devices, other builds) this is a plain product.
+On an Intel Xeon MKL was the faster one, of these shapes up to twice. Wherever oneDNN's kernel is
+not wanted or not to be had (other dtypes and devices, other builds) this is a plain product.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
-import sys
 
 import torch
 
@@ -31,33 +29,10 @@ def keep_freed_memory() -> None:
     By default it returns each to the system and faults every page in again on the next epoch,
     which can cost as much as the products. Elsewhere this does nothing.
     """
-    if (libc := _libc()) is None:
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
         return
     trim_threshold, mmap_threshold = -1, -3
-    libc.mallopt(mmap_threshold, 32 * 2**20)
-    libc.mallopt(trim_threshold, 2**31 - 1)
-
-
-def use_huge_pages() -> None:
-    """Ask Linux to back what this thread allocates next by pages of 2 MiB, after the above.
-
-    Of 4 KiB pages a block's activations take thousands, more than a core remembers the addresses
-    of, and a virtual machine's take long to look up: an epoch can take half as long again.
-    """
-    if (libc := _libc()) is None or not sys.platform.startswith("linux"):
-        return
-    # Freed, it stays the allocator's, who gives from it first.
-    memory = torch.empty(31 * 2**20, dtype=torch.uint8)
-    page, advice = 2 * 2**20, mmap.MADV_HUGEPAGE
-    start = -(-memory.data_ptr() // page) * page
-    end = (memory.data_ptr() + len(memory)) // page * page
-    libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), advice)
-
-
-def _libc() -> ctypes.CDLL | None:
-    """glibc, where it is the C library."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return None
-    return libc if hasattr(libc, "mallopt") and hasattr(libc, "madvise") else None
+    mallopt(mmap_threshold, 32 * 2**20)
+    mallopt(trim_threshold, 2**31 - 1)

@@ -37,7 +37,7 @@ from grokinterp.training.row_blocks import (
     begin_thread,
     blocks_of,
     evaluate,
-    one_thread,
+    on_one_core,
     rank_gradient,
     train_blocks,
 )
@@ -272,7 +272,7 @@ class Ensemble:
         losses = []
         # Adam divides by the root of a square: with an eps of 0, by that of a denormal one too.
         flush = self.train_config.adam_eps > 0
-        with one_thread(flush):
+        with on_one_core(flush):
             while True:
                 if self._workers.threads != self.threads:
                     self.close()

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from grokinterp.config import ModelConfig, TrainConfig
 from grokinterp.loss import correct, effective_rank, losses_and_gradient, losses_of_examples
-from grokinterp.training.device import use_huge_pages
 from grokinterp.training.forward import attend, last_position
 from grokinterp.training.last_block import Attended, Gradients, Parameters, last_block
 
@@ -54,7 +53,7 @@ class Workers:
 
     Args:
         threads: How many.
-        flush: Take denormal numbers for 0; see `one_thread`.
+        flush: Take denormal numbers for 0; see `on_one_core`.
     """
 
     def __init__(self, threads: int = 1, flush: bool = False) -> None:
@@ -78,39 +77,30 @@ def begin_thread(flush: bool = False) -> None:
     """Let a thread of ours compute on its core alone."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(flush)
-    use_huge_pages()
 
 
 @contextmanager
-def on_one_core() -> Iterator[int]:
+def on_one_core(flush: bool = False) -> Iterator[int]:
     """Inside, PyTorch computes on the calling thread alone; gives how many threads it had.
 
     So sums have one order, and a process that is forked meanwhile does not wait for threads that it
     has not.
+
+    With `flush` denormal numbers (in float32 those below 1.2e-38) count as 0. A processor is slow
+    with them, and a model that has grokked without LN makes many, the probabilities of its wrong
+    answers: an epoch of one took 385 ms with them, and 90 ms without.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    if flush:
+        torch.set_flush_denormal(True)
     try:
         yield before
     finally:
+        if flush:
+            torch.set_flush_denormal(False)
         # Of this thread, and of those that are started later.
         torch.set_num_threads(before)
-
-
-@contextmanager
-def one_thread(flush: bool = False) -> Iterator[None]:
-    """`on_one_core`, for an epoch.
-
-    With `flush` denormal numbers (in float32 those below 1.2e-38) count as 0. A processor takes a
-    hundred times as long with them, and a model that has grokked without LN makes many: the
-    probabilities of its wrong answers. Its epoch then takes four times as long without.
-    """
-    with on_one_core():
-        torch.set_flush_denormal(flush)
-        try:
-            yield
-        finally:
-            torch.set_flush_denormal(False)
 
 
 class Runs(NamedTuple):

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, fields
-from difflib import get_close_matches
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from grokinterp.hooks.bridge import is_bridge, require_editable
@@ -18,8 +16,7 @@ from grokinterp.hooks.model_checks import check_hook
 from grokinterp.hooks.tensors import Held
 
 from grokinterp.checks import integer
-from grokinterp.definition import definition_of, is_own
-from grokinterp.options import parse_call, parse_options, parse_value
+from grokinterp.component import Component
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,15 +24,9 @@ if TYPE_CHECKING:
 
 Hook = tuple[str, Callable[..., "Tensor | None"]]
 
-INTERVENTIONS: dict[str, type[Intervention]] = {}
-"""Every intervention class by name; a subclass enters by being defined."""
-
-PROVENANCE = ("definition", "module")
-"""What data may hold beside a class's name and arguments: which definition of it, from where."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Intervention:
+class Intervention(Component, noun="intervention"):  # type: ignore[call-arg]
     """A change to the forward pass, as data: it enters a run's identity and is stored as JSON.
 
     A subclass gives `hooks(model)`: TransformerLens (hook name, function) pairs, or a ValueError
@@ -49,16 +40,12 @@ class Intervention:
         until_epoch: The last; to the end when not given.
     """
 
+    article: ClassVar[str] = "an"
     on_grid: ClassVar[bool] = False
     """Whether a pass must be over all p² pairs, a outer, b inner, so that no training fits it."""
 
     from_epoch: int = 1
     until_epoch: int | None = None
-
-    def __init_subclass__(cls, listed: bool = True, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if listed and not cls.__name__.startswith("_"):
-            INTERVENTIONS[cls.__name__] = cls
 
     def __post_init__(self) -> None:
         first, last = self.from_epoch, self.until_epoch
@@ -121,23 +108,18 @@ class Intervention:
 
         Of a class that the package does not define, its definition and its module are told too.
         """
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name, value in data.items():
-            if isinstance(value, Held):
+        for field in fields(self):
+            if isinstance(getattr(self, field.name), Held):
                 raise ValueError(
-                    f"{type(self).__name__} holds a tensor ({name}), so it is for analysis, with "
-                    "hooks.applied; what a run trains under must be numbers and names, such as "
-                    "FreezeScale(to='mean'), FrozenPattern(values='mean') or values in tuples"
+                    f"{type(self).__name__} holds a tensor ({field.name}), so it is for analysis, "
+                    "with hooks.applied; what a run trains under must be numbers and names, such "
+                    "as FreezeScale(to='mean'), FrozenPattern(values='mean') or values in tuples"
                 )
-        return {"name": type(self).__name__, **_definition(type(self)), **data}
+        return super().to_dict()
 
 
-def _definition(cls: type[Intervention]) -> dict[str, str]:
-    """What tells it from another class of its name: nothing where that is the package's first."""
-    definition = definition_of(cls)
-    if is_own(cls):
-        return {} if definition == "1" else {"definition": definition}
-    return {"definition": definition, "module": cls.__module__}
+INTERVENTIONS: dict[str, type[Intervention]] = Intervention.classes
+"""Every intervention class by name; a subclass enters by being defined."""
 
 
 def intervention_from_dict(data: Mapping[str, Any]) -> Intervention:
@@ -150,23 +132,7 @@ def intervention_from_dict(data: Mapping[str, Any]) -> Intervention:
         ValueError: There is no such class, it does not take these arguments, or it was defined
             otherwise when the data were written.
     """
-    arguments = {k: value for k, value in data.items() if k not in ("name", *PROVENANCE)}
-    name = data.get("name")
-    if name not in INTERVENTIONS:
-        raise ValueError(
-            f"unknown intervention {name!r}; choose one of {', '.join(sorted(INTERVENTIONS))}"
-        )
-    cls = INTERVENTIONS[name]
-    known = definition_of(cls)
-    # Written by hand, a user's own needs no definition.
-    stored = data.get("definition", "1" if is_own(cls) else known)
-    if stored != known:
-        raise ValueError(
-            f"the definition of {name} has changed since: what is stored was trained under another "
-            f"({stored or 'not kept'}) than {cls.__module__} has here ({known}); load the file as "
-            "it was then"
-        )
-    return _construct(cls, arguments)
+    return Intervention.from_dict(data)
 
 
 def parse_intervention(text: str) -> Intervention:
@@ -180,44 +146,7 @@ def parse_intervention(text: str) -> Intervention:
         ValueError: The message says which interventions there are, or which arguments this one
             takes.
     """
-    name, written = parse_call(text)
-    classes = {_plain(known): cls for known, cls in INTERVENTIONS.items()}
-    cls = classes.get(_plain(name))
-    if cls is None:
-        close = [classes[key].__name__ for key in get_close_matches(_plain(name), classes)]
-        hint = f"close ones: {', '.join(close)}; all: " if close else "choose one of "
-        raise ValueError(f"unknown intervention {name!r}; {hint}{', '.join(sorted(INTERVENTIONS))}")
-    positional = [field.name for field in fields(cls) if not field.kw_only]
-    try:
-        options = parse_options(written, positional)
-    except ValueError as error:
-        raise ValueError(f"{_takes(cls)}; {error} in {text!r}") from None
-    return _construct(cls, {key: parse_value(value) for key, value in options.items()})
-
-
-def _construct(cls: type[Intervention], arguments: Mapping[str, Any]) -> Intervention:
-    known = {field.name for field in fields(cls)}
-    unknown = [key for key in arguments if key not in known]
-    missing = [
-        field.name
-        for field in fields(cls)
-        if field.name not in arguments
-        and field.default is MISSING
-        and field.default_factory is MISSING
-    ]
-    if unknown or missing:
-        said = f"unknown: {', '.join(unknown)}" if unknown else f"missing: {', '.join(missing)}"
-        raise ValueError(f"{_takes(cls)}; {said}")
-    return cls(**arguments)
-
-
-def _takes(cls: type[Intervention]) -> str:
-    own_first = sorted(fields(cls), key=lambda field: field.kw_only is True)
-    return f"{cls.__name__} takes {', '.join(field.name for field in own_first)}"
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).lower()
+    return Intervention.parse(text)
 
 
 def collect_hooks(model: HookedTransformer, interventions: Sequence[Intervention]) -> list[Hook]:

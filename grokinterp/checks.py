@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite, nan
 from numbers import Real
 from operator import index
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -79,6 +80,14 @@ def positive(name: str, value: Any) -> float:
     if not 0 < number < float("inf"):
         raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
     return number
+
+
+def number(name: str, value: Any) -> float:
+    """A finite Python float."""
+    found = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
+    if not isfinite(found):
+        raise ValueError(f"{name} must be a finite number; got {value!r}")
+    return found
 
 
 def nested_floats(name: str, value: Any) -> Any:

@@ -14,14 +14,24 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from numbers import Real
-from typing import Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from grokinterp.checks import check_flag, check_one_of, integer, positive
+from grokinterp.component import Component
+from grokinterp.custom_loss import Loss, stored_loss
+from grokinterp.gradient_filter import GradientFilter, stored_filter
 from grokinterp.hooks.intervention import Intervention, intervention_from_dict
 from grokinterp.hooks.unknown import stored_intervention
+from grokinterp.optimizer_path import canonical_optimizer
 from grokinterp.placement import LNPlacement, resolve_placement
 from grokinterp.schedule import canonical_schedule
 from grokinterp.task import ModularTask
+
+if TYPE_CHECKING:
+    AnyLoss = str | Loss
+    Filters = tuple[GradientFilter, ...]
+else:  # The command line gives the text.
+    AnyLoss, Filters = str, tuple[str, ...]
 
 METRICS = (
     "train_loss",
@@ -161,6 +171,11 @@ RECORDED = frozenset(
 )
 """Fields of TrainConfig that say what is recorded, and change nothing of how a run trains."""
 
+LOSSES = ("cross-entropy", "stablemax", "mse")
+
+MOMENTUM = {"sgd": 0.9, "muon": 0.95}
+"""Of the optimisers that have one, when it is not given."""
+
 AS_BEFORE: dict[str, Any] = {
     "weights_seed": None,
     "causal": False,
@@ -168,10 +183,11 @@ AS_BEFORE: dict[str, Any] = {
     "freeze_mlp_biases": False,
     "loss_form": "log-softmax",
     "optimizer": "adamw",
-    "momentum": 0.9,
+    "momentum": None,
     "lr_schedule": "constant",
     "decay_schedule": "constant",
-    "orthogonal_gradient": False,
+    "gradient_filters": (),
+    "batch_size": None,
     "max_norm": None,
     "loss": "cross-entropy",
 }
@@ -186,18 +202,25 @@ class TrainConfig:
 
     Args:
         epochs: How many epochs to train.
-        optimizer: adamw; adam, whose decay is part of the gradient (L2); or sgd with momentum and
-            such a decay.
+        optimizer: adamw; adam, whose decay is part of the gradient (L2); sgd, with momentum and
+            such a decay; muon, for the matrices of attention and MLP, with adamw for the rest; or
+            the import path of a class, such as torch.optim.NAdam, with its options, as in
+            torch.optim.NAdam:momentum_decay=0.01.
         lr: Learning rate.
-        weight_decay: On every parameter, biases and norms included; adamw's is decoupled.
-        betas: AdamW's and Adam's two decay rates.
+        weight_decay: On every parameter, biases and norms included; adamw's and muon's is
+            decoupled.
+        betas: The two decay rates of adamw, of adam and, beside its matrices, of muon.
         adam_eps: 0: what never had a gradient only decays (the limit of 0/(0 + eps)).
-        momentum: SGD's.
+        momentum: SGD's, 0.9 when not given; Muon's, 0.95.
         lr_schedule: What multiplies lr at each epoch: constant, warmup:EPOCHS, cosine,
             step:EPOCH=FACTOR, or several of them joined by +.
         decay_schedule: What multiplies weight_decay, likewise: step:3000=0 takes it away there.
-        orthogonal_gradient: Of each tensor's gradient the optimiser sees the part that is
-            orthogonal to the tensor, at the whole one's norm (⊥Grad, arXiv:2501.04697).
+        batch_size: Examples of a step; an epoch is then one pass over the train set, in an order
+            of its own, and train_loss, train_accuracy and grad_norm are of the whole set before
+            it. The whole set when not given, so that an epoch is one step.
+        gradient_filters: What changes the gradient on its way to the optimiser, in this order:
+            orthogonal (⊥Grad, arXiv:2501.04697), grokfast:alpha=0.98,weight=2 (arXiv:2405.20233),
+            or a GradientFilter of your own.
         max_norm: After each step the trained parameters are scaled back to this norm, if theirs is
             larger; no bound when not given.
         couple_lr_to_readout: Divide lr by the squared readout scale (lr/α²).
@@ -206,7 +229,7 @@ class TrainConfig:
         reference_lr: The learning rate that couple_decay_to_lr refers to.
         loss: What is minimised: cross-entropy; stablemax, the same of s(z)/Σ s(z), with
             s(z) = z + 1 from 0 up and 1/(1 − z) below (arXiv:2501.04697); or mse, the mean square
-            of the logits less one-hot labels, over classes.
+            of the logits less one-hot labels, over classes. Or a Loss of your own.
         subtract_initial_prediction: The loss sees the logits less those of the initial network;
             predictions see the raw ones.
         loss_logit_scale: Softmax temperature: the loss sees this multiple of the logits,
@@ -240,20 +263,21 @@ class TrainConfig:
     """
 
     epochs: int = 10_000
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1.0
     betas: tuple[float, float] = (0.9, 0.98)
     adam_eps: float = 1e-8
-    momentum: float = 0.9
+    momentum: float | None = None
     lr_schedule: str = "constant"
     decay_schedule: str = "constant"
-    orthogonal_gradient: bool = False
+    batch_size: int | None = None
+    gradient_filters: Filters = ()
     max_norm: float | None = None
     couple_lr_to_readout: bool = False
     couple_decay_to_lr: bool = False
     reference_lr: float = 1e-3
-    loss: Literal["cross-entropy", "stablemax", "mse"] = "cross-entropy"
+    loss: AnyLoss = "cross-entropy"
     subtract_initial_prediction: bool = False
     loss_logit_scale: float = 1.0
     effective_rank_penalty: float = 0.0
@@ -277,7 +301,6 @@ class TrainConfig:
             "couple_lr_to_readout",
             "couple_decay_to_lr",
             "subtract_initial_prediction",
-            "orthogonal_gradient",
             "keep_optimizer",
         ):
             check_flag(name, getattr(self, name))
@@ -288,10 +311,12 @@ class TrainConfig:
             if not (_is_number(value) and value >= 0):
                 raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}")
             object.__setattr__(self, name, float(value))
-        check_one_of("optimizer", self.optimizer, ("adamw", "adam", "sgd"))
-        if not (_is_number(self.momentum) and 0 <= self.momentum < 1):
+        object.__setattr__(self, "optimizer", canonical_optimizer(self.optimizer))
+        if self.momentum is not None and not (_is_number(self.momentum) and 0 <= self.momentum < 1):
             raise ValueError(f"momentum must be a number in [0, 1); got {self.momentum!r}")
-        object.__setattr__(self, "momentum", float(self.momentum))
+        if self.batch_size is not None:
+            _set_integer(self, "batch_size", 1)
+        object.__setattr__(self, "gradient_filters", _filters(self.gradient_filters))
         if self.max_norm is not None:
             _set_positive(self, "max_norm")
         for name in ("lr_schedule", "decay_schedule"):
@@ -320,9 +345,13 @@ class TrainConfig:
         object.__setattr__(self, "checkpoint_epochs", tuple(sorted(chosen)))
         for name in ("dtype", "loss_dtype"):
             check_one_of(name, getattr(self, name), ("float32", "float64"))
-        check_one_of("loss", self.loss, ("cross-entropy", "stablemax", "mse"))
+        object.__setattr__(self, "loss", _loss(self.loss))
         check_one_of("loss_form", self.loss_form, ("log-softmax", "margins"))
         self._check_what_others_ignore()
+        if self.momentum is None:
+            object.__setattr__(self, "momentum", MOMENTUM.get(self.optimizer))
+        else:
+            object.__setattr__(self, "momentum", float(self.momentum))
         if re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(self.device)) is None:
             raise ValueError(
                 f"unknown device {self.device!r}; choose one of cpu, cuda, cuda:N, mps"
@@ -363,12 +392,12 @@ class TrainConfig:
 
     def _check_what_others_ignore(self) -> None:
         """A field that the rest of the recipe never reads was meant otherwise."""
-        sgd = self.optimizer == "sgd"
+        adam = self.optimizer in ("adamw", "adam", "muon")
         for name, reads, those in (
             ("loss_form", self.loss == "cross-entropy", "loss='cross-entropy'"),
-            ("momentum", sgd, "optimizer='sgd'"),
-            ("betas", not sgd, "optimizer='adamw' or 'adam'"),
-            ("adam_eps", not sgd, "optimizer='adamw' or 'adam'"),
+            ("momentum", self.optimizer in MOMENTUM, "optimizer='sgd' or 'muon'"),
+            ("betas", adam, "optimizer='adamw', 'adam' or 'muon'"),
+            ("adam_eps", adam, "optimizer='adamw', 'adam' or 'muon'"),
         ):
             default = _DEFAULTS[name]
             if not reads and getattr(self, name) != default:
@@ -376,6 +405,12 @@ class TrainConfig:
                     f"{name} is read with {those} alone; leave it at {default!r}, or give that; "
                     f"got {name}={getattr(self, name)!r}"
                 )
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The parts of it that are objects: interventions, gradient filters, a loss."""
+        loss = (self.loss,) if isinstance(self.loss, Loss) else ()
+        return (*self.interventions, *self.gradient_filters, *loss)  # type: ignore[arg-type]
 
     @property
     def stop_rule(self) -> StopRule | None:
@@ -414,6 +449,40 @@ class TrainConfig:
 _DEFAULTS = {one.name: one.default for one in fields(TrainConfig)}
 
 
+def _loss(value: Any) -> str | Loss:
+    """One of LOSSES, or a loss of the user's own, of its text or its data too."""
+    if isinstance(value, Mapping):
+        return Loss.from_dict(value)
+    if isinstance(value, Loss) or value in LOSSES:
+        return value
+    known = [*LOSSES, *Loss.classes]
+    if not isinstance(value, str):
+        raise ValueError(f"loss must be one of {', '.join(known)}, or a Loss; got {value!r}")
+    try:
+        return Loss.parse(value)
+    except ValueError as error:
+        if not str(error).startswith("unknown loss"):
+            raise
+        raise ValueError(f"unknown loss {value!r}; choose one of {', '.join(known)}") from None
+
+
+def _filters(value: Any) -> tuple[GradientFilter, ...]:
+    """Each of its text, its data, or as it is; text alone is one of them."""
+    filters = []
+    for one in [value] if isinstance(value, (str, GradientFilter)) else value or ():
+        if isinstance(one, str):
+            one = GradientFilter.parse(one)
+        elif isinstance(one, Mapping):
+            one = GradientFilter.from_dict(one)
+        if not isinstance(one, GradientFilter):
+            raise ValueError(
+                "gradient_filters must hold gradient filters, as in ('orthogonal',) or "
+                f"(Grokfast(),); got {one!r}"
+            )
+        filters.append(one)
+    return tuple(filters)
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One run: a task, an architecture, a recipe and a seed, which draws split and weights.
@@ -449,11 +518,18 @@ class RunConfig:
                     f"none; got weights_seed={self.weights_seed} and start={self.start!r}"
                 )
 
+        size = self.train.batch_size
+        if size is not None and size >= self.task.n_train:
+            raise ValueError(
+                f"batch_size must be smaller than the train set of {self.task.n_train} examples, "
+                f"which is what a step sees when it is not given; got {size}"
+            )
+
     @property
     def id(self) -> str:
         """Identity: 16 hexadecimal digits; see `identity`."""
-        # What a user's intervention finds by name may change under it.
-        return identity(self.to_dict()) if self.train.interventions else self._id
+        # What a user's class finds by name may change under it.
+        return identity(self.to_dict()) if self.train.components else self._id
 
     @cached_property
     def _id(self) -> str:
@@ -485,8 +561,12 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` takes it back."""
-        data = asdict(replace(self, train=replace(self.train, interventions=())))
-        data["train"]["interventions"] = [item.to_dict() for item in self.train.interventions]
+        plain = replace(self.train, interventions=(), gradient_filters=(), loss="cross-entropy")
+        data = asdict(replace(self, train=plain))
+        for name in ("interventions", "gradient_filters"):
+            data["train"][name] = [one.to_dict() for one in getattr(self.train, name)]
+        loss = self.train.loss
+        data["train"]["loss"] = loss.to_dict() if isinstance(loss, Loss) else loss
         return json.loads(json.dumps(data))
 
     @classmethod
@@ -511,6 +591,9 @@ class RunConfig:
             stored_intervention({**_later(f"{item.get('name')}."), **item})
             for item in train["interventions"]
         )
+        train["gradient_filters"] = tuple(map(stored_filter, train["gradient_filters"]))
+        if isinstance(train["loss"], Mapping):
+            train["loss"] = stored_loss(train["loss"])
         # As None it once meant the model's precision.
         train["loss_dtype"] = train["loss_dtype"] or train["dtype"]
         return cls(
@@ -556,18 +639,24 @@ def identity(data: Mapping[str, Any]) -> str:
     if train["stop_when"] is not None:
         train["stop_when"] = asdict(StopRule.parse(train["stop_when"]))
         train["eval_every"] = data["train"]["eval_every"]
-    train["interventions"] = [
-        {
-            name: value
-            for name, value in item.items()
-            if name != "module" and not _is_as_before(f"{item['name']}.{name}", value)
-        }
-        for item in train["interventions"]
-    ]
+    for name in ("interventions", "gradient_filters"):
+        if name in train:
+            train[name] = [_counted(one) for one in train[name]]
+    if isinstance(train.get("loss"), Mapping):
+        train["loss"] = _counted(train["loss"])
     counted = {**data, "train": train}
     if counted.get("weights_seed") == counted["seed"]:
         counted["weights_seed"] = None  # It draws what the seed does.
     return digest(counted)[:16]
+
+
+def _counted(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a component's data tells two of them apart."""
+    return {
+        name: value
+        for name, value in item.items()
+        if name != "module" and not _is_as_before(f"{item['name']}.{name}", value)
+    }
 
 
 def check_field(name: str, but: Collection[str] = (), also: Collection[str] = ()) -> None:
@@ -602,6 +691,8 @@ def _canonical(value: Any) -> Any:
 
 
 def _is_as_before(name: str, value: object) -> bool:
+    # JSON has lists in place of tuples.
+    value = tuple(value) if isinstance(value, list) else value
     return name in AS_BEFORE and AS_BEFORE[name] == value
 
 

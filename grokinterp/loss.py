@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from grokinterp.config import TrainConfig
+from grokinterp.custom_loss import Loss
 
 
 def losses_of_examples(
@@ -19,6 +20,8 @@ def losses_of_examples(
     """The recipe's loss of each example: cross-entropy, in nats, but for another `loss`."""
     logits = loss_logits(config, logits, initial_logits)
     label = labels[..., None]
+    if isinstance(config.loss, Loss):
+        return _custom(config.loss, logits, labels)
     if config.loss == "stablemax":
         of_class = _stable(logits)
         return (of_class.sum(-1).log() - of_class.gather(-1, label)[..., 0].log()).view(
@@ -44,7 +47,13 @@ def losses_and_gradient(
     """`losses_of_examples`, and the gradient of `weight` times their sum by the logits."""
     seen = loss_logits(config, logits, initial_logits)
     label = labels[..., None]
-    if config.loss == "stablemax":
+    if isinstance(config.loss, Loss):
+        with torch.enable_grad():
+            leaf = seen.detach().requires_grad_()
+            losses = _custom(config.loss, leaf, labels)
+            [gradient] = torch.autograd.grad(losses.sum(), leaf)
+        losses = losses.detach()
+    elif config.loss == "stablemax":
         of_class = _stable(seen)
         total, own = of_class.sum(-1, keepdim=True), of_class.gather(-1, label)
         losses = (total.log() - own.log())[..., 0]
@@ -65,6 +74,19 @@ def losses_and_gradient(
         gradient = log_share.exp_()
         gradient.scatter_(-1, label, gradient.gather(-1, label) - 1)
     return losses, gradient.mul_(weight * config.loss_logit_scale).to(logits.dtype)
+
+
+def _custom(
+    loss: Loss, logits: Float[Tensor, "run batch d_vocab"], labels: Int[Tensor, "run batch"]
+) -> Float[Tensor, "run batch"]:
+    found = loss.losses(logits, labels)
+    if not isinstance(found, Tensor) or found.shape != labels.shape:
+        came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(
+            f"{type(loss).__name__}.losses must give a loss for each example, of shape "
+            f"{tuple(labels.shape)}; it gave {came}"
+        )
+    return found
 
 
 def _stable(logits: Float[Tensor, "*run batch d_vocab"]) -> Float[Tensor, "*run batch d_vocab"]:

@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 
-MOMENTS = ("first_moment", "second_moment")
 OPTIMIZER = "+optimizer"
 """Says, in what a fork starts from, that it went on with its parent's moments."""
 
@@ -66,7 +65,7 @@ class Checkpoint:
 
     Args:
         weights: By TransformerLens name.
-        optimizer: Its state (Adam's moments, SGD's buffer), or None.
+        optimizer: With its state (Adam's moments, SGD's buffer, …), or None.
         origin: `<run id>@<epoch>`.
         optimizer_name: Which optimiser it is.
     """
@@ -249,7 +248,8 @@ class Run:
         epoch = self.find_checkpoint(epoch)
         tensors, about = read_tensors(self.checkpoint_path(epoch))
         state = unpack_state(tensors, about)
-        kept = state.first_moment.keys() == state.weights.keys()
+        # Of earlier versions' files, what is in them says it.
+        kept = about.get("optimizer", bool(state.optimizer))
         origin, name = f"{self.id}@{epoch}", self.config.train.optimizer
         return Checkpoint(state.weights, state if kept else None, origin, name)
 
@@ -460,16 +460,16 @@ class Run:
         write_table(self.path / "metrics.parquet", table_of(rows))
         if schedule:
             self.save_checkpoint(state)
-        write_tensors(self.path / "state.safetensors", *pack_state(state, MOMENTS))
+        write_tensors(self.path / "state.safetensors", *pack_state(state, whole=True))
         self.save_status("running", state.epoch)
 
     def save_checkpoint(self, state: RunState) -> None:
         # A fork's start is kept as a whole, so that it can begin anew without its parent.
         forked = state.epoch == 0 and state.steps > 0
-        moments = MOMENTS if self.config.train.keep_optimizer or forked else ()
+        whole = self.config.train.keep_optimizer or forked
         path = self.checkpoint_path(state.epoch)
         path.parent.mkdir(exist_ok=True)
-        write_tensors(path, *pack_state(state, moments))
+        write_tensors(path, *pack_state(state, whole))
 
     def save_status(self, status: Status, epoch: int, message: str = "") -> None:
         data = {"status": status, "epoch": epoch, "message": message}
@@ -654,29 +654,27 @@ def table_of(rows: list[Row]) -> pd.DataFrame:
     return table.astype({"epoch": "int64"})
 
 
-def pack_state(
-    state: RunState, moments: tuple[str, ...]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights by TransformerLens name, moments by name with a prefix; and the numbers."""
+def pack_state(state: RunState, whole: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights by TransformerLens name, what the optimiser keeps by name with a prefix if the state
+    is to be `whole`; and the numbers."""
     tensors = dict(state.weights)
-    for moment in moments:
-        tensors |= {f"{moment}:{name}": t for name, t in getattr(state, moment).items()}
+    for slot, by_name in state.optimizer.items() if whole else ():
+        tensors |= {f"{slot}:{name}": tensor for name, tensor in by_name.items()}
     plain = ("epoch", "steps", "rule_met_since")
-    return tensors, {name: getattr(state, name) for name in plain}
+    return tensors, {name: getattr(state, name) for name in plain} | {"optimizer": whole}
 
 
 def unpack_state(tensors: dict[str, Tensor], about: dict[str, Any]) -> RunState:
-    parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("", *MOMENTS)}
+    parts: dict[str, dict[str, Tensor]] = {"": {}}
     for full_name, tensor in tensors.items():
-        moment, _, name = full_name.rpartition(":")
-        parts[moment][name] = tensor
-    known = {f.name for f in fields(RunState)}
-    numbers = {name: value for name, value in about.items() if name in known}
+        slot, _, name = full_name.rpartition(":")
+        parts.setdefault(slot, {})[name] = tensor
     return RunState(
-        weights=parts[""],
-        first_moment=parts[MOMENTS[0]],
-        second_moment=parts[MOMENTS[1]],
-        **numbers,
+        epoch=about["epoch"],
+        weights=parts.pop(""),
+        optimizer=parts,
+        steps=about["steps"],
+        rule_met_since=about.get("rule_met_since"),
     )
 
 

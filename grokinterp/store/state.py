@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 Weights = dict[str, Tensor]
@@ -19,18 +18,17 @@ class RunState:
 
     epoch: int
     weights: Weights
-    first_moment: Weights
-    second_moment: Weights
+    optimizer: dict[str, Weights]
+    """What the optimiser and the gradient filters keep, by name and then by parameter."""
     steps: int
-    """Adam's step count: the epoch, unless a fork brought its parent's."""
+    """Of the optimiser, those of a fork's parent included."""
     rule_met_since: int | None = None
     """The epoch since which the stop rule has been met without a break."""
 
     @classmethod
     def initial(cls, weights: Weights) -> RunState:
-        """Epoch 0, with Adam's moments at zero."""
-        zeros = {name: torch.zeros_like(value) for name, value in weights.items()}
-        return cls(0, weights, zeros, {name: value.clone() for name, value in zeros.items()}, 0)
+        """Epoch 0, of which an optimiser keeps nothing."""
+        return cls(0, weights, {}, 0)
 
 
 @dataclass

@@ -27,7 +27,8 @@ from grokinterp.model.parameters import is_trained, parameter_shapes
 from grokinterp.store.state import Report, Row, RunState, Weights
 from grokinterp.training.device import check_device, keep_freed_memory
 from grokinterp.training.forward import last_position
-from grokinterp.training.optimizer import OPTIMIZERS, orthogonal
+from grokinterp.training.layout import Layout, Vectors
+from grokinterp.training.minibatches import minibatches
 from grokinterp.training.row_blocks import (
     Batch,
     Runs,
@@ -41,6 +42,7 @@ from grokinterp.training.row_blocks import (
     rank_gradient,
     train_blocks,
 )
+from grokinterp.training.update import Update
 
 if TYPE_CHECKING:
     from grokinterp.model.transformer import HookedTransformer
@@ -184,9 +186,13 @@ class Ensemble:
         self._dtype = getattr(torch, first.train.dtype)
         self._task = first.task
         shapes = parameter_shapes(first.model, first.task)
-        self._names = [name for name in shapes if is_trained(first.model, name)]
-        self._shapes = [torch.Size(shapes[name]) for name in self._names]
-        self._frozen = [name for name in shapes if name not in self._names]
+        trained = {
+            name: torch.Size(shape)
+            for name, shape in shapes.items()
+            if is_trained(first.model, name)
+        }
+        self._layout = Layout(trained, self._device, self._dtype)
+        self._frozen = [name for name in shapes if name not in trained]
         self._rule_met_since = [state.rule_met_since for state in states]
         self._schedule = set(first.train.checkpoint_schedule())
         splits = [config.task.split(config.seed) for config in configs.values()]
@@ -208,7 +214,7 @@ class Ensemble:
             )
 
     def _load(self, states: Sequence[RunState]) -> None:
-        self._theta = self._flatten([state.weights for state in states])
+        self._theta = self._layout.flatten([state.weights for state in states])
         self._constants = {
             name: self._stack([state.weights[name] for state in states]) for name in self._frozen
         }
@@ -217,51 +223,27 @@ class Ensemble:
         for constant in self._constants.values():
             self._frozen_square += constant.square().flatten(1).sum(1)
         configs = self.configs.values()
-        self._scale = self._column([config.model.readout_scale for config in configs])[:, 0]
-        self._optimizer = OPTIMIZERS[self.train_config.optimizer](
-            recipe=self.train_config,
-            lr=self._column([config.lr for config in configs]),
-            weight_decay=self._column([config.weight_decay for config in configs]),
-            first_moment=self._flatten([state.first_moment for state in states]),
-            second_moment=self._flatten([state.second_moment for state in states]),
-            steps=self._column([state.steps for state in states]),
-        )
-        self._leaves = self._unflatten(self._theta)
+        scales = [config.model.readout_scale for config in configs]
+        self._scale = torch.tensor(scales, dtype=self._dtype, device=self._device)
+        self._update = Update([*configs], self._layout, states)
+        self._leaves = self._layout.views(self._theta)
         for leaf in self._leaves.values():
             leaf.requires_grad_()
         # Of each block; what none of them writes stays zero.
         blocks = train_blocks(self.train_config, self._train_labels)
         self._gradients = self._theta.new_zeros(len(blocks), *self._theta.shape)
-        self._places = [self._unflatten(gradient) for gradient in self._gradients]
+        self._places = [self._layout.views(gradient) for gradient in self._gradients]
 
     def _stack(self, tensors: Sequence[Tensor]) -> Float[Tensor, "run ..."]:
         return torch.stack([t.to(self._device, self._dtype) for t in tensors])
 
-    def _column(self, values: Sequence[float | int]) -> Float[Tensor, "run 1"]:
-        return torch.tensor(values, dtype=self._dtype, device=self._device)[:, None]
-
-    def _flatten(self, weights: Sequence[Weights]) -> Float[Tensor, "run parameter"]:
-        rows = [torch.cat([one[name].flatten() for name in self._names]) for one in weights]
-        return self._stack(rows)
-
-    def _unflatten(self, flat: Float[Tensor, "run parameter"]) -> Weights:
-        """Views by name, [run, …], detached."""
-        parts = flat.detach().split([shape.numel() for shape in self._shapes], dim=1)
-        return {
-            name: part.unflatten(1, shape)
-            for name, shape, part in zip(self._names, self._shapes, parts, strict=True)
-        }
-
     def state(self, run: int) -> RunState:
         """A copy, on the CPU, of where a run stands."""
         i = list(self.configs).index(run)
-        weights, first, second = (
-            {name: value[i].cpu().clone() for name, value in self._unflatten(flat).items()}
-            for flat in (self._theta, self._optimizer.first_moment, self._optimizer.second_moment)
-        )
+        weights = self._layout.of_run(self._theta, i)
         weights |= {name: value[i].cpu().clone() for name, value in self._constants.items()}
-        steps = round(self._optimizer.steps[i].item())
-        return RunState(self.epoch, weights, first, second, steps, self._rule_met_since[i])
+        kept, steps = self._update.kept(i)
+        return RunState(self.epoch, weights, kept, steps, self._rule_met_since[i])
 
     def close(self) -> None:
         """End the threads that help it."""
@@ -307,23 +289,28 @@ class Ensemble:
             self._initial_train = self._initial_train[positions]
 
     def _step(self, evaluated: bool) -> tuple[Tensor, Float[Tensor, "metric run"] | None]:
-        """One epoch: the loss before the update and, if evaluated, METRICS of each run."""
+        """One epoch: the loss before each update and, if evaluated, METRICS of each run."""
         active = self._active()
-        scored, gradient = self._differentiate(active, evaluated)
-        loss = scored.losses.mean(1)
-        grad_norm = gradient.norm(dim=1) if evaluated else None  # Of the objective itself.
-        if self.train_config.orthogonal_gradient:
-            orthogonal(
-                *([*self._unflatten(flat).values()] for flat in (self._theta, gradient)),
-            )
-        if grad_norm is None:
-            self._optimizer.step(self._theta, gradient, self.epoch)
+        whole = Batch(self._train_tokens, self._train_labels, self._initial_train)
+        scored: Scored | None = None
+        gradient: Vectors | None = None
+        if evaluated or self.train_config.batch_size is None:
+            scored, gradient = self._differentiate(whole, active, evaluated)
+        # Before a filter changes it.
+        grad_norm = gradient.norm(dim=1) if evaluated and gradient is not None else None
+        before = self._theta.clone() if evaluated else None
+        if self.train_config.batch_size is None:
+            assert scored is not None
+            assert gradient is not None
+            loss = scored.losses.mean(1)
+            self._update.step(self._theta, gradient, self.epoch)
+        else:
+            loss = self._pass_over(whole, active)
+        if before is None or scored is None or grad_norm is None:
             return loss, None
-        before = self._theta.clone()
-        self._optimizer.step(self._theta, gradient, self.epoch)
         tested = self._test(active)
         row = [
-            loss,
+            scored.losses.mean(1),
             scored.correct.to(self._dtype).mean(1),
             tested.losses.mean(1),
             tested.correct.to(self._dtype).mean(1),
@@ -333,22 +320,34 @@ class Ensemble:
         ]
         return loss, torch.stack([value.to(loss.dtype) for value in row])
 
+    def _pass_over(self, whole: Batch, active: Sequence[Intervention]) -> Float[Tensor, " run"]:
+        """An update for each minibatch; the mean of the examples' losses, each before its own."""
+        size = self.train_config.batch_size
+        assert size is not None
+        seeds = [config.seed for config in self.configs.values()]
+        total = torch.zeros_like(self._scale, dtype=getattr(torch, self.train_config.loss_dtype))
+        for batch in minibatches(whole, size, seeds, self.epoch):
+            scored, gradient = self._differentiate(batch, active, False)
+            total += scored.losses.sum(1)
+            self._update.step(self._theta, gradient, self.epoch)
+        return total / whole.labels.shape[1]
+
     def _differentiate(
-        self, active: Sequence[Intervention], with_answers: bool
-    ) -> tuple[Scored, Float[Tensor, "run parameter"]]:
-        """Each train example's loss, and the gradient of the objective."""
-        batch = Batch(self._train_tokens, self._train_labels, self._initial_train)
+        self, batch: Batch, active: Sequence[Intervention], with_answers: bool
+    ) -> tuple[Scored, Vectors]:
+        """Each example's loss, and the gradient of the objective."""
         if all(map(_on_fast_path, active)):
+            blocks = len(train_blocks(self.train_config, batch.labels))
             scored, others = backpropagate(
                 self._runs(active),
                 self._leaves,
                 batch,
-                self._places,
+                self._places[:blocks],
                 self._workers,
                 with_answers,
             )
-            gradient = self._gradients.sum(0)
-            by_name = self._unflatten(gradient)
+            gradient = self._gradients[:blocks].sum(0)
+            by_name = self._layout.views(gradient)
             for name, part in others.items():
                 by_name[name] += part
             return scored, gradient

@@ -1,59 +1,58 @@
-"""Optimisers over a leading run axis, each run with a learning rate and a decay of its own."""
+"""Optimisers over a leading run axis."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from grokinterp.config import TrainConfig
-from grokinterp.schedule import schedule_factor
+from grokinterp.store.state import RunState, Weights
+from grokinterp.training.layout import Layout, Vectors
 
-Vectors = Float[Tensor, "run parameter"]
 Column = Float[Tensor, "run 1"]
 
 
-@dataclass
 class Optimizer(ABC):
-    """Steps flat parameters [run, parameter] in place.
+    """Steps flat parameters [run, parameter] in place, at each run's own rates.
 
-    Its state is what it keeps of past gradients; the step count lives on the device, so that a
-    step never waits for it.
+    The step count lives on the device, so that a step never waits for it.
+
+    Args:
+        recipe: With its options.
+        layout: Of the parameters.
+        states: What each run goes on from.
     """
 
-    recipe: TrainConfig
-    lr: Column
-    weight_decay: Column
-    first_moment: Vectors
-    second_moment: Vectors
-    steps: Column
+    keeps: ClassVar[tuple[str, ...]] = ()
+    """Names of what it keeps of past gradients, a vector like the parameters for each."""
 
-    @torch.no_grad()
-    def step(self, theta: Vectors, gradient: Vectors, epoch: int = 1) -> None:
-        """Update theta in place, at the rates of an epoch of the recipe's schedules."""
-        lr = self._scheduled(self.lr, self.recipe.lr_schedule, epoch)
-        weight_decay = self._scheduled(self.weight_decay, self.recipe.decay_schedule, epoch)
+    def __init__(self, recipe: TrainConfig, layout: Layout, states: Sequence[RunState]) -> None:
+        self.recipe, self.layout = recipe, layout
+        self.moments = {name: kept_or_zeros(states, name, layout) for name in self.keeps}
+        steps = [state.steps for state in states]
+        self.steps = torch.tensor(steps, dtype=layout.dtype, device=layout.device)[:, None]
+
+    def step(self, theta: Vectors, gradient: Vectors, lr: Column, weight_decay: Column) -> None:
+        """Update theta in place."""
         self.steps += 1
         self._step(theta, gradient, lr, weight_decay)
-        if self.recipe.max_norm is not None:
-            norm = theta.norm(dim=1, keepdim=True)
-            theta *= torch.where(norm > self.recipe.max_norm, self.recipe.max_norm / norm, 1)
 
-    def _scheduled(self, rate: Column, schedule: str, epoch: int) -> Column:
-        if schedule == "constant":
-            return rate
-        return rate * schedule_factor(schedule, epoch, self.recipe.epochs)
+    def kept(self, run: int) -> tuple[dict[str, Weights], int]:
+        """Copies of what it keeps of a run, by name and parameter, and its step count."""
+        moments = {name: self.layout.of_run(flat, run) for name, flat in self.moments.items()}
+        return moments, round(self.steps[run].item())
 
     @abstractmethod
     def _step(
         self, theta: Vectors, gradient: Vectors, lr: Column, weight_decay: Column
     ) -> None: ...
 
-    def _adam(self, theta: Vectors, gradient: Vectors, lr: Column) -> None:
+    def _adam(self, gradient: Vectors, lr: Column) -> Vectors:
         """The step along the first moment over the root of the second (arXiv:1412.6980).
 
         With an eps of 0 a parameter whose gradient was always exactly 0 takes no step: the limit
@@ -61,62 +60,131 @@ class Optimizer(ABC):
         leave a neuron off for every example diverges at once.
         """
         beta1, beta2 = self.recipe.betas
-        self.first_moment.lerp_(gradient, 1 - beta1)
-        self.second_moment.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        denominator = self.second_moment.sqrt()
+        first, second = self.moments["first_moment"], self.moments["second_moment"]
+        first.lerp_(gradient, 1 - beta1)
+        second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        denominator = second.sqrt()
         denominator.div_((1 - beta2**self.steps).sqrt())
         if self.recipe.adam_eps:
             denominator.add_(self.recipe.adam_eps)
         else:
             denominator.masked_fill_(denominator == 0, 1)
         step_size = lr / (1 - beta1**self.steps)
-        theta -= (self.first_moment / denominator).mul_(step_size)
+        return (first / denominator).mul_(step_size)
+
+
+def kept_or_zeros(states: Sequence[RunState], name: str, layout: Layout) -> Vectors:
+    """What the states keep under a name, and zeros for those that keep nothing yet."""
+    flat = layout.zeros(len(states))
+    views = layout.views(flat)
+    for run, state in enumerate(states):
+        for parameter, tensor in state.optimizer.get(name, {}).items():
+            views[parameter][run].copy_(tensor)
+    return flat
 
 
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (arXiv:1711.05101)."""
 
+    keeps = ("first_moment", "second_moment")
+
     def _step(self, theta: Vectors, gradient: Vectors, lr: Column, weight_decay: Column) -> None:
         theta *= 1 - lr * weight_decay
-        self._adam(theta, gradient, lr)
+        theta -= self._adam(gradient, lr)
 
 
 class Adam(Optimizer):
     """Adam with the decay in the gradient (L2)."""
 
+    keeps = ("first_moment", "second_moment")
+
     def _step(self, theta: Vectors, gradient: Vectors, lr: Column, weight_decay: Column) -> None:
-        self._adam(theta, gradient + weight_decay * theta, lr)
+        theta -= self._adam(gradient + weight_decay * theta, lr)
 
 
 class SGD(Optimizer):
-    """Gradient descent with momentum, the decay in the gradient; the first moment is its buffer."""
+    """Gradient descent with momentum, the decay in the gradient."""
+
+    keeps = ("first_moment",)
 
     def _step(self, theta: Vectors, gradient: Vectors, lr: Column, weight_decay: Column) -> None:
         gradient = gradient + weight_decay * theta
-        self.first_moment.mul_(self.recipe.momentum).add_(gradient)
-        theta -= lr * self.first_moment
+        buffer = self.moments["first_moment"]
+        assert self.recipe.momentum is not None
+        buffer.mul_(self.recipe.momentum).add_(gradient)
+        theta -= lr * buffer
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
+class Muon(Optimizer):
+    """Momentum, made orthogonal, for the weight matrices of attention and MLP; AdamW for the rest.
 
-
-ROUNDING = 64
-"""In units of the precision: what is left of a gradient and smaller than that is no part of it."""
-
-
-def orthogonal(tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-    """⊥Grad (arXiv:2501.04697), in place: each run's gradient of each tensor, [run, …], without its
-    part along the tensor, scaled to the norm that it had.
-
-    A tensor of zeros has no direction: its gradient stays as it is. Of one that is all along its
-    tensor nothing is left but rounding, which has no direction either: it becomes 0.
+    Of a matrix's gradient g: m ← μ m + (1 − μ) g, then Nesterov's (1 − μ) g + μ m, whose singular
+    values five Newton-Schulz steps bring near 1; that times 0.2 √(larger side) is the step, so
+    that lr and decay mean what they mean to AdamW (arXiv:2502.16982). The heads of W_Q, W_K and
+    W_V side by side, and those of W_O one above another, are one matrix. In the run's precision,
+    where PyTorch's class rounds these products to bfloat16.
     """
-    for tensor, gradient in zip(tensors, gradients, strict=True):
-        theta, g = tensor.flatten(1), gradient.flatten(1)
-        square = theta.square().sum(1, keepdim=True)
-        along = (theta * g).sum(1, keepdim=True) / torch.where(square > 0, square, 1)
-        rest = g - along * theta
-        whole, left = g.norm(dim=1, keepdim=True), rest.norm(dim=1, keepdim=True)
-        there = left > ROUNDING * torch.finfo(g.dtype).eps * whole
-        scale = torch.where(there, whole / torch.where(there, left, 1), 0)
-        gradient.copy_((rest * scale).view_as(gradient))
+
+    keeps = ("first_moment", "second_moment")
+
+    def _step(self, theta: Vectors, gradient: Vectors, lr: Column, weight_decay: Column) -> None:
+        gradients = self.layout.views(gradient)
+        first, second = (self.layout.views(self.moments[name]) for name in self.keeps)
+        momentum = self.recipe.momentum
+        assert momentum is not None
+        of_matrices = {}
+        for name, g in gradients.items():
+            if name.rpartition(".")[0].startswith("blocks.") and g.ndim > 2:
+                buffer = first[name].lerp(g, 1 - momentum)
+                seen = _as_matrix(name, g.lerp(buffer, momentum))
+                size = 0.2 * max(seen.shape[1:]) ** 0.5
+                of_matrices[name] = buffer, _as_heads(name, orthogonalised(seen), g) * size
+        step = self._adam(gradient, lr)
+        steps = self.layout.views(step)
+        for name, (buffer, direction) in of_matrices.items():
+            first[name].copy_(buffer)
+            second[name].zero_()  # Which it has none of.
+            steps[name].copy_(direction * lr.view(-1, *[1] * (direction.ndim - 1)))
+        theta *= 1 - lr * weight_decay
+        theta -= step
+
+
+def orthogonalised(
+    matrix: Float[Tensor, "run row column"],
+) -> Float[Tensor, "run row column"]:
+    """U S′ Vᵀ for U S Vᵀ, with singular values S′ between 0.7 and 1.2 or so, unless S is near 0.
+
+    Five steps of X ← a X + (b XXᵀ + c (XXᵀ)²) X from X/‖X‖
+    (https://kellerjordan.github.io/posts/muon/).
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    wide = matrix.shape[1] <= matrix.shape[2]
+    x = matrix if wide else matrix.mT
+    x = x / x.flatten(1).norm(dim=1)[:, None, None].clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x if wide else x.mT
+
+
+def _as_matrix(name: str, tensor: Tensor) -> Float[Tensor, "run row column"]:
+    if tensor.ndim == 3:
+        return tensor
+    # [run, head, d_model, d_head], and W_O [run, head, d_head, d_model].
+    return tensor.flatten(1, 2) if name.endswith("W_O") else tensor.transpose(1, 2).flatten(2)
+
+
+def _as_heads(name: str, matrix: Tensor, like: Tensor) -> Tensor:
+    if like.ndim == 3:
+        return matrix
+    if name.endswith("W_O"):
+        return matrix.view_as(like)
+    return matrix.unflatten(2, (like.shape[1], like.shape[3])).transpose(1, 2)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "adamw": AdamW,
+    "adam": Adam,
+    "sgd": SGD,
+    "muon": Muon,
+}

@@ -16,12 +16,14 @@ from torch import Tensor
 from grokinterp.checks import several
 from grokinterp.config import RunConfig
 from grokinterp.model.parameters import CONSTANTS, initial_weights
+from grokinterp.optimizer_path import OURS, split_optimizer
 from grokinterp.store.files import fingerprint
 from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer, Warns
 from grokinterp.store.recording import fewest
 from grokinterp.store.runs import OPTIMIZER, Checkpoint, Run, Store, open_store
 from grokinterp.store.state import Report, Row, RunState, Status
+from grokinterp.training.by_path import check_optimizer
 from grokinterp.training.device import check_device
 from grokinterp.training.engine import Ensemble, ensembles, group_key, side_by_side
 from grokinterp.training.interrupt import held_back
@@ -126,6 +128,9 @@ def train(
     configs = [_started(config, init) for config in several("runs", runs, RunConfig)]
     for device in sorted({config.train.device for config in configs}):
         check_device(device)
+    for recipe in dict.fromkeys(config.train for config in configs):
+        if recipe.optimizer not in OURS:
+            check_optimizer(recipe)
     opened = open_store(store, create=True)
     found, missing = in_store(configs, opened)
     with on_one_core() as cores:
@@ -322,7 +327,8 @@ def _started(config: RunConfig, init: Init | None) -> RunConfig:
 def _check_optimizer(config: RunConfig, init: Checkpoint) -> None:
     """ValueError if a fork would take another optimiser's state for its own."""
     mine, its = (
-        "sgd" if one == "sgd" else "adam" for one in (config.train.optimizer, init.optimizer_name)
+        "adam" if one in ("adamw", "adam") else split_optimizer(one)[0]
+        for one in (config.train.optimizer, init.optimizer_name)
     )
     if init.optimizer is not None and mine != its:
         raise ValueError(
@@ -346,10 +352,7 @@ def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState
     start = RunState.initial(_parameters(config, init))
     _check_interventions(config, start.weights)
     if isinstance(init, Checkpoint) and init.optimizer is not None:
-        kept = init.optimizer
-        if kept.first_moment.keys() == start.weights.keys():
-            start.first_moment, start.second_moment = kept.first_moment, kept.second_moment
-            start.steps = kept.steps
+        start.optimizer, start.steps = init.optimizer.optimizer, init.optimizer.steps
     return start
 
 

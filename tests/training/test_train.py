@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import threading
 import weakref
 from dataclasses import replace
@@ -183,14 +184,51 @@ def test_a_fork_does_not_take_another_optimiser_s_state_for_its_own(tmp_path):
     assert gi.train(by_adam, store=tmp_path, init=parent.checkpoint(10)).status == "finished"
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_another_optimiser_goes_on_bit_for_bit(tmp_path, optimizer):
-    recipe = {"optimizer": optimizer, "lr_schedule": "warmup:20 + step:30=0.5", "max_norm": 20.0}
-    config = with_recipe(orthogonal_gradient=True, weight_decay=1e-3, **recipe)
+RECIPES = {
+    "adam": {"lr_schedule": "warmup:20 + step:30=0.5", "max_norm": 20.0},
+    "sgd": {"gradient_filters": ("orthogonal", "grokfast")},
+    "muon": {"batch_size": 5},
+    "torch.optim.NAdam": {"gradient_filters": "grokfast", "batch_size": 5},
+    "torch.optim.ASGD": {"lr_schedule": "warmup:20"},
+    "torch.optim.Rprop": {"weight_decay": 0.0},
+}
+
+
+@pytest.mark.parametrize("optimizer", RECIPES)
+def test_another_recipe_goes_on_bit_for_bit(tmp_path, optimizer):
+    recipe = {"weight_decay": 1e-3, **RECIPES[optimizer], "optimizer": optimizer}
+    config = with_recipe(keep_optimizer=True, **recipe)
     whole = gi.train(config, store=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         gi.train(config, store=tmp_path / "cut", observer=Interrupt(20))
     same_run(gi.train(config, store=tmp_path / "cut"), whole)
+    if "lr_schedule" not in recipe and "batch_size" not in recipe:
+        shorter = with_recipe(config, epochs=20)
+        fork = gi.train(shorter, store=tmp_path / "fork", init=whole.checkpoint(10))
+        for name, value in fork.checkpoint(20).weights.items():
+            assert torch.equal(value, whole.checkpoint(30).weights[name]), name
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "sentence"),
+    [
+        ("torch.optim.NoSuch", "torch.optim.NoSuch cannot be imported"),
+        ("torch.optim.NAdam:gamma=1", "has no option gamma; it takes"),
+        ("torch.optim.Rprop", "has no weight decay; give weight_decay=0, got 1.0"),
+        ("torch.optim.LBFGS", "LBFGS"),
+        ("torch.optim.Adam:betas=(2,3)", "cannot train here: ValueError: Invalid beta"),
+        ("torch.nn.Linear", "torch.nn.Linear"),
+    ],
+)
+def test_an_optimiser_that_cannot_train_is_refused_and_leaves_nothing(
+    tmp_path, optimizer, sentence
+):
+    decays = {"weight_decay": 0.0} if "LBFGS" in optimizer or "Linear" in optimizer else {}
+    config = with_recipe(optimizer=optimizer, **decays)
+    with pytest.raises(ValueError, match=re.escape(sentence)) as error:
+        gi.train(config, store=tmp_path / "runs")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_init_that_does_not_fit_is_refused_by_name_and_leaves_nothing(tmp_path):

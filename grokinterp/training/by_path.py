@@ -1,0 +1,179 @@
+"""An optimiser by its import path: a class of torch.optim, or one like it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokinterp.config import TrainConfig
+from grokinterp.optimizer_path import find_class, split_optimizer
+from grokinterp.store.state import RunState, Weights
+from grokinterp.training.layout import Layout, Vectors
+from grokinterp.training.optimizer import Column
+
+GROUP = "group"
+"""Under which numbers of the parameter group are kept, such as a count of steps."""
+
+NUMBERS = {bool: torch.bool, int: torch.int64, float: torch.float64}
+
+
+class OptimizerByPath:
+    """An optimiser of the class for each run, over the run's own parameters.
+
+    What it keeps must be tensors and numbers, by parameter or in its group.
+
+    Args:
+        recipe: Whose `optimizer` is the path, with options.
+        layout: Of the parameters.
+        states: What each run goes on from.
+    """
+
+    def __init__(self, recipe: TrainConfig, layout: Layout, states: Sequence[RunState]) -> None:
+        self.layout = layout
+        self._make = _maker(recipe)
+        self._states = states
+        self._steps = [state.steps for state in states]
+        self._optimizers: list[torch.optim.Optimizer] = []
+        self._parameters: list[dict[str, torch.nn.Parameter]] = []
+
+    def step(self, theta: Vectors, gradient: Vectors, lr: Column, weight_decay: Column) -> None:
+        """Update theta in place."""
+        if not self._optimizers:
+            self._begin(theta, lr, weight_decay)
+        gradients = self.layout.views(gradient)
+        for run, optimizer in enumerate(self._optimizers):
+            for name, parameter in self._parameters[run].items():
+                parameter.grad = gradients[name][run]
+            [group] = optimizer.param_groups
+            group["lr"] = lr[run].item()
+            if "weight_decay" in group:
+                group["weight_decay"] = weight_decay[run].item()
+            with torch.enable_grad():  # As where users call it.
+                optimizer.step()
+            self._steps[run] += 1
+
+    def kept(self, run: int) -> tuple[dict[str, Weights], int]:
+        """Copies of what it keeps of a run, by name and parameter, and its step count."""
+        if not self._optimizers:
+            return self._states[run].optimizer, self._steps[run]
+        optimizer, kept = self._optimizers[run], dict[str, Weights]()
+        for name, parameter in self._parameters[run].items():
+            for key, value in optimizer.state.get(parameter, {}).items():
+                slot, tensor = _written(key, value)
+                kept.setdefault(slot, {})[name] = tensor
+        [group] = optimizer.param_groups
+        if numbers := {
+            key: _written(key, value)[1] for key, value in group.items() if _is_counted(key, value)
+        }:
+            kept[GROUP] = numbers
+        return kept, self._steps[run]
+
+    def _begin(self, theta: Vectors, lr: Column, weight_decay: Column) -> None:
+        views = self.layout.views(theta)
+        for run, state in enumerate(self._states):
+            # Of the same memory: what the optimiser changes in place is theta.
+            parameters = {name: torch.nn.Parameter(view[run]) for name, view in views.items()}
+            optimizer = self._make([*parameters.values()], lr[run].item(), weight_decay[run].item())
+            for slot, by_name in state.optimizer.items():
+                if slot == GROUP:
+                    optimizer.param_groups[0] |= {k: one.item() for k, one in by_name.items()}
+                    continue
+                for name, tensor in by_name.items():
+                    key, value = _read(slot, tensor, parameters[name].device)
+                    optimizer.state[parameters[name]][key] = value
+            self._parameters.append(parameters)
+            self._optimizers.append(optimizer)
+        self._states = ()
+
+
+def check_optimizer(recipe: TrainConfig) -> None:
+    """ValueError if the class cannot train: it takes other arguments, or keeps what cannot be
+    stored."""
+    path, _ = split_optimizer(recipe.optimizer)
+    layout = Layout({"w": torch.Size([2, 2])}, torch.device("cpu"), torch.float64)
+    tried = OptimizerByPath(recipe, layout, [RunState.initial({"w": torch.ones(2, 2)})])
+    theta = layout.zeros(1) + 1
+    lr, decay = (torch.full((1, 1), value, dtype=torch.float64) for value in (0.01, 0.0))
+    try:
+        tried._begin(theta, lr, decay)
+        before = _told(tried)
+        for sign in (1, -1):
+            tried.step(theta, sign * torch.ones_like(theta), lr, decay)
+        tried.kept(0)
+        changed = [name for name, value in _told(tried).items() if before.get(name) != value]
+    except Exception as error:
+        raise ValueError(
+            f"optimizer {path} cannot train here: {type(error).__name__}: {error}"
+        ) from error
+    if changed:
+        raise ValueError(
+            f"optimizer {path} cannot train here: of its group only numbers can be stored, and it "
+            f"changes {', '.join(changed)}"
+        )
+    if not math.isfinite(theta.sum().item()) or torch.equal(theta, torch.ones_like(theta)):
+        raise ValueError(
+            f"optimizer {path} cannot train here: two steps of a gradient of 1 and -1 leave "
+            f"{theta.flatten().tolist()} of weights of 1"
+        )
+
+
+def _told(optimizer: OptimizerByPath) -> dict[str, str]:
+    """What of the group is no number, written out."""
+    [group] = optimizer._optimizers[0].param_groups
+    return {
+        key: repr(value)
+        for key, value in group.items()
+        if key != "params" and type(value) not in NUMBERS
+    }
+
+
+def _maker(recipe: TrainConfig) -> Callable[[list[Any], float, float], torch.optim.Optimizer]:
+    path, options = split_optimizer(recipe.optimizer)
+    kind = find_class(path)
+    takes = inspect.signature(kind).parameters
+    any_name = any(one.kind is one.VAR_KEYWORD for one in takes.values())
+    if unknown := [name for name in options if name not in takes and not any_name]:
+        raise ValueError(
+            f"optimizer {path} has no option {', '.join(unknown)}; it takes "
+            f"{', '.join(name for name in takes if name not in ('self', 'params'))}"
+        )
+    decays = "weight_decay" in takes
+    if recipe.weight_decay and not decays:
+        raise ValueError(
+            f"optimizer {path} has no weight decay; give weight_decay=0, got {recipe.weight_decay}"
+        )
+
+    def make(parameters: list[Any], lr: float, weight_decay: float) -> torch.optim.Optimizer:
+        rates = {"lr": lr} | ({"weight_decay": weight_decay} if decays else {})
+        return kind(parameters, **rates, **options)
+
+    return make
+
+
+def _is_counted(key: str, value: object) -> bool:
+    """Whether a value of the group is a number that the recipe does not give."""
+    return key not in ("lr", "weight_decay") and type(value) in NUMBERS
+
+
+def _written(key: str, value: Any) -> tuple[str, Tensor]:
+    """A slot's name, and the value as a tensor."""
+    if isinstance(value, Tensor):
+        return f"state {key}", value.detach().cpu().clone()
+    if type(value) in NUMBERS:
+        return f"number {key}", torch.tensor(value, dtype=NUMBERS[type(value)])
+    raise TypeError(
+        f"what it keeps must be tensors and numbers, to be stored; {key} is {type(value).__name__}"
+    )
+
+
+def _read(slot: str, tensor: Tensor, device: torch.device) -> tuple[str, Any]:
+    form, _, key = slot.partition(" ")
+    if form == "number":
+        return key, tensor.item()
+    # A count of steps lies on the CPU, where PyTorch keeps it.
+    return key, tensor.clone() if tensor.ndim == 0 else tensor.to(device, copy=True)

@@ -16,7 +16,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     import grokinterp.hooks as hooks
     from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+    from grokinterp.custom_loss import Loss
     from grokinterp.experiments import EXPERIMENTS, verdicts
+    from grokinterp.gradient_filter import GradientFilter
     from grokinterp.grokking import Crossing, GrokkingTimes, Plateau, grokking_times, plateau
     from grokinterp.model.build import build_model
     from grokinterp.placement import PLACEMENTS, LNPlacement, pre_norm_lattice, resolve_placement
@@ -42,10 +44,12 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "config": ("ModelConfig", "RunConfig", "TrainConfig"),
+    "custom_loss": ("Loss",),
     "experiments": ("EXPERIMENTS", "verdicts"),
     "reproduction.plan": ("results_of",),
     "reproduction.recipe": ("PAPER_RECIPE",),
     "store.files": ("StoreError",),
+    "gradient_filter": ("GradientFilter",),
     "grokking": ("Crossing", "GrokkingTimes", "Plateau", "grokking_times", "plateau"),
     "model.build": ("build_model",),
     "placement": ("PLACEMENTS", "LNPlacement", "pre_norm_lattice", "resolve_placement"),
@@ -76,8 +80,10 @@ __all__ = [
     "Bar",
     "Checkpoint",
     "Crossing",
+    "GradientFilter",
     "GrokkingTimes",
     "LNPlacement",
+    "Loss",
     "ModelConfig",
     "ModularTask",
     "Observer",

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 # A module imports from lower rows only. A package is one place: its files may import each other.
 ROWS = [
     {"checks", "definition", "failure", "options", "user_files"},
-    {"hooks", "placement", "schedule", "task"},
+    {"component"},
+    {"custom_loss", "gradient_filter", "hooks", "optimizer_path", "placement", "schedule", "task"},
     {"config"},
     {"grokking", "loss", "model"},
     {"snapshot"},

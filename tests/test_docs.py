@@ -189,11 +189,11 @@ def test_the_recipe_s_examples_run(tmp_path, monkeypatch, capsys):
     page = (DOCS / "how-to" / "recipe.md").read_text(encoding="utf-8")
     names: dict[str, object] = {}
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         exec(example, names)
     refused, stands = capsys.readouterr().out.splitlines()
-    assert refused.startswith("momentum is read with optimizer='sgd' alone")
+    assert refused.startswith("momentum is read with optimizer='sgd' or 'muon' alone")
     assert stands
     # Every field of the recipe that the page names, and every value of a choice.
     recipe = {one.name for one in fields(gi.TrainConfig)}

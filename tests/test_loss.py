@@ -1,5 +1,6 @@
 """Cross-entropy and its gradient in every form; and those of the effective rank, at any rank."""
 
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 import pytest
@@ -188,6 +189,48 @@ def test_other_losses_are_their_formulas_and_their_gradients(name, formula, scal
     # The negative control: it is not cross-entropy.
     usual = losses_of_examples(gi.TrainConfig(loss_logit_scale=1.5), logits, labels)
     assert (losses - usual).abs().max() > 0.01
+
+
+@dataclass(frozen=True)
+class _Focal(gi.Loss):
+    """Underscored, so that it is not listed."""
+
+    gamma: float = 2.0
+
+    def losses(self, logits, labels):
+        log_share = logits.log_softmax(-1).gather(-1, labels[..., None])[..., 0]
+        return -((1 - log_share.exp()) ** self.gamma) * log_share
+
+
+def test_a_loss_of_a_user_s_own():
+    logits, labels = examples(3.0)
+    for gamma in (0.0, 2.0):
+        config = gi.TrainConfig(loss=_Focal(gamma), loss_logit_scale=1.5)
+        losses, gradient = losses_and_gradient(config, logits, labels, weight=0.25)
+        usual, of_usual = losses_and_gradient(
+            gi.TrainConfig(loss_logit_scale=1.5), logits, labels, weight=0.25
+        )
+        same = gamma == 0
+        assert torch.allclose(losses, usual, rtol=1e-12) == same
+        assert torch.allclose(gradient, of_usual, rtol=1e-10, atol=1e-15) == same
+        assert not losses.requires_grad
+        assert torch.autograd.gradcheck(
+            lambda z, config=config: losses_of_examples(config, z, labels[:, :5]),
+            logits[:, :5].clone().requires_grad_(),
+        )
+
+
+@dataclass(frozen=True)
+class _Mean(gi.Loss):
+    def losses(self, logits, labels):
+        return logits.mean()
+
+
+def test_a_loss_that_is_not_one_of_each_example_is_refused():
+    logits, labels = examples(1.0)
+    sentence = r"_Mean.losses must give a loss for each example, of shape .*; it gave \(\)"
+    with pytest.raises(ValueError, match=sentence):
+        losses_of_examples(gi.TrainConfig(loss=_Mean()), logits, labels)
 
 
 def test_stablemax_of_a_confident_example_still_pulls():

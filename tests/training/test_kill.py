@@ -13,7 +13,15 @@ from runs_cases import SMALL_RUN, same_run, with_recipe
 import grokinterp as gi
 
 KILLS = 20
-LONG_RUN = with_recipe(epochs=400, eval_every=2, checkpoint_every=4)
+LONG_RUNS = [
+    with_recipe(epochs=400, eval_every=2, checkpoint_every=4, **recipe)
+    for recipe in (
+        {},
+        {"optimizer": "sgd", "gradient_filters": ("orthogonal", "grokfast"), "weight_decay": 1e-3},
+        {"optimizer": "muon", "batch_size": 5, "lr_schedule": "warmup:50 + cosine"},
+        {"optimizer": "torch.optim.NAdam", "max_norm": 15.0},
+    )
+]
 
 
 def train_one(config: gi.RunConfig, store: Path) -> None:
@@ -52,12 +60,13 @@ def test_killed_runs_end_bit_identical(tmp_path, context):
     kills, killed_at, seeds = 0, set(), []
     while kills < KILLS:
         seeds.append(len(seeds))
-        config = replace(LONG_RUN, seed=seeds[-1])
+        config = seeded(seeds[-1])
         over = False
+        until = KILLS * len(seeds) / len(LONG_RUNS)  # So that each recipe has its share.
         while not over:
             child = context.Process(target=train_one, args=(config, tmp_path / "killed"))
             child.start()
-            if kills < KILLS:
+            if kills < until:
                 # Measured in epochs, so that the kill meets training on any machine.
                 ahead = 0 if moments.random() < 0.2 else moments.randint(1, 80)
                 reached = epoch_of(tmp_path / "killed", config)
@@ -77,16 +86,20 @@ def test_killed_runs_end_bit_identical(tmp_path, context):
             over = child.exitcode == 0
             assert child.exitcode in (0, -signal.SIGKILL)
     assert len(killed_at) >= KILLS // 4, f"kills met too few moments: {killed_at}"
+    assert len(seeds) >= len(LONG_RUNS), "not every recipe was killed"
     for seed in seeds:
-        child = context.Process(
-            target=train_one, args=(replace(LONG_RUN, seed=seed), tmp_path / "whole")
-        )
+        child = context.Process(target=train_one, args=(seeded(seed), tmp_path / "whole"))
         child.start()
         child.join()
         [run] = gi.open_store(tmp_path / "killed").select(seed=seed)
         [whole] = gi.open_store(tmp_path / "whole").select(seed=seed)
         assert (run.status, whole.status) == ("finished", "finished")
         same_run(run, whole)
+
+
+def seeded(seed: int) -> gi.RunConfig:
+    """One recipe after another."""
+    return replace(LONG_RUNS[seed % len(LONG_RUNS)], seed=seed)
 
 
 def epoch_of(store: Path, config: gi.RunConfig) -> int:

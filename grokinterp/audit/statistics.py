@@ -145,6 +145,19 @@ def difference(first: Value, second: Value) -> Value:
     return UNKNOWN if UNKNOWN in both else first - second  # type: ignore[operator]
 
 
+def quotient(first: Value, second: Value) -> Value:
+    """The one over the other, of values that are not negative; bounds where one has them.
+
+    >>> quotient(6.0, Bounds(2.0, 3.0)), quotient(Bounds(6.0, math.inf), 2.0)
+    (Bounds(low=2.0, high=3.0), Bounds(low=3.0, high=inf))
+    """
+    (a, b), (c, d) = (
+        one if isinstance(one, Bounds) else Bounds(one, one) for one in (first, second)
+    )
+    low, high = (0.0 if math.isinf(d) else a / d), (b / c if c else math.inf)
+    return low if low == high else Bounds(low, high)
+
+
 def least(values: Sequence[Value]) -> Value:
     """The least of them; unknown where one is."""
     return UNKNOWN if UNKNOWN in values else min(values)  # type: ignore[type-var]

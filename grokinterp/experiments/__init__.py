@@ -11,10 +11,13 @@ from grokinterp.experiments.lattice import LATTICE
 from grokinterp.experiments.learning_rate import LEARNING_RATE
 from grokinterp.experiments.ln_position import LN_POSITION
 from grokinterp.experiments.long_training import LONG_TRAINING
+from grokinterp.experiments.norm_clamp import NORM_CLAMP
+from grokinterp.experiments.optimizers import OPTIMIZERS
 from grokinterp.experiments.precision import PRECISION
 from grokinterp.experiments.readout_scale import READOUT_SCALE
 from grokinterp.experiments.robustness import DEPTH, RMSNORM
 from grokinterp.experiments.shortcut import SHORTCUT
+from grokinterp.experiments.softmax_collapse import SOFTMAX_COLLAPSE
 from grokinterp.experiments.split_or_weights import SPLIT_OR_WEIGHTS
 from grokinterp.experiments.transplant import TRANSPLANT
 from grokinterp.experiments.uniform_attention import UNIFORM_ATTENTION
@@ -42,6 +45,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "direction-or-norm": DIRECTION_OR_NORM,
     "transplant": TRANSPLANT,
     "uniform-attention": UNIFORM_ATTENTION,
+    "optimizers": OPTIMIZERS,
+    "softmax-collapse": SOFTMAX_COLLAPSE,
+    "norm-clamp": NORM_CLAMP,
 }
 """Every experiment by name: the paper's, then our own."""
 

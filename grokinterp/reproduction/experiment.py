@@ -151,6 +151,6 @@ class Experiment:
     seeds: tuple[int, ...] = SEEDS
     """The seeds that it is carried out for, unless others are asked for."""
     claims: tuple[Claim, ...] = ()
-    """The claims of the paper that its runs test, with their rules."""
+    """The claims that its runs test, the paper's or our own, with their rules."""
     compare: Callable[[Done], list[Comparison]] = lambda done: []
     """Its runs beside the numbers that the paper reports."""

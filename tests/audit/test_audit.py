@@ -1,5 +1,6 @@
 """Verdicts follow their rules: known numbers, bounds of what was not seen, and too few seeds."""
 
+import math
 from itertools import combinations, product
 from pathlib import Path
 from typing import ClassVar, get_args
@@ -407,8 +408,14 @@ CLAIMS = {
 }
 
 
+OUR_OWN = {"optimizer_order", "softmax_collapse", "norm_clamp"}
+
+
 def test_every_claim_of_the_paper_is_tested_by_an_experiment():
-    assert {claim.name for one in EXPERIMENTS.values() for claim in one.claims} == CLAIMS
+    every = {claim.name: claim for one in EXPERIMENTS.values() for claim in one.claims}
+    assert {*every} == CLAIMS | OUR_OWN
+    for name, claim in every.items():
+        assert claim.statement.startswith("our own: ") == (name in OUR_OWN)
 
 
 CLAIMED = [claim for one in EXPERIMENTS.values() for claim in one.claims]
@@ -500,3 +507,45 @@ def test_the_probes_that_rules_read_are_probes():
     named = [*rules.ENTROPIES.values(), *rules.SHORTCUTS.values(), rules.SHUFFLED, rules.NTK]
     for text in (*named, "fourier_concentration", "compressibility", f"{rules.NTK}:other=500"):
         assert str(ProbeCall.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("clamped", "verdict"),
+    [
+        # Without LN three times as early, with LN twice.
+        ({"off": 300, "mlp-pre": 100}, "supported"),
+        # As early with LN as without: LN is no more than the bound.
+        ({"off": 300, "mlp-pre": 50}, "contradicted"),
+        ({"off": 1200, "mlp-pre": 200}, "contradicted"),
+    ],
+)
+def test_the_norm_clamp_is_judged_by_made_runs(clamped, verdict):
+    [claim] = EXPERIMENTS["norm-clamp"].claims
+    epochs = {"off, free": 900, "mlp-pre, free": 200}
+    epochs |= {f"{name}, norm ≤ 40": epoch for name, epoch in clamped.items()}
+    made = by_seed(done(**{label: [epoch] * 7 for label, epoch in epochs.items()}))
+    assert verdict_of(claim.findings(made)) == verdict
+
+
+def test_an_optimiser_s_order_is_that_of_its_own_runs():
+    [claim] = EXPERIMENTS["optimizers"].claims
+    order = {"off": 900, "attn-pre": 800, "pre": 300, "mlp-pre": 100}
+    of_muon = {f"{name}, Muon": [epoch] * 9 for name, epoch in order.items()}
+    turned = dict(zip(order, reversed(order.values()), strict=True))
+    for of_sgd, verdict in ((order, "supported"), (turned, "contradicted")):
+        of_sgd = {f"{name}, SGD": [epoch] * 9 for name, epoch in of_sgd.items()}
+        assert verdict_of(claim.findings(by_seed(done(**of_muon, **of_sgd)))) == verdict
+    # AdamW's are another recipe's.
+    of_adamw = {f"{name}, AdamW": [epoch] * 9 for name, epoch in turned.items()}
+    findings = claim.findings(by_seed(done(**of_muon, **of_adamw)))
+    assert {one.n for one in findings} == {0, 9}
+
+
+@pytest.mark.parametrize(("first", "second", "found"), [
+    (6.0, 3.0, 2.0),
+    (Bounds(6.0, math.inf), 2.0, Bounds(3.0, math.inf)),
+    (6.0, Bounds(0.0, 3.0), Bounds(2.0, math.inf)),
+    (6.0, Bounds(2.0, math.inf), Bounds(0.0, 3.0)),
+])  # fmt: skip
+def test_the_quotient_of_values_that_may_have_bounds(first, second, found):
+    assert statistics.quotient(first, second) == found

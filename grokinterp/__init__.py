@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from grokinterp.store.progress import Bar, Observer
     from grokinterp.store.runs import Checkpoint, Run, Store, open_store
     from grokinterp.sweep.train_over import train_over
-    from grokinterp.task import ModularTask
+    from grokinterp.task import GroupTask, ModularTask, TableTask, Task
     from grokinterp.training.train import train
 
 _ROOMS = {
@@ -67,7 +67,7 @@ _ROOMS = {
     "store.runs": ("Checkpoint", "Run", "Store", "open_store"),
     "snapshot": ("Snapshot",),
     "sweep.train_over": ("train_over",),
-    "task": ("ModularTask",),
+    "task": ("GroupTask", "ModularTask", "TableTask", "Task"),
     "training.train": ("train",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
@@ -82,6 +82,7 @@ __all__ = [
     "Crossing",
     "GradientFilter",
     "GrokkingTimes",
+    "GroupTask",
     "LNPlacement",
     "Loss",
     "ModelConfig",
@@ -93,6 +94,8 @@ __all__ = [
     "Snapshot",
     "Store",
     "StoreError",
+    "TableTask",
+    "Task",
     "TrainConfig",
     "build_model",
     "grokking_times",

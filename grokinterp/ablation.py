@@ -124,7 +124,7 @@ def _under(snapshot: Snapshot, interventions: Sequence[Intervention]) -> dict[st
     with torch.no_grad(), applied(snapshot.model, interventions) as model:
         if on_grid:
             grid = model(snapshot.grid.tokens)[:, -1]
-            p = snapshot.task.p
+            p = snapshot.task.n_elements
             pairs = {side: snapshot.inputs(side).tokens[:, :2] for side in SIDES}
             logits = {side: grid[ab[:, 0] * p + ab[:, 1]] for side, ab in pairs.items()}
         else:

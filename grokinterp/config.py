@@ -25,7 +25,7 @@ from grokinterp.hooks.unknown import stored_intervention
 from grokinterp.optimizer_path import canonical_optimizer
 from grokinterp.placement import LNPlacement, resolve_placement
 from grokinterp.schedule import canonical_schedule
-from grokinterp.task import ModularTask
+from grokinterp.task import TASKS, ModularTask, Task, kind_of
 
 if TYPE_CHECKING:
     AnyLoss = str | Loss
@@ -488,7 +488,7 @@ class RunConfig:
     """One run: a task, an architecture, a recipe and a seed, which draws split and weights.
 
     Args:
-        task: What to learn.
+        task: What to learn: a ModularTask, a GroupTask or a TableTask.
         model: The architecture.
         train: The recipe.
         seed: Draws the split and the initial weights.
@@ -498,10 +498,11 @@ class RunConfig:
             then.
 
     Raises:
-        ValueError: A seed is no integer of 0 or more, or `weights_seed` would draw nothing.
+        ValueError: A seed is no integer of 0 or more, `weights_seed` would draw nothing, or the
+            task is of another kind.
     """
 
-    task: ModularTask = field(default_factory=ModularTask)
+    task: Task = field(default_factory=ModularTask)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: int = 456
@@ -509,6 +510,11 @@ class RunConfig:
     weights_seed: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.task, tuple(TASKS.values())):
+            raise ValueError(
+                "task must be a ModularTask, a GroupTask or a TableTask, which a store can hold; a "
+                f"function of your own is TableTask.from_function(function, n); got {self.task!r}"
+            )
         _set_integer(self, "seed")
         if self.weights_seed is not None:
             _set_integer(self, "weights_seed")
@@ -582,7 +588,8 @@ class RunConfig:
         """
         _check_known(data)
         data = _complete(cls, data)
-        task, train = _complete(ModularTask, data["task"]), _complete(TrainConfig, data["train"])
+        kind = kind_of(data["task"])
+        task, train = _complete(kind, data["task"]), _complete(TrainConfig, data["train"])
         if task["train_pairs"] is not None:
             task["train_pairs"] = tuple((a, b) for a, b in task["train_pairs"])
         for name in ("betas", "checkpoint_epochs"):
@@ -597,7 +604,7 @@ class RunConfig:
         # As None it once meant the model's precision.
         train["loss_dtype"] = train["loss_dtype"] or train["dtype"]
         return cls(
-            task=ModularTask(**task),
+            task=kind(**task),
             model=ModelConfig(**_complete(ModelConfig, data["model"])),
             train=TrainConfig(**train),
             seed=data["seed"],
@@ -607,14 +614,15 @@ class RunConfig:
 
     def flat(self) -> dict[str, Any]:
         """Every field of task, model and train by its own name, and the run's own fields."""
-        parts = (self.task, self.model, self.train)
+        parts: tuple[Any, ...] = (self.task, self.model, self.train)
         flat = {f.name: getattr(part, f.name) for part in parts for f in fields(part)}
         return flat | {"seed": self.seed, "start": self.start, "weights_seed": self.weights_seed}
 
 
 def _check_known(data: Mapping[str, Any]) -> None:
     """ValueError names the fields that this version has not."""
-    parts = {"task": ModularTask, "model": ModelConfig, "train": TrainConfig}
+    parts: dict[str, Any] = {"model": ModelConfig, "train": TrainConfig}
+    parts["task"] = kind_of(data["task"])
     unknown = [name for name in data if name not in {f.name for f in fields(RunConfig)}]
     for part, cls in parts.items():
         known = {f.name for f in fields(cls)}
@@ -661,11 +669,17 @@ def _counted(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_field(name: str, but: Collection[str] = (), also: Collection[str] = ()) -> None:
     """ValueError if a config has no field of this name but these, and it is none of `also`."""
-    known = [*(field for field in RunConfig().flat() if field not in but), *also]
+    every = dict.fromkeys([*RunConfig().flat(), *task_fields()])
+    known = [*(field for field in every if field not in but), *also]
     if name not in known:
         close = " or ".join(get_close_matches(name, known))
         hint = f"did you mean {close}?" if close else f"choose one of {', '.join(known)}"
         raise ValueError(f"no config field {name!r}; {hint}")
+
+
+def task_fields() -> set[str]:
+    """Every field that some kind of task has."""
+    return {field.name for kind in TASKS.values() for field in fields(kind)}
 
 
 def digest(data: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from grokinterp.config import TrainConfig
 from grokinterp.hooks.bridge import is_bridge, untrue_hooks
 from grokinterp.hooks.pathway import affine
 from grokinterp.model.memo import Remembered, hooks_of
-from grokinterp.task import ModularTask
+from grokinterp.task import Task
 
 if TYPE_CHECKING:
     from transformer_lens import ActivationCache, HookedTransformer
@@ -30,7 +30,7 @@ Other = Moment | int
 """Another checkpoint of a training: its start, its end, the one before, or that of an epoch."""
 
 # A training's snapshots share one split, which nothing writes to.
-_split = lru_cache(maxsize=16)(torch.inference_mode(False)(ModularTask.split))
+_split = lru_cache(maxsize=16)(torch.inference_mode(False)(Task.split))
 
 
 class NotApplicable(ValueError):
@@ -251,7 +251,7 @@ class Snapshot:
     def __init__(
         self,
         model: HookedTransformer,
-        task: ModularTask,
+        task: Task,
         seed: int = 0,
         epoch: int | None = None,
         others: Callable[[Other], Snapshot] | None = None,
@@ -280,7 +280,7 @@ class Snapshot:
 
     @cached_property
     def grid(self) -> Inputs:
-        """Every input, a outer, b inner: p² rows, or p(p - 1) for division.
+        """Every input, a outer, b inner: n² rows, or p(p - 1) for division.
 
         To a hook that mixes the examples of a batch, this is another batch than the train one.
         """
@@ -418,7 +418,7 @@ class Snapshot:
                 f"{probe} is a formula for one layer, and this model has "
                 f"{cfg.n_layers}; give it a model of one layer"
             )
-        if addition and self.task.operation != "add":
+        if addition and getattr(self.task, "operation", None) != "add":
             raise NotApplicable(
                 f"{probe} is about addition, and this model's task is {self.task}; give it a "
                 "model trained on a + b"
@@ -484,7 +484,7 @@ class Snapshot:
             )
 
 
-def _check_fits(model: HookedTransformer, task: ModularTask) -> None:
+def _check_fits(model: HookedTransformer, task: Task) -> None:
     """ValueError for a model that does not read and answer as the task says."""
     if getattr(model, "is_processed", False):
         raise ValueError(

@@ -52,7 +52,7 @@ class _OnFrequencies(Intervention):
 
     def _modulus(self, model: HookedTransformer) -> int:
         task = getattr(model, "task", None)
-        if task is not None and task.operation not in ADDITIVE:
+        if task is not None and getattr(task, "operation", None) not in ADDITIVE:
             raise ValueError(
                 f"{type(self).__name__} is about waves over the residues, by which "
                 f"{' and '.join(ADDITIVE)} work, and this model's task is {task}; give it a model "

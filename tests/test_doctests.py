@@ -32,6 +32,9 @@ MODULES = (
     "schedule",
     "store.provenance",
     "task",
+    "task.group",
+    "task.modular",
+    "task.table",
 )
 
 

@@ -19,10 +19,10 @@ def attention_heads(snapshot: Snapshot, a: int, b: int) -> Picture:
         a: The first token.
         b: The second.
     """
-    pairs = snapshot.task.pairs()
+    pairs, most = snapshot.task.pairs(), snapshot.task.n_elements - 1
     for name, token in (("a", a), ("b", b)):
-        if not 0 <= token < snapshot.task.p:
-            raise ValueError(f"{name} must be a token from 0 to {snapshot.task.p - 1}; got {token}")
+        if not 0 <= token <= most:
+            raise ValueError(f"{name} must be a token from 0 to {most}; got {token}")
     if (a, b) not in pairs:
         raise ValueError(f"{snapshot.task} has no input ({a}, {b}); choose another b")
     row = pairs.index((a, b))

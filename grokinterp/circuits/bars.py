@@ -38,7 +38,8 @@ def logit_attribution(snapshot: Snapshot) -> Picture:
         "bars",
         "What writes the correct logit",
         "Correct logit less the mean over the answers, mean over all inputs; the parts sum to the "
-        "last bar. What is the same for every input favours no answer, and adds nothing. Norms "
+        "last bar. Where every answer is equally frequent, what is the same for every input adds "
+        "nothing. Norms "
         "between a part and the readout keep the scale that they have on each input.",
         (Frame(snapshot.epoch, {"bars": bars}),),
     )

@@ -102,8 +102,9 @@ def _range(values: Tensor) -> str:
 
 
 def _square(snapshot: Snapshot, column: Float[Tensor, " batch"]) -> np.ndarray:
-    """[p, p], NaN where the task has no input."""
-    values = np.full((snapshot.task.p, snapshot.task.p), np.nan)
+    """[n, n], NaN where the task has no input."""
+    n = snapshot.task.n_elements
+    values = np.full((n, n), np.nan)
     a, b = snapshot.grid.tokens[:, :2].cpu().numpy().T
     values[a, b] = column.detach().cpu().numpy()
     return values

@@ -41,7 +41,7 @@ def demo(
     )
     print(
         f"Training a one-layer transformer on {config.task.n_train:,} of {config.task.n_pairs:,} "
-        f"sums (a + b) mod {config.task.p}, LN before the MLP, until it generalises.",
+        f"sums (a + b) mod {p}, LN before the MLP, until it generalises.",
         flush=True,
     )
     [run] = train_runs([config], store=store, observer=Bar())
@@ -50,7 +50,7 @@ def demo(
         run.metrics,
         times.memorised.by,
         times.generalised.by,
-        title=f"Grokking: (a + b) mod {config.task.p}, LN before the MLP, seed {seed}",
+        title=f"Grokking: (a + b) mod {p}, LN before the MLP, seed {seed}",
     )
     picture.savefig(figure, dpi=200)
     print(

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grokinterp.cli.selection import STORE, Load
+from grokinterp.cli.task import TaskOptions
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.task import ModularTask
 
 
 def sweep(
-    task: ModularTask,
+    task: TaskOptions,
     model: ModelConfig,
     recipe: TrainConfig,
     placements: tuple[str, ...] = (),
@@ -59,7 +59,7 @@ def sweep(
     axes: dict[str, tuple[Any, ...]] = {"placement": placements or (model.placement,)}
     axes["seed"] = seeds
     axes |= dict(map(parse_axis, vary))
-    configs = grid(RunConfig(task, model, recipe), axes)
+    configs = grid(RunConfig(task.chosen(), model, recipe), axes)
 
     from grokinterp.store.progress import Bar, say
     from grokinterp.store.run_tables import table

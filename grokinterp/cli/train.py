@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from grokinterp.cli.selection import STORE, Load
+from grokinterp.cli.task import TaskOptions
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.task import ModularTask
 
 
 def train(
-    task: ModularTask,
+    task: TaskOptions,
     model: ModelConfig,
     recipe: TrainConfig,
     placements: tuple[str, ...] = (),
@@ -48,8 +48,9 @@ def train(
         recipe = replace(recipe, interventions=tuple(map(parse_intervention, intervene)))
     expand(recipe.probes)  # What is misspelt is told before torch is imported.
     models = [replace(model, placement=name) for name in placements] or [model]
+    learnt = task.chosen()
     configs = [
-        RunConfig(task, one, recipe, seed, weights_seed=weights_seed)
+        RunConfig(learnt, one, recipe, seed, weights_seed=weights_seed)
         for one in models
         for seed in seeds
     ]

@@ -8,13 +8,13 @@ from grokinterp.config import ModelConfig
 from grokinterp.model.parameters import initial_weights, is_trained
 from grokinterp.model.shape import shape_of
 from grokinterp.model.transformer import PlacedTransformer
-from grokinterp.task import ModularTask
+from grokinterp.task import Task
 
 
 @torch.inference_mode(False)  # Its parameters can be trained, whatever mode the caller is in.
 def build_model(
     config: ModelConfig,
-    task: ModularTask,
+    task: Task,
     seed: int = 0,
     dtype: str = "float32",
     device: str = "cpu",

@@ -13,13 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grokinterp.config import ModelConfig
-from grokinterp.task import ModularTask
+from grokinterp.task import Task
 
 CONSTANTS = ("mask", "IGNORE")
 """What a HookedTransformer's attention has in its state dict besides weights."""
 
 
-def parameter_shapes(config: ModelConfig, task: ModularTask) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(config: ModelConfig, task: Task) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, by its TransformerLens name, in the order of the model's."""
     d_model, d_head, d_mlp = config.d_model, config.d_head, config.d_mlp
     assert d_mlp is not None
@@ -75,7 +75,7 @@ def is_norm(parameter_name: str) -> bool:
 
 @torch.inference_mode(False)  # They can be trained, whatever mode the caller is in.
 def initial_weights(
-    config: ModelConfig, task: ModularTask, seed: int, dtype: str = "float32"
+    config: ModelConfig, task: Task, seed: int, dtype: str = "float32"
 ) -> dict[str, Float[Tensor, "..."]]:
     """Every parameter's initial value, drawn in float64 from a stream of its own.
 

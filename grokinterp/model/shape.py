@@ -10,7 +10,7 @@ from transformer_lens.config.transformer_lens_config import TransformerLensConfi
 
 from grokinterp.config import ModelConfig
 from grokinterp.placement import LNPlacement, resolve_placement
-from grokinterp.task import ModularTask
+from grokinterp.task import Task
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -49,7 +49,7 @@ class ModelShape(TransformerLensConfig):
         return f"ModelShape({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
 
 
-def shape_of(config: ModelConfig, task: ModularTask, dtype: str) -> ModelShape:
+def shape_of(config: ModelConfig, task: Task, dtype: str) -> ModelShape:
     """What a config's architecture is for the vocabulary of a task."""
     kind = {"layer": "LN", "rms": "RMS"}[config.norm]
     sizes: dict[str, Any] = {

@@ -112,7 +112,7 @@ def distance_irrelevance(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
         arXiv:2306.17844.
     """
     snapshot.require("distance_irrelevance", addition=True)
-    p = snapshot.task.p
+    p = snapshot.task.n_elements
     logits, labels = snapshot.grid.logits, snapshot.grid.labels
     return irrelevance_of(logits.gather(1, labels.to(logits.device)[:, None]).view(p, p))
 

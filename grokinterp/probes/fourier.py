@@ -16,21 +16,23 @@ from torch import Tensor
 
 from grokinterp.hooks.fourier import ADDITIVE
 from grokinterp.snapshot import NotApplicable, Snapshot
-from grokinterp.task import ModularTask
+from grokinterp.task import ModularTask, Task
 
 MULTIPLICATIVE = ("mul", "div")
 
 
-def cyclic_order(task: ModularTask) -> Int[Tensor, " n"] | None:
+def cyclic_order(task: Task) -> Int[Tensor, " n"] | None:
     """The tokens in the order of the task's cyclic group; None if it works in none.
 
     0, …, p - 1 for add and sub; for mul and div mod a prime the powers of the smallest primitive
     root, without 0. The squares and cubes of the other operations, and the carries of the bit
-    games, are no waves over the tokens.
+    games, are no waves over the tokens, nor is what a table or another group makes of them.
 
     >>> cyclic_order(ModularTask(7, "mul"))
     tensor([1, 3, 2, 6, 4, 5])
     """
+    if not isinstance(task, ModularTask):
+        return None
     if task.operation in ADDITIVE:
         return torch.arange(task.p)
     if task.operation not in MULTIPLICATIVE:
@@ -62,9 +64,9 @@ def cyclic_grid(
     order: Int[Tensor, " n"],
 ) -> Float[Tensor, "n n *rest"]:
     """Values over all inputs by a and b, each in this order."""
-    p = snapshot.task.p
+    n = snapshot.task.n_elements
     a, b = snapshot.grid.tokens[:, :2].cpu().T
-    rows = torch.empty(p, p, dtype=torch.long)
+    rows = torch.empty(n, n, dtype=torch.long)
     rows[a, b] = torch.arange(len(a))
     return values[rows[order[:, None], order]]
 
@@ -107,9 +109,9 @@ def sum_waves(p: int, frequencies: tuple[int, ...]) -> Float[Tensor, "pair wave"
 
 
 def require_grid(snapshot: Snapshot, probe: str) -> None:
-    """NotApplicable if the task has no p × p grid of inputs."""
+    """NotApplicable if the task is not defined on all pairs of tokens."""
     task = snapshot.task
-    if task.n_pairs != task.p**2:
+    if task.n_pairs != task.n_elements**2:
         raise NotApplicable(
             f"{probe} needs all p × p pairs, and {task} has {task.n_pairs}; give it a task that "
             "is defined on all of them"

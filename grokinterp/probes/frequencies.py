@@ -100,7 +100,7 @@ def keys(
     ValueError if there are none.
     """
     if frequencies is not None:
-        return given(frequencies, snapshot.task.p)
+        return given(frequencies, snapshot.task.n_elements)
     check_one_of("at", at, get_args(At))
     source = snapshot.other("final") if at == "final" and snapshot.has_others else snapshot
     found = np.asarray(source.once(key_frequencies, rule)["frequencies"])

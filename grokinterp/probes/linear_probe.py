@@ -67,7 +67,7 @@ def linear_probe(
     if not 0 <= alpha < np.inf:
         raise ValueError(f"alpha must be a finite number of at least 0; got {alpha}")
     max_iter, seed = integer("max_iter", max_iter, 1), integer("seed", seed)
-    p = snapshot.task.p
+    p = snapshot.task.n_elements
     if frequencies is None:
         frequencies = tuple(range(1, p // 2 + 1))
     if any(not 1 <= k <= p // 2 for k in frequencies):

@@ -63,7 +63,7 @@ def logit_formula(
     """
     snapshot.require("logit_formula", addition=True)
     chosen = keys(snapshot, rule, at, frequencies)
-    p, logits = snapshot.task.p, _logits(snapshot)
+    p, logits = snapshot.task.n_elements, _logits(snapshot)
     t = torch.arange(p)
     # L summed over the pairs of one a + b, then over the c of one a + b - c.
     total = (t[:, None] + t).flatten() % p
@@ -202,13 +202,13 @@ def _level(snapshot: Snapshot, level: Level) -> tuple[Tensor, Callable[[Tensor],
 
 
 def _logits(snapshot: Snapshot) -> Float[Tensor, "pair p"]:
-    return snapshot.grid.logits[:, : snapshot.task.p].cpu().double()
+    return snapshot.grid.logits[:, : snapshot.task.n_elements].cpu().double()
 
 
 def _projection(
     x: Float[Tensor, "pair column"], snapshot: Snapshot, frequencies: tuple[int, ...]
 ) -> Float[Tensor, "pair column"]:
-    waves = sum_waves(snapshot.task.p, frequencies)
+    waves = sum_waves(snapshot.task.n_elements, frequencies)
     return waves @ (waves.T @ x)
 
 
@@ -220,7 +220,7 @@ def _rerun(snapshot: Snapshot, post: Float[Tensor, "pair d_mlp"]) -> Float[Tenso
 
     with snapshot.model.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", replace)]):
         logits = snapshot.grid.rerun_last_mlp()
-    return logits[:, : snapshot.task.p].cpu().double()
+    return logits[:, : snapshot.task.n_elements].cpu().double()
 
 
 def _loss(snapshot: Snapshot, logits: Float[Tensor, "pair p"], split: Split) -> float:
@@ -228,4 +228,4 @@ def _loss(snapshot: Snapshot, logits: Float[Tensor, "pair p"], split: Split) -> 
     if split != "grid":
         snapshot.require_unmixed(f"the loss of the {split} pairs", snapshot.grid)
     a, b = inputs.tokens[:, 0].cpu(), inputs.tokens[:, 1].cpu()
-    return F.cross_entropy(logits[a * snapshot.task.p + b], inputs.labels.cpu()).item()
+    return F.cross_entropy(logits[a * snapshot.task.n_elements + b], inputs.labels.cpu()).item()

@@ -84,5 +84,5 @@ def ov_table(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
 def _rows(snapshot: Snapshot, probe: str) -> tuple[Tensor, Tensor]:
     """Rows of the grid that hold each token at position 0, and at position 1."""
     require_grid(snapshot, probe)
-    token = torch.arange(snapshot.task.p)
-    return token * snapshot.task.p, token
+    token = torch.arange(snapshot.task.n_elements)
+    return token * snapshot.task.n_elements, token

@@ -17,6 +17,7 @@ from grokinterp.report.packed_curves import pack_curves
 from grokinterp.report.table_cells import text_table
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
+from grokinterp.store.run_tables import NOT_THERE
 from grokinterp.store.runs import Run
 
 MOST_ROWS = 1000
@@ -85,8 +86,13 @@ def _row(listed: ListedRun, drawn: bool, left: int) -> tuple[Markup, int]:
         curves = ""
     message = f" ({run.message})" if run.message else ""
     default = _default()
-    changed = {name: value for name, value in config.flat().items() if value != default[name]}
-    cells = [(name, repr(value), repr(default[name])) for name, value in changed.items()]
+    flat = config.flat()
+    # What the default's kind of task has not is as it was chosen.
+    changed = {name: value for name, value in flat.items() if value != default.get(name)}
+    cells = [
+        (name, repr(value), repr(default[name]) if name in default else NOT_THERE)
+        for name, value in changed.items()
+    ]
     row = render(
         "report/run_row.html",
         id=run.id,

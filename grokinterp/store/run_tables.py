@@ -15,6 +15,8 @@ from grokinterp.store.provenance import Provenance
 from grokinterp.store.runs import Run
 
 STATE = ("status", "epoch", "test accuracy", "memorised", "generalised")
+NOT_THERE = "–"
+"""In the place of a field that the run's kind of task has not."""
 
 
 def table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
@@ -51,10 +53,10 @@ def _table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
     shown = ["placement", "seed"]
     varying = [
         name
-        for name in flats[0]
-        if name not in shown
+        for name in dict.fromkeys(name for flat in flats for name in flat)
+        if name not in (*shown, "table")  # Which the task's name tells apart.
         and name not in RECORDED
-        and len({repr(flat[name]) for flat in flats}) > 1
+        and len({repr(flat.get(name, NOT_THERE)) for flat in flats}) > 1
     ]
     rows = []
     for run, flat in zip(runs, flats, strict=True):
@@ -63,7 +65,7 @@ def _table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
             state |= _state(run)
         except StoreError as error:
             tell(f"{run.id[:8]}: {error}")
-        config = {name: flat[name] for name in (*shown, *varying)}
+        config = {name: flat.get(name, NOT_THERE) for name in (*shown, *varying)}
         rows.append({"id": run.id[:8], "task": str(run.config.task), **config, **state})
     # As they are: of whole numbers and none, pandas makes fractions and NaN.
     return pd.DataFrame(rows, dtype=object).sort_values(shown, kind="stable")
@@ -133,5 +135,6 @@ def _events(run: Run) -> list[str]:
 
 
 def _field(name: str, flat: dict[str, object], default: dict[str, object]) -> str:
-    changed = "" if flat[name] == default[name] else f"   (default {default[name]!r})"
+    same = name not in default or flat[name] == default[name]
+    changed = "" if same else f"   (default {default[name]!r})"
     return f"{name} = {flat[name]!r}{changed}"

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from grokinterp.config import METRICS, RunConfig, check_field
+from grokinterp.config import METRICS, RunConfig, check_field, task_fields
 from grokinterp.grokking import GrokkingTimes, Plateau, grokking_times, plateau
 from grokinterp.probes.calls import is_current
 from grokinterp.store.files import (
@@ -517,9 +517,9 @@ class Store:
         most. A run whose config cannot be read is left out, and is one of `problems`.
 
         Args:
-            **filters: A field as in ModularTask, ModelConfig, TrainConfig or RunConfig; `id`
-                selects by the beginning of a run's id. A tuple, list or set of values selects any
-                of them.
+            **filters: A field as in the run's kind of task, ModelConfig, TrainConfig or RunConfig;
+                `id` selects by the beginning of a run's id. A tuple, list or set of values selects
+                any of them.
 
         Raises:
             ValueError: There is no such field.
@@ -553,8 +553,10 @@ class Store:
                 continue
             run, problem = Run(path), ""
             try:
-                # A seed draws the weights, too, where no other does.
-                values = {**run.config.flat(), "weights_seed": run.config.drawn_by}
+                # What another kind of task has, this one has not, and is not selected by. A seed
+                # draws the weights, too, where no other does.
+                values = {**dict.fromkeys(task_fields()), **run.config.flat()}
+                values["weights_seed"] = run.config.drawn_by
             except StoreError as error:
                 values, problem = _stored_values(path), str(error)
             wanted = {name: value for name, value in filters.items() if name in values}

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from itertools import product
 from typing import Any
 
-from grokinterp.config import RunConfig, check_field
+from grokinterp.config import RunConfig, check_field, task_fields
 from grokinterp.options import parse_field, parse_value, split_at_commas
 
 
@@ -53,9 +53,16 @@ def _changed(base: RunConfig, values: dict[str, Any]) -> RunConfig:
     """All at once, because one change alone may not be valid."""
     if base.model.d_mlp == 4 * base.model.d_model:
         values = {"d_mlp": None, **values}
+    task: Any = base.task
+    has = [one.name for one in fields(task)]
+    if others := [name for name in values if name in task_fields() and name not in has]:
+        raise ValueError(
+            f"{others[0]} cannot be varied: the task is {task}, which has {', '.join(has)}; choose "
+            "another kind of task to vary it"
+        )
     parts: dict[str, Any] = {
         name: replace(part, **{f.name: values[f.name] for f in fields(part) if f.name in values})
-        for name, part in (("task", base.task), ("model", base.model), ("train", base.train))
+        for name, part in (("task", task), ("model", base.model), ("train", base.train))
     }
     seeds = {name: values[name] for name in ("seed", "weights_seed") if name in values}
     return replace(base, **parts, **seeds)

@@ -510,7 +510,7 @@ class RunConfig:
     weights_seed: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.task, tuple(TASKS.values())):
+        if type(self.task) not in TASKS.values():
             raise ValueError(
                 "task must be a ModularTask, a GroupTask or a TableTask, which a store can hold; a "
                 f"function of your own is TableTask.from_function(function, n); got {self.task!r}"

@@ -68,3 +68,37 @@ def clock(keys=KEYS, p=P) -> PlacedTransformer:
 
 def planted(keys=KEYS, p=P, **options) -> Snapshot:
     return Snapshot(clock(keys, p), ModularTask(p=p), seed=1, **options)
+
+
+def lookup(task, logits) -> PlacedTransformer:
+    """A transformer with exactly these logits, [pair, class]: a neuron for each pair writes them.
+
+    The class `=` has 0.
+    """
+    n = task.n_elements
+    logits = torch.as_tensor(logits, dtype=torch.float64)
+    d_model = 2 * (4 * n + 3)
+    config = ModelConfig("off", d_model=d_model, n_heads=2, d_mlp=n * n)
+    model = build_model(config, task, 0, "float64")
+    basis = torch.eye(d_model, dtype=torch.float64)
+    embedded, position, answer = basis[:n], basis[n : n + 3], basis[n + 3 : 2 * n + 3]
+    copied = basis[2 * n + 3 : 4 * n + 3].view(2, n, d_model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.embed.W_E[:n] = embedded
+        model.pos_embed.W_pos.copy_(position)
+        attn, mlp = model.blocks[0].attn, model.blocks[0].mlp
+        for head in (0, 1):
+            # Scores of 1e4 against 0: the softmax is exactly one-hot.
+            attn.W_Q[head, :, 0] = 1e4 * attn.W_Q.shape[2] ** 0.5 * position[2]
+            attn.W_K[head, :, 0] = position[head]
+            attn.W_V[head, :, :n] = embedded.T
+            attn.W_O[head, :n] = copied[head]
+        a, b = torch.arange(n).repeat_interleave(n), torch.arange(n).repeat(n)
+        # 2 at the pair, and at most 1 elsewhere.
+        mlp.W_in.copy_((copied[0][a] + copied[1][b]).T)
+        mlp.b_in.fill_(-1)
+        mlp.W_out.copy_(logits @ answer)
+        model.unembed.W_U[:, :n] = answer.T
+    return model

@@ -25,6 +25,7 @@ MODULES = (
     "probes.gram",
     "probes.hessian",
     "probes.calls",
+    "probes.irreps",
     "probes.optimisation",
     "probes.similarity",
     "reproduction.cost",

@@ -146,7 +146,7 @@ EQUIVALENT = {
     "embedding": (
         gh.FilterEmbedding((1,)),
         filtered_embedding,
-        {"ntk", "fourier_concentration", "embedding_spectrum", "circularity"},
+        {"ntk", "fourier_concentration", "embedding_spectrum", "circularity", "irrep_shares"},
     ),
 }
 OF_WEIGHTS = {"norms", "weight_spectra", "hessian", "llc"}

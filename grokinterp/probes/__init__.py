@@ -56,6 +56,7 @@ PROBES = Registry(
         "embedding": ["circularity", "embedding_spectrum", "fourier_concentration"],
         "frequencies": ["key_frequencies", "neuron_frequencies"],
         "hessian": ["hessian"],
+        "irrep_shares": ["irrep_shares"],
         "linear_probe": ["linear_probe"],
         "llc": ["llc"],
         "norm_readout": ["norm_readout"],

@@ -15,6 +15,8 @@ import docstring_parser
 import pytest
 
 import grokinterp as gi
+from grokinterp.cli import main
+from grokinterp.cli.task import TaskOptions
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -142,7 +144,11 @@ def test_a_probe_says_its_options_its_values_and_what_is_nothing(name):
     assert described(doc, "Args") == options
 
 
-@pytest.mark.parametrize("config", [gi.ModularTask, gi.ModelConfig, gi.TrainConfig, gi.RunConfig])
+CONFIGS = [gi.ModularTask, gi.GroupTask, gi.TableTask, TaskOptions]
+CONFIGS += [gi.ModelConfig, gi.TrainConfig, gi.RunConfig]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
 def test_help_describes_every_field(config):
     assert described(inspect.getdoc(config), "Args") == [field.name for field in fields(config)]
     # As the command line reads it.
@@ -201,6 +207,28 @@ def test_the_recipe_s_examples_run(tmp_path, monkeypatch, capsys):
     named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
     assert named == recipe & named
     assert {"optimizer", "lr_schedule", "loss", "loss_form", "max_norm"} <= named
+
+
+def test_the_examples_of_a_task_of_one_s_own_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "how-to" / "own-task.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 6
+    for example in examples:
+        exec(example, names)
+    same, read, wrong, accuracy, refused, shares = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"True table [0-9a-f]{8} \(n = 7\)", same)
+    assert read == "True"
+    assert wrong.startswith("table must hold the elements 0 to 1 of its 2 rows; got 2 in row 0")
+    assert float(accuracy) > 0.9
+    assert refused.startswith("fourier_concentration is in waves over a cyclic group")
+    assert "'logits.(2,1)'" in shares
+    # And the file of the command line's example is the page's.
+    for command in re.findall(r"^grokinterp (train --table .*)$", page, re.MULTILINE):
+        main([*command.split(), "--epochs", "1", "--store", "own-task"])
+    [run] = gi.open_store("own-task").select(epochs=1)
+    assert run.config.task == names["larger"]
 
 
 class TestBuilder:

@@ -7,7 +7,7 @@ from grokinterp.config import ModelConfig
 from grokinterp.model.build import build_model
 from grokinterp.model.transformer import PlacedTransformer
 from grokinterp.placement import pre_norm_lattice
-from grokinterp.task import ModularTask
+from grokinterp.task import ModularTask, Task
 from grokinterp.training.forward import attend
 from grokinterp.training.last_block import last_block
 
@@ -20,9 +20,9 @@ def small_config(placement: str, **options) -> ModelConfig:
     return ModelConfig(placement, d_model=8, n_heads=2, d_mlp=12, **options)
 
 
-def perturbed_model(config: ModelConfig, seed: int = 0) -> PlacedTransformer:
+def perturbed_model(config: ModelConfig, seed: int = 0, task: Task = TASK) -> PlacedTransformer:
     """A float64 model whose gains and biases are not at their initial values."""
-    model = build_model(config, TASK, seed, dtype="float64")
+    model = build_model(config, task, seed, dtype="float64")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in filter(lambda p: p.requires_grad, model.parameters()):

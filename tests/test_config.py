@@ -24,7 +24,7 @@ from grokinterp.config import (
 from grokinterp.gradient_filter import Grokfast, Orthogonal
 from grokinterp.reproduction.recipe import PAPER_RECIPE
 from grokinterp.sweep.grid import grid
-from grokinterp.task import ModularTask
+from grokinterp.task import GroupTask, ModularTask, TableTask
 
 # Another value of every field than the default.
 OTHER = {
@@ -119,6 +119,49 @@ def test_a_field_is_identity_if_it_changes_the_training_and_survives_json(part, 
     assert again.id == run.id
 
 
+KINDS = {
+    "group": (GroupTask("S4"), {"group": "D7", "test_fraction": 0.5, "train_pairs": ((0, 1),)}),
+    "table": (
+        TableTask(((0, 1), (1, 0))),
+        {"table": ((0, 1), (1, 1)), "test_fraction": 0.5, "train_pairs": ((0, 1), (1, 1))},
+    ),
+}
+"""A task of each other kind, and another value of each of its fields."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_of_another_kind_of_task_is_identity_and_survives_json(kind) -> None:
+    task, other = KINDS[kind]
+    assert list(other) == [f.name for f in fields(task)]
+    runs = [RunConfig(task), *(RunConfig(replace(task, **{n: v})) for n, v in other.items())]
+    assert len({run.id for run in [*runs, RunConfig()]}) == len(runs) + 1
+    for run in runs:
+        data = json.loads(json.dumps(run.to_dict()))
+        again = RunConfig.from_dict(data)
+        assert (again, again.id, hash(again)) == (run, run.id, hash(run))
+        assert type(again.task) is type(task)
+        assert run.flat().items() >= {n: getattr(run.task, n) for n in other}.items()
+        assert "operation" not in run.flat()
+    for name in other:
+        data = RunConfig(task).to_dict()
+        del data["task"][name]
+        with pytest.raises(KeyError, match=f"lack .*{name}|lack p, operation"):
+            RunConfig.from_dict(data)
+    data = RunConfig(task).to_dict()
+    data["task"]["operand"] = 1
+    with pytest.raises(ValueError, match=r"task\.operand, which this version has not"):
+        RunConfig.from_dict(data)
+
+
+def test_a_field_that_a_task_has_not_is_not_varied() -> None:
+    found = grid(RunConfig(GroupTask("S3")), {"group": ("S3", "D4"), "test_fraction": (0.5, 0.7)})
+    assert [str(one.task) for one in found] == ["S3", "S3", "D4", "D4"]
+    with pytest.raises(ValueError, match="p cannot be varied: the task is S3, which has group, te"):
+        grid(RunConfig(GroupTask("S3")), {"p": (5, 7)})
+    with pytest.raises(ValueError, match=r"group cannot be varied: the task is add \(p = 113\)"):
+        grid(RunConfig(), {"group": ("S3", "D4")})
+
+
 def test_no_two_of_the_changes_share_an_identity() -> None:
     recorded = RECORDED | {"device"}
     changes = [(part, name) for part, name in every_change() if name not in recorded]
@@ -163,6 +206,8 @@ GOLDEN = {
     "3735a2443657b8b6": RunConfig(train=TrainConfig(loss_dtype="float32")),
     "89fe10c101ffa12f": RunConfig(train=TrainConfig(lr=0.01, couple_decay_to_lr=True), seed=789),
     "ecfbf433c2b4e7e3": RunConfig(train=TrainConfig(stop_when="test_accuracy >= 0.995 for 200")),
+    "9af957a93a196bd8": RunConfig(task=GroupTask("S5")),
+    "9e9f72328fd4dc4e": RunConfig(task=TableTask(((0, 1), (1, 0)))),
     "ac8243db9ccbab7f": RunConfig(
         task=ModularTask(p=97, operation="xor", operand=3),
         model=ModelConfig("q+mlp", norm="rms", n_layers=2, readout_scale=0.5),

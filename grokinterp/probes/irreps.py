@@ -1,9 +1,9 @@
 """The irreducible representations of a task's group, over the real numbers.
 
-Of a permutation group by Young's orthogonal form, named by partitions: (5) is trivial, (1,1,1,1,1) the
-sign. Of a dihedral group by Mulliken's symbols: A1 is trivial, A2 tells rotations from reflections,
-B1 and B2, which even n has, also odd from even steps, and Ek turns the plane k times as fast. Of
-Z_p by the frequency: 0 is trivial.
+Of a permutation group by Young's orthogonal form, named by partitions: (5) is trivial, and
+(1,1,1,1,1) the sign. Of a dihedral group by Mulliken's symbols: A1 is trivial, A2 tells rotations
+from reflections, B1 and B2, which even n has, also odd from even steps, and Ek turns the plane k
+times as fast. Of Z_p by the frequency: 0 is trivial.
 
 Source: B. Sagan, The Symmetric Group, 2nd edition; J.-P. Serre, Linear Representations of Finite
 Groups.
@@ -50,10 +50,10 @@ def require_group(snapshot: Snapshot, probe: str) -> str:
 
 @cache
 def irreps(group: str) -> dict[str, Matrices]:
-    """Each irreducible representation by name: an orthogonal matrix for each element, ρ(ab) = ρ(a)ρ(b).
+    """Each irreducible representation by name: an orthogonal matrix of each element, in its order.
 
-    The trivial one is first. That of a frequency of Z_p is irreducible over the real numbers alone:
-    over the complex ones it is two.
+    ρ(ab) = ρ(a)ρ(b). The trivial one is first. That of a frequency of Z_p is irreducible over the
+    real numbers alone: over the complex ones it is two.
 
     >>> {name: matrices.shape[-1] for name, matrices in irreps("S4").items()}
     {'(4)': 1, '(3,1)': 3, '(2,2)': 2, '(2,1,1)': 3, '(1,1,1,1)': 1}
@@ -146,7 +146,7 @@ def _partitions(n: int, most: int) -> list[tuple[int, ...]]:
 
 
 def _standard_tableaux(partition: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Each as the row in which 1, 2, … stand: at each step the rows so far do not grow downwards."""
+    """Each as the rows in which 1, 2, … stand; at no step is a row longer than the one above it."""
     tableaux: list[tuple[int, ...]] = [()]
     for _ in range(sum(partition)):
         tableaux = [

@@ -84,6 +84,31 @@ def test_train_takes_lists_and_runs_shows_them(tmp_path, capsys):
     assert all(text in shown for text in (run.id, "d_model = 8   (default 128)", "checkpoints  4"))
 
 
+def test_a_table_of_a_file_and_a_group_train(tmp_path, capsys):
+    path, store = tmp_path / "my.csv", tmp_path / "runs"
+    path.write_text("\n".join(",".join(str(max(a, b)) for b in range(5)) for a in range(5)))
+    options = [*SMALL_OPTIONS[2:], "--test-fraction", "0.5", "--store", str(store)]
+    main(["train", *options, "--table", str(path)])
+    [of_table] = gi.open_store(store)
+    assert of_table.config.task == gi.TableTask.from_function(max, 5, 0.5)
+    path.unlink()  # The run holds what it said.
+    main(["sweep", *options, "--group", "S3", "--vary", "group=S3,D4", "seed=1", "--workers", "1"])
+    capsys.readouterr()
+    main(["runs", "--store", str(store)])
+    said = capsys.readouterr()
+    shown = said.out.splitlines()
+    assert [str(of_table.config.task) in said.out, len(shown), said.err] == [True, 4, ""]
+    assert max(map(len, shown)) < 150  # The table itself is not in it.
+    main(["runs", "--store", str(store), "--where", "group=D4"])
+    assert capsys.readouterr().out.count("finished") == 1
+    main(["runs", "--store", str(store), "--id", of_table.id])
+    assert "table = <5 × 5 table" in capsys.readouterr().out
+    main(["probe", "--store", str(store), of_table.id, "--probes", "norms", "circularity"])
+    said = capsys.readouterr()
+    assert "norms" in said.out
+    assert "circularity is in waves over a cyclic group" in said.err
+
+
 def test_demo_draws_what_happened(tmp_path, capsys):
     picture = tmp_path / "out" / "grokking.png"
     store = ["--store", str(tmp_path / "runs"), "--figure", str(picture)]
@@ -100,6 +125,12 @@ def test_demo_draws_what_happened(tmp_path, capsys):
         (["train", "--p", "2"], ["at least 3", "2"]),
         (["train", "--operation", "div", "--p", "8"], ["prime", "8"]),
         (["train", "--test-fraction", "1.5"], ["test_fraction", "1.5"]),
+        (["train", "--group", "S6"], ["group must be S3, S4 or S5", "'S6'"]),
+        (["train", "--group", "S3", "--p", "7"], ["--p and --group", "options of one"]),
+        (["train", "--operand", "1", "--table", "x"], ["--operand and --table", "of one"]),
+        (["sweep", "--group", "S3", "--table", "x.csv"], ["--group and --table", "of one"]),
+        (["train", "--table", "nowhere.csv"], ["nowhere.csv"]),
+        (["sweep", "--group", "S3", "--vary", "p=5"], ["p cannot be varied", "S3"]),
         (["train", "--n-heads", "3"], ["n_heads must divide d_model"]),
         (["train", "--lr", "-1"], ["lr", "-1"]),
         (["train", "--epochs", "0"], ["epochs", "0"]),

@@ -373,11 +373,23 @@ def test_words_that_others_chose_are_no_tags(tmp_path: Path, monkeypatch) -> Non
         assert f"{what} {escape(bad)}".replace("- ", "-") in html
 
 
+def test_a_run_of_another_task_says_which(tmp_path: Path) -> None:
+    tasks = (gi.GroupTask("S3"), gi.TableTask.from_function(max, 5), gi.ModularTask(5))
+    runs = gi.train([replace(SMALL_RUN, task=task) for task in tasks], store=tmp_path)
+    for run, changed in zip(runs, ("S3", escape(repr(tasks[1].table)), "<td>p</td>"), strict=True):
+        html = runs_section([ListedRun(run)], ())
+        assert f"{run.id}, {run.config.task}: finished" in html
+        assert changed in html
+        assert len(html) < 20_000  # The table itself is not in it.
+
+
 @pytest.mark.parametrize(
     ("config", "left_out"),
     [
         (replace(SMALL_RUN, task=gi.ModularTask(5, "mul")), set()),
         (replace(SMALL_RUN, task=gi.ModularTask(5, "a2+b2")), {"circles"}),
+        (replace(SMALL_RUN, task=gi.GroupTask("S3")), {"circles"}),
+        (replace(SMALL_RUN, task=gi.TableTask.from_function(max, 5)), {"circles"}),
         (with_recipe(interventions=(gi.hooks.UnitNorm("final"),)), {"bars"}),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_stored_run_has_its_table(tmp_path):
     ],
 )
 def test_what_is_no_table_is_named(table, words):
-    with pytest.raises(ValueError, match="table must|each row of the table must") as error:
+    with pytest.raises(ValueError, match=r"table must|each row of the table must") as error:
         TableTask(table)
     assert all(word in str(error.value) for word in words), str(error.value)
 

@@ -13,6 +13,7 @@ from grokinterp.config import METRICS, RunConfig, TrainConfig
 from grokinterp.loss import effective_rank
 from grokinterp.model.build import build_model
 from grokinterp.store.state import RunState
+from grokinterp.task import GroupTask, TableTask
 from grokinterp.training import row_blocks
 from grokinterp.training.engine import (
     Ensemble,
@@ -207,6 +208,20 @@ def test_runs_together_equal_runs_alone(width, interventions):
         for name, value in alone_weights.items():
             torch.testing.assert_close(trained[name], value, rtol=1e-10, atol=1e-12)
     assert together[0][-1]["train_loss"] != pytest.approx(together[1][-1]["train_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "task", [GroupTask("S3", 0.5), TableTask.from_function(max, 7, 0.5)], ids=str
+)
+def test_any_task_trains_as_the_hooked_model_does(task):
+    config = replace(SMALL, task=task)
+    hooked = replace(config, train=replace(config.train, interventions=(Watch(),)))
+    [rows], [weights], _ = run_together([config])
+    [expected_rows], [expected], _ = run_together([hooked])
+    for row, expected_row in zip(rows, expected_rows, strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-9)
+    for name, value in weights.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-12)
 
 
 def test_coupled_rates():

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from grokinterp.config import ModelConfig
 from grokinterp.model.build import build_model
+from grokinterp.task import GroupTask, TableTask, Task
 from grokinterp.training.forward import last_position
 
 OPTIONS = {
@@ -49,22 +50,25 @@ def random_like(x: Tensor) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=x.dtype)
 
 
-def check_values_and_gradients(config: ModelConfig, uniform: bool = False) -> None:
-    model = perturbed_model(config)
+def check_values_and_gradients(
+    config: ModelConfig, uniform: bool = False, task: Task = TASK
+) -> None:
+    model = perturbed_model(config, task=task)
+    tokens, _ = task.encode(task.pairs())
     parameters = dict(model.named_parameters())
     trained = [parameter for parameter in parameters.values() if parameter.requires_grad]
     seen: list[Tensor] = []  # A cache would hold it detached.
     last = f"blocks.{config.n_layers - 1}.hook_resid_post"
     interventions = UniformAttention().hooks(model) if uniform else []
     logits = model.run_with_hooks(
-        TOKENS, fwd_hooks=[*interventions, (last, lambda x, hook: seen.append(x))]
+        tokens, fwd_hooks=[*interventions, (last, lambda x, hook: seen.append(x))]
     )
     logits, resid = logits[:, -1], seen[0][:, -1]
     of_logits, of_residual = random_like(logits), random_like(resid)
     fast_logits, fast_resid, actual = values_and_gradients(
         config,
         {name: value[None] for name, value in parameters.items()},
-        TOKENS[None],
+        tokens[None],
         readout_scale(config),
         of_logits[None],
         of_residual[None],
@@ -89,6 +93,15 @@ def check_values_and_gradients(config: ModelConfig, uniform: bool = False) -> No
 @every_placement
 def test_equals_the_hooked_model(placement: str, norm: str, n_layers: int) -> None:
     check_values_and_gradients(small_config(placement, norm=norm, n_layers=n_layers))
+
+
+@pytest.mark.parametrize(
+    "task", [GroupTask("S3"), GroupTask("D4"), TableTask.from_function(max, 4)], ids=str
+)
+@pytest.mark.parametrize("n_layers", [1, 2])
+@every_placement
+def test_equals_the_hooked_model_of_any_task(placement: str, n_layers: int, task: Task) -> None:
+    check_values_and_gradients(small_config(placement, n_layers=n_layers), task=task)
 
 
 @pytest.mark.parametrize("n_layers", [1, 3])

@@ -75,12 +75,13 @@ def logit_shares(
     """The share of each non-trivial character tr ρ(a b c⁻¹) in logits over all (a, b, c)."""
     n = len(table)
     logits = logits - logits.mean()
-    of_product = np.zeros((n, n))
-    np.add.at(of_product, table.ravel(), logits)
+    total = np.square(logits).sum()
+    # Each product is that of n pairs.
+    of_product = logits[np.argsort(table.ravel())].reshape(n, n, n).sum(1)
     of_quotient = _summed_by(quotient, of_product)
     # Each value of a b c⁻¹ comes n² times.
     return {
-        name: _ratio((chi @ of_quotient) ** 2 / (n**3 * norm), np.square(logits).sum())
+        name: _ratio((chi @ of_quotient) ** 2 / (n**3 * norm), total)
         for name, _, norm, chi in _characters(group)
     }
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grokinterp.cli.task import TaskOptions
 from grokinterp.task import BIT_GAMES, OPERATIONS, ModularTask
 
 MODULAR = [name for name in OPERATIONS if name not in BIT_GAMES]
@@ -43,6 +44,12 @@ def test_labels_obey_the_operation(operation: str, operand: int) -> None:
         assert LAWS[operation](a, b, c, 7, operand), (a, b, c)
         assert 0 <= c < task.equals_token
         assert operation in BIT_GAMES or c < 7
+
+
+@pytest.mark.parametrize("described", [ModularTask, TaskOptions])
+def test_the_help_names_every_operation(described: type) -> None:
+    words = re.split(r"[\s,:()]+", described.__doc__ or "")
+    assert [name for name in OPERATIONS if not {name, f"{name}."} & set(words)] == []
 
 
 def test_the_paper_s_split() -> None:

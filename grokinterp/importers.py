@@ -22,7 +22,7 @@ from grokinterp.model.build import build_model
 from grokinterp.model.shape import DTYPES, ModelShape
 from grokinterp.model.transformer import PlacedTransformer
 from grokinterp.snapshot import Snapshot
-from grokinterp.task import ModularTask
+from grokinterp.task import ModularTask, Task
 
 Direction = Literal["causal", "bidirectional"]
 CONFIGS = (
@@ -101,7 +101,7 @@ def grokking_demo(path: str | Path) -> Snapshot:
 def multihead_attention(
     path: str | Path,
     model: ModelConfig,
-    task: ModularTask,
+    task: Task,
     names: Mapping[str, str],
     seed: int = 0,
     eps: float | None = None,
@@ -311,7 +311,7 @@ def progress_measures(
 
 
 def _snapshot(
-    model: PlacedTransformer, task: ModularTask, seed: int = 0, epoch: int | None = None
+    model: PlacedTransformer, task: Task, seed: int = 0, epoch: int | None = None
 ) -> Snapshot:
     model.task = task  # type: ignore[assignment]  # As `build_model` says it to interventions.
     return Snapshot(model, task, seed, epoch)

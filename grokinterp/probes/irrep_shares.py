@@ -15,7 +15,7 @@ def irrep_shares(snapshot: Snapshot) -> dict[str, float | np.ndarray]:
     Of the embedding, over the n elements, about its mean: the part in the span of the d² matrix
     elements of ρ, as functions of the token. The span is one, whether a token stands left or right
     in a product, and so is W_E. Of the logits L over all (a, b, c), about their mean, without the
-    class `=`: the part along the character tr ρ(a b c⁻¹), the one function of ρ that a model needs.
+    class `=`: the part along the character tr ρ(a b c⁻¹), which is largest where c = a b.
 
     Returns:
         values (dict): For each ρ but the trivial one, which is constant: `embedding.ρ` and

@@ -127,7 +127,42 @@ def _power_law(eigenvalues: np.ndarray) -> dict[str, float]:
         # It warns where a candidate for the smallest value fits badly, and tries the next.
         warnings.simplefilter("ignore")
         try:
-            fit = powerlaw.Fit(positive, verbose=False)
+            # Not given a start it chooses one, in the same way and a hundred times as slowly.
+            fit = powerlaw.Fit(positive, xmin=start_of_power_law(positive), verbose=False)
             return {"alpha": float(fit.power_law.alpha), "alpha_xmin": float(fit.xmin)}
         except ValueError:  # Equal eigenvalues leave it nothing to fit.
             return nothing
+
+
+def start_of_power_law(values: Float[np.ndarray, " value"]) -> float | None:
+    """The start x₀ from which positive values are closest to a power law, as powerlaw (2.0) has it.
+
+    Of the values but the two largest that are distinct, the one whose largest distance between
+    (x/x₀)^(1 - α) and the share of the values from x₀ on that are x or more is least, where
+    α = 1 + n/Σ ln(x/x₀) over those n values is below 3. None: there is no such value, or there are
+    fewer than two to choose from.
+
+    Args:
+        values: Above 0, in any order.
+
+    Source:
+        Clauset, Shalizi and Newman 2009, arXiv:0706.1062.
+
+    >>> float(start_of_power_law(np.array([0.1, 0.2, 1.0, 1.2, 1.5, 2.0, 3.0, 6.0])))
+    1.0
+    """
+    x, counts = np.unique(values, return_counts=True)
+    if len(x) < 4:
+        return None
+    below = np.cumsum(counts) - counts
+    # A row for each start, a column for each value: the part from the diagonal on counts.
+    ratio = np.maximum(x / x[:-2, None], 1.0)
+    start = below[:-2, None] / len(values)
+    measured = (below / len(values) - start) / (1 - start)
+    alpha = 1 + (len(values) - below[:-2]) / (np.log(ratio) @ counts)
+    fitted = 1 - ratio ** (1 - alpha[:, None])
+    distance = np.abs(np.triu(fitted - measured)).max(1)
+    valid = alpha < 3
+    if not valid.any():
+        return None
+    return x[np.where(valid, distance, np.inf).argmin()]

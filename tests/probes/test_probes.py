@@ -13,7 +13,7 @@ import grokinterp as gi
 from grokinterp.model.build import build_model
 from grokinterp.probes import PROBES
 from grokinterp.probes.attention import similarity_of
-from grokinterp.probes.compressibility import spectrum_summary
+from grokinterp.probes.compressibility import spectrum_summary, start_of_power_law
 from grokinterp.snapshot import NotApplicable, Snapshot
 from grokinterp.store.state import RunState
 from grokinterp.task import ModularTask
@@ -115,6 +115,45 @@ def test_the_power_law_of_a_power_law():
     # Noise has no heavy tail: the fit is as steep as the package lets it be.
     noise = torch.randn(4000, 100, generator=torch.Generator().manual_seed(0)).double()
     assert spectrum_summary(noise)["alpha"] > 2.99
+
+
+def spectra_of_models():
+    for placement, stage in [("off", "grokked"), ("mlp-pre", "grokked"), ("pre", "memorised")]:
+        shot = gi.pretrained_snapshot(placement, stage)
+        yield PROBES["compressibility"](shot)["eigenvalues"]
+        weights = PROBES["weight_spectra"](shot)
+        yield from (value for name, value in weights.items() if name.endswith("eigenvalues"))
+
+
+def spectra_at_random():
+    """Heavy tails and none, ties, rank-deficient matrices, ten orders of magnitude and few values."""
+    rng = np.random.default_rng(0)
+    for size in (3, 4, 5, 17, 60):
+        noise = rng.standard_normal((size, 2 * size))
+        yield from (rng.pareto(exponent, size) + 1 for exponent in (0.1, 1.5, 5))
+        yield from (np.exp(rng.normal(0, spread, size)) for spread in (0.1, 2, 12))
+        yield from (rng.integers(1, 10, size).astype(float), np.repeat(rng.pareto(1, size) + 1, 3))
+        yield from (np.linalg.eigvalsh(gram) for gram in (noise @ noise.T, noise.T @ noise))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("spectra", [spectra_of_models, spectra_at_random])
+def test_a_power_law_starts_where_the_package_has_it_start(spectra):
+    import powerlaw
+
+    chosen = []
+    for spectrum in spectra():
+        positive = spectrum[spectrum > 0]
+        start = start_of_power_law(positive)
+        fit = powerlaw.Fit(positive, verbose=False)
+        if start is None:  # The package says that it found none good enough.
+            assert fit.noise_flag
+            continue
+        chosen.append(start)
+        assert start == fit.xmin
+        alpha = powerlaw.Fit(positive, xmin=start, verbose=False).power_law.alpha
+        assert alpha == fit.power_law.alpha
+    assert len(chosen) > 20
 
 
 def test_weight_spectra_of_known_weights():

@@ -123,11 +123,12 @@ class Inputs:
         return residual[:, 0]
 
     def rerun_last_mlp(self) -> Float[Tensor, "batch d_vocab"]:
-        """Logits at the last position, run anew from the last block's MLP on.
+        """Logits at the last position, run anew from the residual stream before the last MLP on.
 
-        For hooks that are attached from there on: what comes before is as in the shared pass.
-        Where there is no such pass of these weights, where hooks act or acted earlier too, or
-        where the block can run as a whole only, all of the model is run.
+        For hooks that are attached from there on, which see the last position alone: what comes
+        before is as in the shared pass. Where there is no such pass of these weights, where hooks
+        act or acted earlier too, or where the block can run as a whole only, all of the model is
+        run.
         """
         model: Any = self._model
         block = model.blocks[-1]
@@ -135,7 +136,7 @@ class Inputs:
             made = self._forward_before_last_mlp()
             if made is None or not hasattr(block, "finish"):
                 return model(self.tokens)[:, -1]
-            residual = block.finish(made["resid_mid", -1][:, -1:])
+            residual = block.finish(block.hook_resid_mid(made["resid_mid", -1][:, -1:]))
             if model.cfg.normalization_type is not None:
                 residual = model.ln_final(residual)
             return model.unembed(residual)[:, -1]
@@ -145,9 +146,12 @@ class Inputs:
         state = self._remembered.state
         if state is None or not state.holds_without_hooks(self._model):
             return None
-        from_here = (f"blocks.{self._model.cfg.n_layers - 1}.mlp.", "ln_final.", "unembed.")
-        attached = [*state.hooks, *hooks_of(self._model)]
-        if not all(name.startswith(from_here) for name, _ in attached):
+        last = f"blocks.{self._model.cfg.n_layers - 1}"
+        from_mlp = (f"{last}.mlp.", "ln_final.", "unembed.")
+        from_here = (f"{last}.hook_resid_mid", *from_mlp)
+        if not all(name.startswith(from_mlp) for name, _ in state.hooks):
+            return None
+        if not all(name.startswith(from_here) for name, _ in hooks_of(self._model)):
             return None
         made = self._remembered.get("forward")
         return None if made is None else made[1]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from grokinterp.checks import check_one_of
-from grokinterp.hooks import Intervention, RemoveNorm, ShuffleNorm, UnitNorm, applied
-from grokinterp.hooks.pathway import INPUT_HOOKS, reads_by_output
+from grokinterp.hooks import RemoveNorm, ShuffleNorm, UnitNorm, applied
+from grokinterp.hooks.pathway import INPUT_HOOKS, pathway_norm, reads_by_output
+from grokinterp.model.memo import hooks_of
+from grokinterp.placement import PATHWAYS
 from grokinterp.snapshot import Snapshot, Split
+
+if TYPE_CHECKING:
+    from transformer_lens import HookedTransformer
 
 Kind = Literal["unit_norm", "shuffle_norm"]
 Convention = Literal["isolated", "paper"]
@@ -51,13 +56,13 @@ def shortcut(
     Source:
         `convention="paper"`: arXiv:2602.06702.
     """
-    interventions: list[Intervention]
+    interventions: list[RemoveNorm | UnitNorm | ShuffleNorm]
     check_one_of("convention", convention, get_args(Convention))
     check_one_of("kind", kind, get_args(Kind))
     if convention == "paper":
         if (kind, pathway) != ("unit_norm", "mlp"):
             raise ValueError("the paper's convention is unit_norm of the mlp input alone")
-        interventions = [*(RemoveNorm(p) for p in ("q", "k", "v", "mlp")), UnitNorm("mlp")]
+        interventions = [*map(RemoveNorm, _with_norm(snapshot.model)), UnitNorm("mlp")]
     elif kind == "unit_norm":
         interventions = [UnitNorm(pathway)]
     else:
@@ -71,7 +76,7 @@ def shortcut(
             inputs.last(INPUT_HOOKS[pathway].format(layer=0))  # Refused if it is not there.
         intact = F.cross_entropy(inputs.logits.double(), inputs.labels).item()
         with torch.no_grad(), applied(snapshot.model, interventions) as ablated:
-            if convention == "isolated" and pathway == "mlp" and ablated.cfg.n_layers == 1:
+            if ablated.cfg.n_layers == 1 and all(one.pathway == "mlp" for one in interventions):
                 logits = inputs.rerun_last_mlp()
             else:
                 logits = ablated(inputs.tokens)[:, -1]
@@ -81,3 +86,9 @@ def shortcut(
         values[f"{side}_accuracy"] = (logits.argmax(-1) == inputs.labels).double().mean().item()
         values[f"{side}_loss_rise"] = loss - intact
     return values
+
+
+def _with_norm(model: HookedTransformer) -> list[str]:
+    """The pathways but those that are known to read the residual stream as it is."""
+    unknown = hooks_of(model) or not hasattr(model.blocks[0], "placement")
+    return [p for p in PATHWAYS if unknown or pathway_norm(model, p, 0) is not None]

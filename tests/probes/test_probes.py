@@ -126,7 +126,7 @@ def spectra_of_models():
 
 
 def spectra_at_random():
-    """Heavy tails and none, ties, rank-deficient matrices, ten orders of magnitude and few values."""
+    """Heavy tails and none, ties, matrices without full rank, many orders of magnitude, few values."""
     rng = np.random.default_rng(0)
     for size in (3, 4, 5, 17, 60):
         noise = rng.standard_normal((size, 2 * size))
@@ -203,6 +203,20 @@ def test_the_shortcut_goes_on_from_the_mlp_as_the_whole_model_does(placement, ki
     ablation = {"unit_norm": gi.hooks.UnitNorm, "shuffle_norm": gi.hooks.ShuffleNorm}[kind]
     with torch.no_grad(), gi.hooks.applied(shot.model, [ablation("mlp")]) as model:
         logits = model(shot.test.tokens)[:, -1]
+    loss = torch.nn.functional.cross_entropy(logits, shot.test.labels).item()
+    assert found["test_loss"] == pytest.approx(loss, rel=1e-12)
+
+
+@pytest.mark.parametrize("hook", [None, gi.hooks.UnitNorm("q"), gi.hooks.UnitNorm("mlp")])
+@pytest.mark.parametrize("placement", ["off", "mlp-pre", "attn-pre", "post", "peri"])
+def test_the_paper_s_shortcut_is_that_of_the_model_without_norms(placement, hook):
+    shot = snapshot(placement, final_norm="learned")
+    attached = [] if hook is None else [hook]
+    removed = [gi.hooks.RemoveNorm(pathway) for pathway in ("q", "k", "v", "mlp")]
+    with torch.no_grad(), gi.hooks.applied(shot.model, attached):
+        found = PROBES["shortcut"](shot, convention="paper", split="test")
+        with gi.hooks.applied(shot.model, [*removed, gi.hooks.UnitNorm("mlp")]) as model:
+            logits = model(shot.test.tokens)[:, -1]
     loss = torch.nn.functional.cross_entropy(logits, shot.test.labels).item()
     assert found["test_loss"] == pytest.approx(loss, rel=1e-12)
 

@@ -1,6 +1,6 @@
 """Write the findings' table of probe values, from the pretrained models: python docs/probes.py.
 
-It takes some minutes; `hessian`, `linear_probe` and `llc` (the extra `llc`) take most of them.
+It takes some minutes; `commutator_defect`, `hessian`, `linear_probe` and `llc` (the extra `llc`) take most of them.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ ROWS = (
     ("ntk", "centred_alignment", ""),
     ("hessian", "largest", ""),
     ("hessian", "trace", ""),
+    ("commutator_defect", "value", "limit for small steps"),
     ("cka", "blocks.0.mlp.hook_post", "with epoch 10,000"),
     ("linear_probe", "blocks.0.hook_resid_post.r2_max", "best cos, sin ω(a+b)"),
     ("linear_probe", "blocks.0.hook_resid_post.accuracy", "label"),

@@ -83,7 +83,7 @@ if HookedTransformer is None:
         return Snapshot(model, TASK, others=lambda which: Snapshot(model, TASK))
 
     # These are of all trainable parameters, of which a bridge has others.
-    OF_PARAMETERS = {"norms", "hessian", "llc", "ntk"}
+    OF_PARAMETERS = {"norms", "hessian", "commutator_defect", "trajectory", "llc", "ntk"}
 
     def test_every_probe_is_as_of_our_model_or_names_the_hook(bridge, ours):
         ours.requires_grad_(True)

@@ -25,7 +25,7 @@ OPTIONS = {
         "batch_size": 4,
     }
 }
-OF_GRADIENTS = ("gradient_symmetricity", "hessian", "llc", "ntk")
+OF_GRADIENTS = ("commutator_defect", "gradient_symmetricity", "hessian", "llc", "ntk")
 mode = pytest.fixture(params=MODES.values(), ids=MODES)(lambda request: request.param)
 
 

@@ -252,8 +252,8 @@ def test_the_grokking_demo(file, saved):
     assert shot.train.tokens.tolist() == tokens[indices].tolist()
     assert shot.grid.logits.shape == (P * P, P)
     # Every probe that does not need our blocks' hooks, or another checkpoint.
-    probes = PROBES.keys() - {"cka", "llc", "norm_readout", "ntk", "representation_drift"}
-    found = gi.measure(shot, sorted(probes - {"shortcut"}))
+    probes = PROBES.keys() - {"cka", "representation_drift", "trajectory", "llc", "ntk"}
+    found = gi.measure(shot, sorted(probes - {"norm_readout", "shortcut"}))
     assert found.failures == {}
 
 

@@ -9,7 +9,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.parent / "README.md"
 # These take from seconds to minutes for each model.
-SLOW = {"cka", "hessian", "linear_probe", "llc", "ntk", "weight_spectra"}
+SLOW = {"cka", "commutator_defect", "hessian", "linear_probe", "llc", "ntk", "weight_spectra"}
 
 
 @pytest.fixture(autouse=True)

@@ -88,7 +88,7 @@ def test_hooks_that_a_user_adds_act_after_the_run_s_and_go_alone(tmp_path):
     assert torch.equal(model(tokens), run.model(interventions=False)(tokens))
 
 
-NOT_ONLINE = {"cka", "representation_drift", "llc", "ntk"}
+NOT_ONLINE = {"cka", "representation_drift", "trajectory", "llc", "ntk"}
 """They compare with other checkpoints, or take long, or refuse hooks."""
 OF_THE_END = {"logit_formula", "restricted_loss", "excluded_loss"}
 
@@ -149,7 +149,7 @@ EQUIVALENT = {
         {"ntk", "fourier_concentration", "embedding_spectrum", "circularity", "irrep_shares"},
     ),
 }
-OF_WEIGHTS = {"norms", "weight_spectra", "hessian", "llc"}
+OF_WEIGHTS = {"norms", "weight_spectra", "hessian", "commutator_defect", "trajectory", "llc"}
 """They read weights, or gradients and noise of weights, which are not the same."""
 NEEDS_KEYS = {"logit_formula", "restricted_loss", "excluded_loss"}
 

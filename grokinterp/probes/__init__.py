@@ -52,6 +52,7 @@ PROBES = Registry(
     {
         "algorithm": ["distance_irrelevance", "gradient_symmetricity"],
         "attention": ["attention_entropy", "attention_uniformity", "head_similarity"],
+        "commutator": ["commutator_defect"],
         "compressibility": ["compressibility", "weight_spectra"],
         "embedding": ["circularity", "embedding_spectrum", "fourier_concentration"],
         "frequencies": ["key_frequencies", "neuron_frequencies"],
@@ -66,6 +67,7 @@ PROBES = Registry(
         "qk_ov": ["ov_table", "qk_table"],
         "shortcut": ["shortcut"],
         "similarity": ["cka", "representation_drift"],
+        "trajectory": ["trajectory"],
     }
 )
 """Every probe by name. The package's are listed here, by the file of grokinterp.probes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -102,14 +102,23 @@ def hessian_vector_product(
 ) -> Product:
     """v -> Hv, exact, for the Hessian H of a scalar function of named tensors.
 
-    A vector holds the parameters flattened, in their order. The gradient's graph is built once
-    and kept, so that a product is one backward pass through it; curvlinops (3.0) would go through
-    the model anew for each.
+    A vector holds the parameters flattened, in their order.
 
     >>> weights = {"w": torch.tensor([1.0, 2.0], dtype=torch.float64)}
     >>> product = hessian_vector_product(lambda named: named["w"].prod() ** 2, weights)
     >>> product(np.array([1.0, 0.0]))  # of w₁²w₂² at (1, 2): 2w₂², 4w₁w₂
     array([8., 8.])
+    """
+    return gradient_and_product(loss_function, parameters)[1]
+
+
+def gradient_and_product(
+    loss_function: Callable[[Mapping[str, Tensor]], Tensor], parameters: Mapping[str, Tensor]
+) -> tuple[Vector, Product]:
+    """The gradient of a scalar function of named tensors, and v -> Hv for its Hessian H.
+
+    The gradient's graph is built once and kept, so that a product is one backward pass through it;
+    curvlinops (3.0) would go through the model anew for each.
     """
     names = list(parameters)
     leaves = [parameters[name].detach().requires_grad_() for name in names]
@@ -129,12 +138,17 @@ def hessian_vector_product(
             for part, leaf, g in zip(parts, leaves, gradient, strict=True)
             if g.requires_grad
         ]
-        found = torch.autograd.grad(
-            curved, leaves, directions, retain_graph=True, materialize_grads=True
+        return flat(
+            torch.autograd.grad(
+                curved, leaves, directions, retain_graph=True, materialize_grads=True
+            )
         )
-        return torch.cat([part.detach().flatten().cpu().double() for part in found]).numpy()
 
-    return product
+    return flat(gradient), product
+
+
+def flat(parts: Iterable[Tensor]) -> Vector:
+    return torch.cat([part.detach().flatten().cpu().double() for part in parts]).numpy()
 
 
 def largest_eigenvalues(

@@ -1,7 +1,7 @@
 """Write the findings' table of probe values, from the pretrained models: python docs/probes.py.
 
-It takes some minutes, most of them for `commutator_defect`, `hessian`, `linear_probe` and `llc` (the
-extra `llc`).
+It takes some minutes, most of them for `commutator_defect`, `hessian`, `linear_probe` and `llc`
+(the extra `llc`).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def probe(
         probes: Names, with options as in shortcut:convention=paper; or cheap, or all.
         epochs: Epochs that have a checkpoint; every checkpoint when not given.
         leads: Print how long before generalising each value crossed its threshold, or came
-            within 10 % of its extreme, in place of the values.
+            within 10 % of its extreme, and came to rest on its plateau, in place of the values.
         again: Compute what is there too, and replace it.
         store: The folder that holds the runs.
     """
@@ -41,7 +41,7 @@ def probe(
     import pandas as pd
 
     from grokinterp.store.files import StoreError
-    from grokinterp.store.lead_times import lead_times
+    from grokinterp.store.lead_times import StandsStill, lead_times
     from grokinterp.store.probe import probe as probe_runs
     from grokinterp.store.progress import Bar, say
     from grokinterp.store.run_tables import probe_table
@@ -55,14 +55,16 @@ def probe(
     for one in [one for one in chosen if (found["run"] == one.id).any()]:
         try:
             generalised = str(one.grokking.generalised)
-            times = lead_times(one) if leads else None
+            rules = (None, StandsStill()) if leads else ()
+            times = [lead_times(one, rule) for rule in rules]
         except StoreError as error:
             say(f"{one.id[:8]}: {error}")
-            generalised, times = "?", None
+            generalised, times = "?", []
         print(f"\n{one.id[:8]}  {one.config.name}: generalised {generalised}")
-        if times is not None:
-            times = times[times["probe"].isin(found["probe"])]
-            print(times.drop(columns="after").to_string(index=False, na_rep="–"))
+        if times:
+            table = pd.concat(times).sort_values(["probe", "name"], kind="stable")
+            table = table[table["probe"].isin(found["probe"])]
+            print(table.drop(columns="after").to_string(index=False, na_rep="–"))
         elif not leads:
             with pd.option_context("display.width", None):
                 print(probe_table(found[found["run"] == one.id]).to_string(na_rep="–"))

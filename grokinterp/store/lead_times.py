@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 import pandas as pd
 
-from grokinterp.grokking import Crossing, first_crossing
+from grokinterp.grokking import Crossing, first_crossing, plateau
 from grokinterp.store.runs import Run
 
 # Within this share of the extreme counts as having reached it, as arXiv:2602.06702 reads its
@@ -50,7 +50,24 @@ class NearExtreme:
         return f"within 10 % of its {self.extreme}"
 
 
-Rule = Threshold | NearExtreme
+@dataclass(frozen=True)
+class StandsStill:
+    """The first recorded epoch of the value's plateau, as `grokinterp.plateau` has it.
+
+    From there on its running median stays within 5 % of its last value, to the end of the run.
+    """
+
+    def met(self, values: pd.Series) -> pd.Series:
+        epochs = values.index.to_numpy()
+        recorded = pd.DataFrame({"epoch": epochs, "value": values.to_numpy()})
+        since = plateau(recorded, "value").since
+        return pd.Series(since is not None and epochs >= since, index=values.index)
+
+    def __str__(self) -> str:
+        return "stands still from here"
+
+
+Rule = Threshold | NearExtreme | StandsStill
 
 RULES: dict[tuple[str, str], Rule] = {
     ("fourier_concentration", "value"): Threshold(">=", 1.0),
@@ -71,13 +88,15 @@ def first_met(values: pd.Series, rule: Rule) -> Crossing:
     return first_crossing(values.index.tolist(), met.tolist())
 
 
-def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | None = None) -> pd.DataFrame:
+def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | Rule | None = None) -> pd.DataFrame:
     """When each scalar that was recorded for a run meets its rule, and how long before it
     generalised.
 
     Args:
         run: A run with online probes, or one that was probed afterwards.
-        rules: By probe and value name, in place of RULES.
+        rules: By probe and value name, in place of RULES; or one for every value. `StandsStill()`
+            asks from when each is on its plateau: a value that comes to rest after the run
+            generalises has a negative lead.
 
     Returns:
         A row for each value and rule: probe, name, rule, `after` and `by` (the rule is first met
@@ -85,9 +104,11 @@ def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | None = None) -> pd
         epoch less `by`, in epochs; missing where either is censored. A rule that the first record
         meets already is crossed where it is met again after a break.
     """
-    stated = RULES if rules is None else rules
+    stated = RULES if rules is None else rules if isinstance(rules, dict) else {}
     generalised = run.grokking.generalised.by
-    both: tuple[Rule, ...] = (NearExtreme("minimum"), NearExtreme("maximum"))
+    unstated: tuple[Rule, ...] = (NearExtreme("minimum"), NearExtreme("maximum"))
+    if rules is not None and not isinstance(rules, dict):
+        unstated = (rules,)
     rows = []
     for key, table in run.probes.groupby(["probe", "name"]):
         probe, name = map(str, cast(tuple, key))
@@ -98,7 +119,7 @@ def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | None = None) -> pd
         rule = stated.get((probe, name)) or stated.get((base, name))
         rows += [
             (probe, name, str(one), *_epochs(first_met(values, one), generalised))
-            for one in (both if rule is None else (rule,))
+            for one in (unstated if rule is None else (rule,))
         ]
     columns = ["probe", "name", "rule", "after", "by", "lead"]
     return pd.DataFrame(rows, columns=columns).astype({"by": "Int64", "lead": "Int64"})

@@ -5,7 +5,7 @@ import pytest
 from runs_cases import with_recipe
 
 import grokinterp as gi
-from grokinterp.store.lead_times import NearExtreme, Threshold
+from grokinterp.store.lead_times import NearExtreme, StandsStill, Threshold
 from grokinterp.store.runs import Run
 
 
@@ -67,6 +67,37 @@ def test_what_is_never_reached_is_censored_and_leads_nothing(run):
     assert row["after"] == 50
     assert pd.isna(row["by"])
     assert pd.isna(row["lead"])
+
+
+def test_a_plateau_is_that_of_the_recorded_value(run, monkeypatch):
+    epochs = [*range(100, 1100, 100)]
+    curves = {
+        "settles": [5.0, 4.0, 1.0, *[2.0] * 7],
+        "moves": [float(t) for t in epochs],
+        "constant": [3.0] * 10,
+    }
+    rows = [
+        (t, "norms", name, v)
+        for name, vs in curves.items()
+        for t, v in zip(epochs, vs, strict=True)
+    ]
+    probes = pd.DataFrame(rows, columns=["epoch", "probe", "name", "value"])
+    metrics = pd.DataFrame({"epoch": epochs, "train_accuracy": 1.0, "test_loss": 1.0})
+    metrics["test_accuracy"] = [0.0] * 7 + [1.0] * 3
+    monkeypatch.setattr(Run, "probes", property(lambda self: probes))
+    monkeypatch.setattr(Run, "metrics", property(lambda self: metrics))
+    table = gi.lead_times(run, StandsStill()).set_index("name")
+    assert set(table["rule"]) == {"stands still from here"}
+    # The median of the last 200 epochs' two rows is 1.5 at 400, and 2 from 500 on.
+    expected = gi.plateau(pd.DataFrame({"epoch": epochs, "x": curves["settles"]}), "x").since
+    assert expected == 500
+    found = table.loc["settles"]
+    assert (found["after"], found["by"], found["lead"]) == (400, 500, 300)
+    # What still moves, and what never moved: neither came to rest.
+    for name in ("moves", "constant"):
+        assert table.loc[name, "after"] == 1000
+        assert pd.isna(table.loc[name, "by"])
+    monkeypatch.undo()
 
 
 def test_a_rule_may_be_one_s_own(run):

@@ -94,9 +94,9 @@ def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | Rule | None = None
 
     Args:
         run: A run with online probes, or one that was probed afterwards.
-        rules: By probe and value name, in place of RULES; or one for every value. `StandsStill()`
-            asks from when each is on its plateau: a value that comes to rest after the run
-            generalises has a negative lead.
+        rules: By probe and value name, in place of RULES; or one for every value. `StandsStill()`,
+            from grokinterp.store.lead_times, asks from when each is on its plateau: a value that
+            comes to rest after the run generalises has a negative lead.
 
     Returns:
         A row for each value and rule: probe, name, rule, `after` and `by` (the rule is first met

@@ -195,6 +195,7 @@ def test_probes_are_recorded_while_training_and_computed_afterwards(tmp_path, ca
     shown = capsys.readouterr().out
     assert runs[0].id[:8] not in shown
     assert "fourier_concentration value >= 1" in " ".join(shown.split())
+    assert "fourier_concentration value stands still from here" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(

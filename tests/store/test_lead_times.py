@@ -97,7 +97,6 @@ def test_a_plateau_is_that_of_the_recorded_value(run, monkeypatch):
     for name in ("moves", "constant"):
         assert table.loc[name, "after"] == 1000
         assert pd.isna(table.loc[name, "by"])
-    monkeypatch.undo()
 
 
 def test_a_rule_may_be_one_s_own(run):

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from grokinterp.hooks import INTERVENTIONS
 
 import grokinterp as gi
 from grokinterp import circuits
-from grokinterp.hooks import INTERVENTIONS
 from grokinterp.model.build import build_model
 from grokinterp.probes import PROBES
 from grokinterp.probes.calls import ProbeCall

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from itertools import takewhile
+from textwrap import fill
+from typing import NoReturn
 
 COMMANDS = {
     "demo": "train LN before the MLP until it groks (about a minute), and draw what happened",
@@ -27,7 +31,23 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: `grokinterp COMMAND [options]`."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal's encoding has not, such as τ, is replaced: it must not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        try:
+            _run([word for word in given if word != "--debug"], debug)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `grokinterp runs | head` has read what it wants.
+        # Python flushes once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(arguments: Sequence[str], debug: bool) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return
@@ -38,41 +58,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     command, options = arguments[0], arguments[1:]
     if command not in COMMANDS:
-        _fail(f"unknown command {command!r}; choose one of {', '.join(COMMANDS)}")
-    import tyro
+        close = get_close_matches(command, COMMANDS)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        _fail(f"unknown command {command!r}; {hint}choose one of {', '.join(COMMANDS)}")
 
+    from grokinterp.cli.arguments import bound
     from grokinterp.failure import failure_of
     from grokinterp.training.interrupt import Terminated, cleaned_up
     from grokinterp.user_files import load_files
 
-    for stream in (sys.stdout, sys.stderr):
-        # What the terminal's encoding has not, such as τ, is replaced: it must not end the command.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    function = getattr(import_module(f"grokinterp.cli.{command}"), command)
     try:
+        function = getattr(import_module(f"grokinterp.cli.{command}"), command)
         with cleaned_up():
             load_files(_values(options, "--load"))
-            tyro.cli(
-                function,
-                prog=f"grokinterp {command}",
-                args=options,
-                config=(tyro.conf.OmitArgPrefixes,),
-            )
-            sys.stdout.flush()
-    except BrokenPipeError:  # `grokinterp runs | head` has read what it wants.
-        # Python flushes once more when it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        _fail(str(error))
+            bound(function, command, options)()
+    except BrokenPipeError:
+        raise
     except (KeyboardInterrupt, Terminated) as ended:
+        if debug:
+            raise
         how, code = ("terminated", 143) if isinstance(ended, Terminated) else ("interrupted", 130)
         _fail(f"{how}; the same command goes on from the last save", code)
     except Exception as error:
-        failure = failure_of(error)
-        if failure.traceback:  # A bug, which keeps its place.
+        if debug:
             raise
-        _fail("\n".join([failure.reason, *getattr(error, "__notes__", ())]))
+        if isinstance(error, OSError):
+            _fail(str(error))
+        failure = failure_of(error)
+        said = "\n".join([failure.reason, *getattr(error, "__notes__", ())])
+        if failure.traceback:  # A bug.
+            _fail(f"{said}; the same command with --debug shows where", 1)
+        _fail(said)
 
 
 def _values(options: Sequence[str], name: str) -> list[str]:
@@ -85,20 +101,33 @@ def _values(options: Sequence[str], name: str) -> list[str]:
 
 
 def _overview() -> str:
-    lines = [f"  {name:<11}{what}" for name, what in COMMANDS.items()]
+    # As on a page, however wide the terminal is.
+    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+    lines = [
+        fill(
+            f"  {name:<11}{what}",
+            width,
+            subsequent_indent=" " * (13 if width > 60 else 4),
+            break_on_hyphens=False,
+        )
+        for name, what in COMMANDS.items()
+    ]
     return "\n".join(
         [
             "usage: grokinterp COMMAND [options]",
             "",
-            "Mechanistic interpretability of grokking, on TransformerLens.",
+            fill("Mechanistic interpretability of grokking, on TransformerLens.", width),
             "",
             *lines,
             "",
-            "grokinterp COMMAND --help lists a command's options.",
+            fill("grokinterp COMMAND --help lists a command's options.", width),
+            fill("--debug shows where in the code an error arose.", width),
         ]
     )
 
 
-def _fail(message: str, code: int = 2) -> None:
-    print(f"grokinterp: {message}", file=sys.stderr)
+def _fail(message: str, code: int = 2) -> NoReturn:
+    """End the program by one line."""
+    lines = [line.strip() for line in message.splitlines()]
+    print(f"grokinterp: {'; '.join(filter(None, lines))}", file=sys.stderr)
     raise SystemExit(code)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from grokinterp.cli.selection import STORE, Load, select
 
 
 def ablate(
-    run: str,
+    run: Annotated[str, tyro.conf.arg(metavar="RUN")],
     /,
     hook: tuple[str, ...],
     epoch: int | None = None,
@@ -32,6 +35,7 @@ def ablate(
     """
     from grokinterp.ablation import ablate as measure_ablation
     from grokinterp.ablation import parse, scalars, summarise
+    from grokinterp.cli.terminal import NOTHING, show
     from grokinterp.definition import definition_of
     from grokinterp.store.files import StoreError
     from grokinterp.store.progress import say
@@ -44,6 +48,7 @@ def ablate(
         )
     snapshot = found[0].snapshot(epoch)
     interventions = [parse(snapshot, text) for text in hook]
+    say(f"to measure: the run as it is, {', '.join(hook)}, and at most {controls} random controls")
     table = measure_ablation(snapshot, interventions, controls, seed)
     name = f"ablation:{'+'.join(hook)}"
     assert snapshot.epoch is not None
@@ -55,6 +60,6 @@ def ablate(
     except (OSError, StoreError) as error:  # A store that can only be read.
         say(f"not kept: {error}")
     print(f"{found[0].config.name}, epoch {snapshot.epoch:,}: {', '.join(map(str, hook))}")
-    print(summarise(table).to_string(float_format="{:.4f}".format, na_rep="–"))
+    print(show(summarise(table).map("{:.4f}".format).replace("nan", NOTHING), index=True))
     if "control" not in set(table["condition"]):
         print("A whole pathway has no random control of its size.")

@@ -40,17 +40,20 @@ def probe(
 
     import pandas as pd
 
+    from grokinterp.cli.cost import ProbingCost
+    from grokinterp.cli.terminal import show
     from grokinterp.store.files import StoreError
     from grokinterp.store.lead_times import StandsStill, lead_times
     from grokinterp.store.probe import probe as probe_runs
-    from grokinterp.store.progress import Bar, say
+    from grokinterp.store.progress import Bar, Several, say
     from grokinterp.store.run_tables import probe_table
 
     chosen = [found for start in run or ("",) for found in select(store, id=start, **conditions)]
     chosen = list({found.id: found for found in chosen}.values())
     if not chosen:
         raise ValueError(f"no run of {store} fits; grokinterp runs --store {store} lists them all")
-    found = probe_runs(chosen, probes, epochs or None, again=again, observer=Bar())
+    observer = Several([ProbingCost(len(chosen), len(expand(probes))), Bar()])
+    found = probe_runs(chosen, probes, epochs or None, again=again, observer=observer)
     # What was found of none of its checkpoints has been said.
     for one in [one for one in chosen if (found["run"] == one.id).any()]:
         try:
@@ -64,7 +67,9 @@ def probe(
         if times:
             table = pd.concat(times).sort_values(["probe", "name"], kind="stable")
             table = table[table["probe"].isin(found["probe"])]
-            print(table.drop(columns="after").to_string(index=False, na_rep="–"))
+            crossed = table[table["by"].notna()].drop(columns="after").astype(object)
+            print(show(crossed) if len(crossed) else "nothing met its rule")
+            if left := len(table) - len(crossed):
+                print(f"{left} of {len(table)} rules were not crossed")
         elif not leads:
-            with pd.option_context("display.width", None):
-                print(probe_table(found[found["run"] == one.id]).to_string(na_rep="–"))
+            print(show(probe_table(found[found["run"] == one.id]), index=True, of="epoch "))

@@ -27,6 +27,6 @@ def report(
     from grokinterp.store.files import check_output
 
     check_output(out)
-    print("Reading runs, and drawing figures and circuits.", flush=True)
+    print("Reading runs, and drawing figures and circuits: half a minute or so.", flush=True)
     path = save_report(str(store), out, circuits or None)
     print(f"Report: {path.resolve()} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from grokinterp.cli.selection import STORE, Load, say_left_out
 
 
 def reproduce(
-    name: str,
+    name: Annotated[str, tyro.conf.arg(metavar="NAME")],
     /,
     seeds: int | None = None,
     epochs: int | None = None,

@@ -22,6 +22,7 @@ def runs(
     """
     conditions = dict(condition(text) for text in where)
 
+    from grokinterp.cli.terminal import show
     from grokinterp.store.progress import say
     from grokinterp.store.run_tables import details, table
 
@@ -29,6 +30,6 @@ def runs(
     if id and len(found) == 1:
         print(details(found[0]))
     elif found:
-        print(table(found, say).to_string(index=False))
+        print(show(table(found, say)))
     else:
         print(f"no run of {store} fits; grokinterp runs --store {store} lists them all")

@@ -61,19 +61,15 @@ def sweep(
     axes |= dict(map(parse_axis, vary))
     configs = grid(RunConfig(task.chosen(), model, recipe), axes)
 
+    from grokinterp.cli.cost import say_cost
+    from grokinterp.cli.terminal import show
     from grokinterp.store.progress import Bar, say
     from grokinterp.store.run_tables import table
-    from grokinterp.sweep.train_over import pending_units, train_over
+    from grokinterp.sweep.train_over import train_over
     from grokinterp.tracking import observers
 
-    units = pending_units(configs, store, workers)
-    missing = sum(map(len, units))
-    print(
-        f"{store} holds {len(configs) - missing} of {len(configs)} runs; to train: {missing}, in "
-        f"units of work: {len(units)}",
-        flush=True,
-    )
+    say_cost(configs, store, here=executor == "local")
     trained = train_over(
         configs, store, executor, workers, observers(track, Bar()), not send_back, load
     )
-    print(table(trained, say).to_string(index=False))
+    print(show(table(trained, say)))

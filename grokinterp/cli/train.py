@@ -54,10 +54,13 @@ def train(
         for one in models
         for seed in seeds
     ]
+    from grokinterp.cli.cost import say_cost
+    from grokinterp.cli.terminal import show
     from grokinterp.store.progress import Bar, say
     from grokinterp.store.run_tables import table
     from grokinterp.tracking import observers
     from grokinterp.training.train import train as train_runs
 
+    say_cost(configs, store)
     trained = train_runs(configs, store=store, observer=observers(track, Bar()))
-    print(table(trained, say).to_string(index=False))
+    print(show(table(trained, say)))

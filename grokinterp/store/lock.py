@@ -36,6 +36,21 @@ class RunLock:
         self._lock.release()
 
     @property
+    def is_held(self) -> bool:
+        """Whether a process has it; False where that cannot be known, as in a store that can only
+        be read."""
+        if not Path(self._lock.lock_file).exists():
+            return False
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:
+            return False
+        self._lock.release()
+        return False
+
+    @property
     def owner(self) -> str:
         """Who has it, for people."""
         try:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from grokinterp.store.run_names import run_names
+
 if TYPE_CHECKING:
     from grokinterp.config import RunConfig
     from grokinterp.store.runs import Run
@@ -136,6 +138,8 @@ class Bar(Sentences):
         from tqdm import tqdm
 
         unique = {run.path: (run, config) for run, config in zip(runs, configs, strict=True)}
+        names = run_names([config for _, config in unique.values()])
+        self._names = dict(zip(unique, names, strict=True))
         self._epochs: dict[Path, int] = {}
         total = 0
         for run, config in unique.values():
@@ -155,10 +159,10 @@ class Bar(Sentences):
         )
         for run, config in unique.values():
             if run.is_over:
-                self._say(f"{config.name}: in the store already ({summary(run)})")
+                self._say(f"{self._name(run, config)}: in the store already ({summary(run)})")
 
     def waiting(self, run: Run, owner: str) -> None:
-        self._say(f"{run.config.name}: {owner} is training it; waiting for it to end")
+        self._say(f"{self._name(run, run.config)}: {owner} is training it; waiting for it to end")
 
     def advanced(self, run: Run, config: RunConfig, report: Report) -> None:
         epochs = config.train.epochs if report.status != "running" else report.epoch
@@ -167,12 +171,15 @@ class Bar(Sentences):
         if report.row is not None:
             row = report.row
             self._bar.set_postfix_str(
-                f"{config.name} epoch {report.epoch:,}: train {row['train_loss']:.2g} "
+                f"{self._name(run, config)} epoch {report.epoch:,}: train {row['train_loss']:.2g} "
                 f"test {row['test_loss']:.2g} ({row['test_accuracy']:.1%})",
                 refresh=False,
             )
         if report.status != "running":
-            self._say(f"{config.name}: {summary(run)}")
+            self._say(f"{self._name(run, config)}: {summary(run)}")
+
+    def _name(self, run: Run, config: RunConfig) -> str:
+        return self._names.get(run.path, config.name)
 
     def begin_probing(self, checkpoints: int) -> None:
         from tqdm import tqdm

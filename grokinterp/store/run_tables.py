@@ -6,17 +6,18 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from grokinterp.config import RECORDED, RunConfig
+from grokinterp.config import RunConfig
 from grokinterp.grokking import grokking_times
 from grokinterp.hooks import UnknownIntervention
 from grokinterp.probes.calls import expand, is_current
 from grokinterp.store.files import StoreError
 from grokinterp.store.provenance import Provenance
+from grokinterp.store.run_names import cell, varying
 from grokinterp.store.runs import Run
 
+TASK = ("p", "operation", "operand", "group", "table")
+"""What the column of tasks says already."""
 STATE = ("status", "epoch", "test accuracy", "memorised", "generalised")
-NOT_THERE = "–"
-"""In the place of a field that the run's kind of task has not."""
 
 
 def table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
@@ -51,13 +52,7 @@ def unknown(run: Run) -> list[str]:
 def _table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
     flats = [run.config.flat() for run in runs]
     shown = ["placement", "seed"]
-    varying = [
-        name
-        for name in dict.fromkeys(name for flat in flats for name in flat)
-        if name not in (*shown, "table")  # Which the task's name tells apart.
-        and name not in RECORDED
-        and len({repr(flat.get(name, NOT_THERE)) for flat in flats}) > 1
-    ]
+    differing = varying([run.config for run in runs], but=(*shown, *TASK))
     rows = []
     for run, flat in zip(runs, flats, strict=True):
         state = dict.fromkeys(STATE, "?")
@@ -65,17 +60,29 @@ def _table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
             state |= _state(run)
         except StoreError as error:
             tell(f"{run.id[:8]}: {error}")
-        config = {name: flat.get(name, NOT_THERE) for name in (*shown, *varying)}
+        config = {name: flat[name] for name in shown}
+        config |= {name: cell(flat.get(name)) for name in differing}
         rows.append({"id": run.id[:8], "task": str(run.config.task), **config, **state})
     # As they are: of whole numbers and none, pandas makes fractions and NaN.
     return pd.DataFrame(rows, dtype=object).sort_values(shown, kind="stable")
+
+
+def state_of(run: Run) -> str:
+    """Its status, for people: one that is running is so only while a process trains it."""
+    return "interrupted" if run.is_interrupted else run.status
 
 
 def _state(run: Run) -> dict[str, str]:
     metrics = run.metrics
     times = grokking_times(metrics)
     accuracy = f"{metrics['test_accuracy'].iloc[-1]:.1%}" if len(metrics) else "–"
-    cells = (run.status, f"{run.epoch:,}", accuracy, str(times.memorised), str(times.generalised))
+    cells = (
+        state_of(run),
+        f"{run.epoch:,}",
+        accuracy,
+        str(times.memorised),
+        str(times.generalised),
+    )
     return dict(zip(STATE, cells, strict=True))
 
 
@@ -114,8 +121,9 @@ def _events(run: Run) -> list[str]:
     metrics = run.metrics
     times = grokking_times(metrics)
     lines = [
-        f"  status       {run.status} at epoch {run.epoch:,}"
+        f"  status       {state_of(run)} at epoch {run.epoch:,}"
         + (f" ({run.message})" if run.message else ""),
+        *([f"  to go on     {how_to_go_on(run)}"] if run.is_interrupted else []),
         f"  memorised    {times.memorised}   (train accuracy >= 0.99)",
         f"  generalised  {times.generalised}   (test accuracy >= 0.995)",
         f"  … for good   {times.generalised_for_good}   (and stays there for 200 epochs)",
@@ -132,6 +140,14 @@ def _events(run: Run) -> list[str]:
         last = metrics.iloc[-1]
         lines += [f"  {name:<15}{last[name]:.6g}" for name in metrics.columns if name != "epoch"]
     return lines
+
+
+def how_to_go_on(run: Run) -> str:
+    """What brings an interrupted run to its end."""
+    return (
+        f"the command that began it goes on from epoch {run.epoch:,}, and so does "
+        f"gi.train(run.config, store={str(run.path.parent)!r})"
+    )
 
 
 def _field(name: str, flat: dict[str, object], default: dict[str, object]) -> str:

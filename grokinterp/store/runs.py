@@ -43,6 +43,7 @@ from grokinterp.store.files import (
     write_table,
     write_tensors,
 )
+from grokinterp.store.lock import RunLock
 from grokinterp.store.probe_records import Records
 from grokinterp.store.provenance import Provenance, here
 from grokinterp.store.recording import amount, asked_of, definitions, folder_name, has_all, recorded
@@ -160,6 +161,11 @@ class Run:
     def status(self) -> str:
         """new, running (or interrupted), finished, stopped or diverged."""
         return self._status["status"]
+
+    @property
+    def is_interrupted(self) -> bool:
+        """It was begun and is not over, and no process of this machine trains it."""
+        return self.status == "running" and not RunLock(self.path).is_held
 
     @property
     def message(self) -> str:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from grokinterp.store.lead_times import lead_times
     from grokinterp.store.probe import probe
     from grokinterp.store.progress import Bar, Observer
-    from grokinterp.store.runs import Checkpoint, Run, Store, open_store
+    from grokinterp.store.runs import Checkpoint, Run, Runs, Store, open_store
     from grokinterp.sweep.train_over import train_over
     from grokinterp.task import GroupTask, ModularTask, TableTask, Task
     from grokinterp.training.train import train
@@ -64,7 +64,7 @@ _ROOMS = {
     "probes": ("PROBES",),
     "store.probe": ("probe",),
     "store.progress": ("Bar", "Observer"),
-    "store.runs": ("Checkpoint", "Run", "Store", "open_store"),
+    "store.runs": ("Checkpoint", "Run", "Runs", "Store", "open_store"),
     "snapshot": ("Snapshot",),
     "sweep.train_over": ("train_over",),
     "task": ("GroupTask", "ModularTask", "TableTask", "Task"),
@@ -91,6 +91,7 @@ __all__ = [
     "Plateau",
     "Run",
     "RunConfig",
+    "Runs",
     "Snapshot",
     "Store",
     "StoreError",

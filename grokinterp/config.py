@@ -16,12 +16,15 @@ from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
+from markupsafe import Markup
+
 from grokinterp.checks import check_flag, check_one_of, integer, positive
 from grokinterp.component import Component
 from grokinterp.custom_loss import Loss, stored_loss
 from grokinterp.gradient_filter import GradientFilter, stored_filter
 from grokinterp.hooks.intervention import Intervention, intervention_from_dict
 from grokinterp.hooks.unknown import stored_intervention
+from grokinterp.jupyter import card, shown
 from grokinterp.optimizer_path import canonical_optimizer
 from grokinterp.placement import LNPlacement, resolve_placement
 from grokinterp.schedule import canonical_schedule
@@ -564,6 +567,22 @@ class RunConfig:
         if not self.train.couple_decay_to_lr:
             return self.train.weight_decay
         return self.train.weight_decay * self.train.reference_lr / self.train.lr
+
+    @shown
+    def _repr_html_(self) -> Markup:
+        default, flat = RunConfig().flat(), self.flat()
+        changed = [
+            (name, f"{value!r} (default {default[name]!r})" if name in default else repr(value))
+            for name, value in flat.items()
+            if value != default.get(name) and name not in ("placement", "seed")
+        ]
+        rows = [
+            ("id", self.id),
+            ("pairs", f"{self.task.n_train:,} to train on, {self.task.n_test:,} to test on"),
+            *changed,
+            ("the rest" if changed else "all", "at its default, the paper's"),
+        ]
+        return card(f"{self.name} · {self.task}", rows, None, ['gi.train(config, store="runs")'])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` takes it back."""

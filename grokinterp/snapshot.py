@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from markupsafe import Markup
 from torch import Tensor
 
 from grokinterp.checks import check_one_of
 from grokinterp.config import TrainConfig
 from grokinterp.hooks.bridge import is_bridge, untrue_hooks
 from grokinterp.hooks.pathway import affine
+from grokinterp.jupyter import card, shown
 from grokinterp.model.memo import Remembered, hooks_of
 from grokinterp.task import Task
 
@@ -326,6 +328,35 @@ class Snapshot:
         """
         check_one_of("split", split, get_args(Split))
         return getattr(self, split)
+
+    @shown
+    def _repr_html_(self) -> Markup:
+        cfg = self.model.cfg
+        hooks = dict.fromkeys(name for name, _ in hooks_of(self.model))
+        rows = [
+            ("task", self.task),
+            ("split", f"seed {self.seed}"),
+            ("epoch", "not known" if self.epoch is None else f"{self.epoch:,}"),
+            (
+                "model",
+                f"{type(self.model).__name__}, n_layers {cfg.n_layers}, n_heads {cfg.n_heads}, "
+                f"d_model {cfg.d_model}; it reads {', '.join(self.positions)}",
+            ),
+            ("hooks that act on it", ", ".join(hooks) or "none"),
+        ]
+        placement = getattr(self.model.blocks[0], "placement", None)
+        if placement is not None:
+            rows.insert(1, ("placement", placement.name))
+        return card(
+            "Snapshot",
+            rows,
+            None,
+            [
+                'gi.PROBES["attention_entropy"](snapshot)',
+                "snapshot.test.logits",
+                'snapshot.grid.cache["pattern", 0]',
+            ],
+        )
 
     @property
     def has_others(self) -> bool:

@@ -15,9 +15,12 @@ ROOT = Path(__file__).parents[1]
 
 # A module imports from lower rows only. A package is one place: its files may import each other.
 ROWS = [
-    {"checks", "definition", "failure", "options", "user_files"},
+    {"checks", "definition", "failure", "interval", "jupyter", "options", "user_files"},
     {"component"},
-    {"custom_loss", "gradient_filter", "hooks", "optimizer_path", "placement", "schedule", "task"},
+    {
+        *("custom_loss", "figures", "gradient_filter", "hooks", "optimizer_path", "placement"),
+        *("schedule", "task"),
+    },
     {"config"},
     {"grokking", "loss", "model"},
     {"snapshot"},
@@ -25,7 +28,7 @@ ROWS = [
     {"store"},
     {"ablation", "circuits", "results"},
     {"audit", "tracking", "training"},
-    {"figures", "sweep"},
+    {"sweep"},
     {"reproduction"},
     {"experiments"},
     {"pretrained"},

@@ -7,7 +7,7 @@ import pytest
 
 MODULES = (
     "audit.claim",
-    "audit.interval",
+    "interval",
     "audit.statistics",
     "cli.arguments",
     "config",

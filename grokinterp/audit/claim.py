@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from grokinterp.audit.finding import Estimand, Finding, Group, Value, Verdict
-from grokinterp.audit.interval import FEWEST_SEEDS, LEVEL
 from grokinterp.audit.statistics import Runs
+from grokinterp.interval import FEWEST_SEEDS, LEVEL
 
 
 class Measured(NamedTuple):

@@ -11,7 +11,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokinterp.audit.interval import interval_name, median_interval
 from grokinterp.figures.arrays import ascending, shaped
 from grokinterp.figures.epochs import epoch_axis, marker_places
 from grokinterp.figures.style import (
@@ -23,6 +22,7 @@ from grokinterp.figures.style import (
     panels,
     styled,
 )
+from grokinterp.interval import interval_name, median_interval
 
 Curve = tuple[np.ndarray, np.ndarray]
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from grokinterp.audit.interval import interval_name, median_interval
 from grokinterp.figures.style import GREY, Look, add_title, legend_beside, looks, panels, styled
+from grokinterp.interval import interval_name, median_interval
 
 ROW = 0.3
 """Inches between labels, for each series."""

@@ -12,7 +12,8 @@ from grokinterp.checks import integer, several
 from grokinterp.probes.calls import ProbeCall, expand
 from grokinterp.probes.measurement import Measurement, measure
 from grokinterp.store.files import StoreError
-from grokinterp.store.progress import Observer, Warns
+from grokinterp.store.notebook_bar import default_observer
+from grokinterp.store.progress import Observer
 from grokinterp.store.runs import Run
 
 COLUMNS = ["run", "epoch", "probe", "name", "value"]
@@ -39,8 +40,8 @@ def probe(
             several.
         epochs: An epoch with a checkpoint, or several; all of them when not given.
         again: Compute what is there too, and replace it.
-        observer: Told of progress; see grokinterp.store.progress. By default what goes wrong is
-            a warning.
+        observer: Told of progress; see grokinterp.store.progress. By default a bar in a notebook;
+            elsewhere what goes wrong is a warning, and nothing else is said.
 
     Returns:
         A row for each scalar: run (id), epoch, probe, name, value.
@@ -49,7 +50,7 @@ def probe(
         ValueError: A probe or an option is unknown, or a run has no checkpoint at an epoch.
         StoreError: Of none of the runs anything can be read.
     """
-    observer = observer or Warns()
+    observer = observer or default_observer()
     chosen = expand([probes] if isinstance(probes, str) else probes)
     wanted = None if epochs is None else _epochs(epochs)
     works: list[_Work] = []

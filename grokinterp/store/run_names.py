@@ -45,6 +45,20 @@ def run_names(configs: Sequence[RunConfig]) -> list[str]:
     ]
 
 
+def labels(configs: Sequence[RunConfig]) -> list[str]:
+    """What each is under whatever seed: its placement, and the fields that vary beside seeds.
+
+    >>> labels([RunConfig(seed=1), RunConfig(seed=2)])
+    ['mlp-pre', 'mlp-pre']
+    """
+    fields = varying(configs)
+    return [
+        " · ".join([config.model.placement, *(f"{name} {cell(flat[name])}" for name in fields)])
+        for config in configs
+        for flat in [config.flat()]
+    ]
+
+
 def cell(value: object) -> str:
     """A field's value, for people; a dash for none."""
     if value is None or value == () or value == {}:

@@ -67,17 +67,12 @@ def _table(runs: Sequence[Run], tell: Callable[[str], None]) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object).sort_values(shown, kind="stable")
 
 
-def state_of(run: Run) -> str:
-    """Its status, for people: one that is running is so only while a process trains it."""
-    return "interrupted" if run.is_interrupted else run.status
-
-
 def _state(run: Run) -> dict[str, str]:
     metrics = run.metrics
     times = grokking_times(metrics)
     accuracy = f"{metrics['test_accuracy'].iloc[-1]:.1%}" if len(metrics) else "–"
     cells = (
-        state_of(run),
+        run.state,
         f"{run.epoch:,}",
         accuracy,
         str(times.memorised),
@@ -121,9 +116,9 @@ def _events(run: Run) -> list[str]:
     metrics = run.metrics
     times = grokking_times(metrics)
     lines = [
-        f"  status       {state_of(run)} at epoch {run.epoch:,}"
+        f"  status       {run.state} at epoch {run.epoch:,}"
         + (f" ({run.message})" if run.message else ""),
-        *([f"  to go on     {how_to_go_on(run)}"] if run.is_interrupted else []),
+        *([f"  to go on     {run.how_to_go_on}"] if run.is_interrupted else []),
         f"  memorised    {times.memorised}   (train accuracy >= 0.99)",
         f"  generalised  {times.generalised}   (test accuracy >= 0.995)",
         f"  … for good   {times.generalised_for_good}   (and stays there for 200 epochs)",
@@ -140,14 +135,6 @@ def _events(run: Run) -> list[str]:
         last = metrics.iloc[-1]
         lines += [f"  {name:<15}{last[name]:.6g}" for name in metrics.columns if name != "epoch"]
     return lines
-
-
-def how_to_go_on(run: Run) -> str:
-    """What brings an interrupted run to its end."""
-    return (
-        f"the command that began it goes on from epoch {run.epoch:,}, and so does "
-        f"gi.train(run.config, store={str(run.path.parent)!r})"
-    )
 
 
 def _field(name: str, flat: dict[str, object], default: dict[str, object]) -> str:

@@ -20,16 +20,19 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, SupportsIndex, get_args, overload
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from torch import Tensor
 
 from grokinterp.config import METRICS, RunConfig, check_field, task_fields
 from grokinterp.grokking import GrokkingTimes, Plateau, grokking_times, plateau
+from grokinterp.jupyter import accuracy_curves, card, interval, shown, table
 from grokinterp.probes.calls import is_current
 from grokinterp.store.files import (
     NoStoreError,
@@ -47,9 +50,11 @@ from grokinterp.store.lock import RunLock
 from grokinterp.store.probe_records import Records
 from grokinterp.store.provenance import Provenance, here
 from grokinterp.store.recording import amount, asked_of, definitions, folder_name, has_all, recorded
+from grokinterp.store.run_names import cell, labels, varying
 from grokinterp.store.state import Row, RunState, Status
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from transformer_lens import HookedTransformer
 
     from grokinterp.snapshot import Other, Snapshot
@@ -178,6 +183,19 @@ class Run:
         return self._status["epoch"]
 
     @property
+    def state(self) -> str:
+        """Its status, for people: one that is running is so only while a process trains it."""
+        return "interrupted" if self.is_interrupted else self.status
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What brings an interrupted run to its end."""
+        return (
+            f"the command that began it goes on from epoch {self.epoch:,}, and so does "
+            f"gi.train(run.config, store={str(self.path.parent)!r})"
+        )
+
+    @property
     def is_over(self) -> bool:
         """It has ended, and its metrics are there: without them it is to be trained again."""
         return self.status in ("finished", "stopped", "diverged") and self._metrics.exists()
@@ -233,6 +251,87 @@ class Run:
             name: A column of `metrics`.
         """
         return plateau(self.metrics, name)
+
+    def scalar(self, name: str) -> pd.DataFrame:
+        """A recorded scalar over epochs: a column of `metrics`, or `probe.name` of `probes`.
+
+        Args:
+            name: As `test_accuracy` or `fourier_concentration.value`.
+
+        Returns:
+            A row for each epoch that has a value: epoch, and the scalar by its name.
+
+        Raises:
+            ValueError: The run holds no such scalar.
+        """
+        metrics = self.metrics
+        if name in metrics and name != "epoch":
+            return metrics[["epoch", name]].dropna().reset_index(drop=True)
+        found = self.probes
+        names = found["probe"].astype(str) + "." + found["name"].astype(str)
+        rows = found[names == name]
+        if not len(rows):
+            known = [str(one) for one in metrics if one != "epoch"] + sorted(set(names))
+            close = get_close_matches(name, known, n=3) or known
+            raise ValueError(
+                f"run {self.id[:8]} holds no scalar {name!r}; choose one of "
+                f"{', '.join(dict.fromkeys(close))}"
+            )
+        table = rows[["epoch", "value"]].rename(columns={"value": name}).dropna()
+        return table.sort_values("epoch", ignore_index=True)
+
+    def plot(self, name: str | None = None) -> Figure:
+        """Its learning curves, with when it memorised and generalised; or a scalar over epochs.
+
+        Args:
+            name: What `scalar` takes; accuracies and losses when not given.
+
+        Raises:
+            ValueError: The run holds no such scalar, or has not been evaluated yet.
+        """
+        if name is not None:
+            return Runs([self]).plot(name)
+        from grokinterp.figures.learning import learning_curves
+
+        metrics, times = self.metrics, self.grokking
+        if metrics.empty:
+            raise ValueError(f"run {self.id[:8]} has not been evaluated yet; train it first")
+        title = f"{self.config.task}, {self.config.name}"
+        picture = learning_curves(metrics, times.memorised.by, times.generalised.by, title=title)
+        if self.config.train.loss != "cross-entropy":
+            picture.axes[1].set_ylabel(f"{self.config.train.loss} loss")
+        return picture
+
+    @shown
+    def _repr_html_(self) -> Markup:
+        config = self.config
+        rows: list[tuple[str, object]] = [("run", self.id), ("folder", self.path)]
+        picture, steps = None, []
+        try:
+            metrics, times = self.metrics, self.grokking
+            rows.insert(0, ("status", f"{self.state} at epoch {self.epoch:,}"))
+            if self.message:
+                rows.insert(1, ("because", self.message))
+            rows += [
+                ("memorised", f"{interval(times.memorised)} (train accuracy ≥ 0.99)"),
+                ("generalised", f"{interval(times.generalised)} (test accuracy ≥ 0.995)"),
+            ]
+            if self.is_interrupted:
+                rows.append(("to go on", self.how_to_go_on))
+            if len(metrics):
+                last = metrics.iloc[-1]
+                accuracies = f"train {last['train_accuracy']:.2%}, test {last['test_accuracy']:.2%}"
+                rows.append(("accuracy at the end", accuracies))
+                curves = {name: metrics[f"{name}_accuracy"].tolist() for name in ("train", "test")}
+                picture = accuracy_curves(metrics["epoch"].tolist(), curves)
+                steps += ["run.plot()", "run.metrics"]
+        except StoreError as error:
+            rows.append(("cannot be read", error))
+        epochs = self.checkpoint_epochs
+        if epochs:
+            rows.append(("checkpoints", f"{len(epochs)}, from epoch {epochs[0]} to {epochs[-1]:,}"))
+            steps += ["run.model(epoch)", 'gi.probe(run, ["cheap"])']
+        return card(f"{config.name} · {config.task}", rows, picture, steps)
 
     @property
     def checkpoint_epochs(self) -> tuple[int, ...]:
@@ -498,6 +597,77 @@ class Run:
         return state, [{str(name): value for name, value in row.items()} for row in rows]
 
 
+MOST_SHOWN = 20
+"""Rows of a table of runs that Jupyter shows: each reads its run's metrics."""
+
+
+class Runs(list[Run]):
+    """Runs in a list that draws itself, as `train` and `Store.select` give them."""
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> Run: ...
+    @overload
+    def __getitem__(self, at: slice) -> Runs: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> Run | Runs:
+        return Runs(super().__getitem__(at)) if isinstance(at, slice) else super().__getitem__(at)
+
+    def plot(self, name: str = "test_accuracy") -> Figure:
+        """A recorded scalar of all of them over epochs, and when each generalised.
+
+        Runs that differ in their seeds alone have one colour: thin lines, their median bold.
+
+        Args:
+            name: What `Run.scalar` takes.
+
+        Raises:
+            ValueError: There is no run, or one holds no such scalar.
+        """
+        from grokinterp.figures.evolution import over_epochs
+
+        if not self:
+            raise ValueError("there is no run to plot; train or select one")
+        configs = [run.config for run in self]
+        names = labels(configs)
+        tables: dict[str, list[pd.DataFrame]] = {}
+        generalised: dict[str, list[int | None]] = {}
+        for run, label in zip(self, names, strict=True):
+            tables.setdefault(label, []).append(run.scalar(name))
+            generalised.setdefault(label, []).append(run.grokking.generalised.by)
+        return over_epochs(tables, name.replace("_", " "), column=name, generalised=generalised)
+
+    @shown
+    def _repr_html_(self) -> Markup:
+        left = len(self) - MOST_SHOWN
+        more = f"; {left:,} more are not shown" if left > 0 else ""
+        steps = ['runs.plot("test_accuracy")', "runs[0]"] if self else []
+        return card(f"{len(self):,} runs{more}", (), _rows_of(self), steps)
+
+
+def _rows_of(runs: Runs) -> Markup | None:
+    """A row for each of the first; what differs is named where it is not at its default."""
+    rows, configs, default = [], [], RunConfig().flat()
+    for run in runs[:MOST_SHOWN]:
+        row = dict.fromkeys(("run", "name", "task", "status", "memorised", "generalised"), "?")
+        row["run"] = run.id[:8]
+        config = None
+        try:
+            config = run.config
+            row |= {"name": config.name, "task": str(config.task)}
+            times = run.grokking
+            row |= {"memorised": str(times.memorised), "generalised": str(times.generalised)}
+            row["status"] = f"{run.state} at {run.epoch:,}"
+        except StoreError as error:
+            row["status"] = str(error)
+        rows.append(row)
+        configs.append(config)
+    differing = varying([one for one in configs if one is not None])
+    for row, config in zip(rows, configs, strict=True):
+        flat = default if config is None else config.flat()
+        changed = [name for name in differing if flat[name] != default[name] and name != "p"]
+        row["name"] += "".join(f" · {name} {cell(flat[name])}" for name in changed)
+    return table(rows) if rows else None
+
+
 class Store:
     """A folder of runs, each counted once, however many recordings of it there are.
 
@@ -516,7 +686,25 @@ class Store:
     def __len__(self) -> int:
         return len(self.select())
 
-    def select(self, **filters: Any) -> list[Run]:
+    @shown
+    def _repr_html_(self) -> Markup:
+        runs, problems = self.select(), self.problems()
+        left = len(runs) - MOST_SHOWN
+        rows = [(f"cannot be read: {folder}", why) for folder, why in problems.items()]
+        if left > 0:
+            rows.append((f"{left:,} more", "gi.open_store(…).select(placement=…, seed=…)"))
+        path = str(self.path)
+        return card(
+            f"{len(runs):,} runs in {path}",
+            rows,
+            _rows_of(runs),
+            [
+                f'runs = gi.open_store({path!r}).select(placement="mlp-pre")',
+                'runs.plot("test_accuracy")',
+            ],
+        )
+
+    def select(self, **filters: Any) -> Runs:
         """The runs whose config has these values: `select(placement="mlp-pre", seed=456)`.
 
         Of several recordings of a run, the one is given that is over, or furthest, and has the
@@ -534,7 +722,7 @@ class Store:
         for run, problem in self._find(filters):
             if not problem:
                 found.setdefault(run.id, []).append(run)
-        return [_best_first(recordings)[0] for recordings in found.values()]
+        return Runs(_best_first(recordings)[0] for recordings in found.values())
 
     def problems(self, **filters: Any) -> dict[str, str]:
         """What `select` of the same filters leaves out, by folder: why, and what to do about it.

@@ -26,8 +26,9 @@ from grokinterp.checks import several
 from grokinterp.config import RunConfig
 from grokinterp.store.files import NoStoreError, StoreError
 from grokinterp.store.lock import RunLock
-from grokinterp.store.progress import Observer, Warns
-from grokinterp.store.runs import Run, Store, open_store
+from grokinterp.store.notebook_bar import default_observer
+from grokinterp.store.progress import Observer
+from grokinterp.store.runs import Run, Runs, Store, open_store
 from grokinterp.sweep import map_over
 from grokinterp.sweep.store_watcher import StoreWatcher
 from grokinterp.sweep.transfer import Parcel, pack, unpack
@@ -54,7 +55,7 @@ def train_over(
     observer: Observer | None = None,
     shared: bool = True,
     load: Files = (),
-) -> list[Run]:
+) -> Runs:
     """Train what is missing of these runs in workers, and return all of them, in the order given.
 
     The same results as `train`'s; the same call goes on where it was interrupted. Several sweeps
@@ -65,7 +66,8 @@ def train_over(
         store: The folder that holds the runs.
         executor: local, ray, ray:auto or ray:HOST:PORT; see grokinterp.sweep.
         workers: How many at once; by default one a core, or one a GPU.
-        observer: Told of progress as the store shows it. By default what goes wrong is a warning.
+        observer: Told of progress as the store shows it. By default a bar in a notebook;
+            elsewhere what goes wrong is a warning, and nothing else is said.
         shared: Every worker sees the store's folder. If not, each trains in a folder of its own
             machine and sends the runs back when they are over.
         load: Python files that define what the configs name, such as interventions of your own;
@@ -78,7 +80,7 @@ def train_over(
         ChildProcessError: Workers die again and again.
         StoreError: The store cannot be read or written.
     """
-    observer = observer or Warns()
+    observer = observer or default_observer()
     loaded = Loaded(load)
     wanted = several("configs", configs, RunConfig)
     if executor == "local":

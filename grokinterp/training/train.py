@@ -19,9 +19,10 @@ from grokinterp.model.parameters import CONSTANTS, initial_weights
 from grokinterp.optimizer_path import OURS, split_optimizer
 from grokinterp.store.files import fingerprint
 from grokinterp.store.lock import RunLock
-from grokinterp.store.progress import Observer, Warns
+from grokinterp.store.notebook_bar import default_observer
+from grokinterp.store.progress import Observer
 from grokinterp.store.recording import fewest
-from grokinterp.store.runs import OPTIMIZER, Checkpoint, Run, Store, open_store
+from grokinterp.store.runs import OPTIMIZER, Checkpoint, Run, Runs, Store, open_store
 from grokinterp.store.state import Report, Row, RunState, Status
 from grokinterp.training.by_path import check_optimizer
 from grokinterp.training.device import check_device
@@ -82,14 +83,14 @@ def train(
     store: str | os.PathLike[str] = "runs",
     init: Init | None = None,
     observer: Observer | None = None,
-) -> list[Run]: ...
+) -> Runs: ...
 @torch.inference_mode(False)  # Which switches gradients on, too.
 def train(
     runs: RunConfig | Iterable[RunConfig],
     store: str | os.PathLike[str] = "runs",
     init: Init | None = None,
     observer: Observer | None = None,
-) -> Run | list[Run]:
+) -> Run | Runs:
     """Train what is missing of these runs, and return all of them, in the order given.
 
     Of one config, not in a list, the run itself is returned.
@@ -110,8 +111,8 @@ def train(
             what the config's model does with them; a state dict by TransformerLens names; a
             `Checkpoint` (`run.checkpoint(epoch)`), which forks that run: with `keep_optimizer` in
             its config, its optimiser's state goes on too; or `Derived`.
-        observer: Told of progress; see grokinterp.store.progress. By default what goes wrong is
-            a warning.
+        observer: Told of progress; see grokinterp.store.progress. By default a bar in a notebook;
+            elsewhere what goes wrong is a warning, and nothing else is said.
 
     Ctrl-C and SIGTERM save what is under way first, after the epoch that is being trained; a
     second one does not wait for that.
@@ -124,7 +125,7 @@ def train(
     """
     if isinstance(runs, RunConfig):
         return train([runs], store, init, observer)[0]
-    observer = observer or Warns()
+    observer = observer or default_observer()
     configs = [_started(config, init) for config in several("runs", runs, RunConfig)]
     for device in sorted({config.train.device for config in configs}):
         check_device(device)
@@ -146,12 +147,12 @@ def train(
     return found
 
 
-def in_store(configs: Sequence[RunConfig], store: Store) -> tuple[list[Run], dict[RunConfig, Run]]:
+def in_store(configs: Sequence[RunConfig], store: Store) -> tuple[Runs, dict[RunConfig, Run]]:
     """The run of each config, which the store has or will have; and those to train for that."""
     there = {config: store.find(config) for config in configs}
     serves = fewest(config for config, run in there.items() if run is None)
     missing = {config: store.recording(config) for config in serves.values()}
-    return [there[config] or missing[serves[config]] for config in configs], missing
+    return Runs(there[config] or missing[serves[config]] for config in configs), missing
 
 
 def units_of(configs: Iterable[RunConfig]) -> list[list[RunConfig]]:

@@ -146,7 +146,10 @@ EQUIVALENT = {
     "embedding": (
         gh.FilterEmbedding((1,)),
         filtered_embedding,
-        {"ntk", "fourier_concentration", "embedding_spectrum", "circularity", "irrep_shares"},
+        {
+            *("ntk", "fourier_concentration", "embedding_spectrum", "circularity"),
+            *("irrep_shares", "singular_vectors"),
+        },
     ),
 }
 OF_WEIGHTS = {"norms", "weight_spectra", "hessian", "commutator_defect", "trajectory", "llc"}

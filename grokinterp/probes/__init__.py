@@ -55,6 +55,7 @@ PROBES = Registry(
         "commutator": ["commutator_defect"],
         "compressibility": ["compressibility", "weight_spectra"],
         "embedding": ["circularity", "embedding_spectrum", "fourier_concentration"],
+        "fourier_plane": ["fourier_plane"],
         "frequencies": ["key_frequencies", "neuron_frequencies"],
         "hessian": ["hessian"],
         "irrep_shares": ["irrep_shares"],
@@ -66,6 +67,7 @@ PROBES = Registry(
         "progress_measures": ["excluded_loss", "logit_formula", "restricted_loss"],
         "qk_ov": ["ov_table", "qk_table"],
         "shortcut": ["shortcut"],
+        "singular_vectors": ["singular_vectors"],
         "similarity": ["cka", "representation_drift"],
         "trajectory": ["trajectory"],
     }

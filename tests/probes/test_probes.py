@@ -347,6 +347,7 @@ def test_any_hooked_transformer_is_probed_or_told_why_not(normalization, attn_on
         refused |= {"norm_readout", "shortcut"}
         refused |= {"excluded_loss", "key_frequencies", "linear_probe", "logit_formula"}
         refused |= {"cka", "neuron_frequencies", "restricted_loss", "weight_spectra"}
+        refused |= {"fourier_plane"}
     assert found.inapplicable == refused
     assert {probe.partition(":")[0] for probe, _ in found.scalars} == PROBES.keys() - refused
     # The readout reads the residual stream after the final norm, whoever built the model.

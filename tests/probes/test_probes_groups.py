@@ -61,6 +61,10 @@ WAVES = {
     "key_frequencies by embedding": {"rule": "embedding_quarter_max"},
     "key_frequencies by neurons": {"rule": "neuron_argmax"},
     "neuron_frequencies": {},
+    "fourier_plane": {},
+    "fourier_plane of logits": {"of": "logits"},
+    "singular_vectors": {},
+    "singular_vectors to logits": {"matrix": "neuron_logit"},
 }
 of_each = pytest.mark.parametrize("name", WAVES)
 

@@ -100,6 +100,29 @@ class Browser:
         methods = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
         return [event for event in self.events if event["method"] in methods]
 
+    def look(self, width: int, scheme: str) -> None:
+        """As a window so wide, in the colours that the reader asked for; on a phone if narrow."""
+        size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        scheme_of = {"name": "prefers-color-scheme", "value": scheme}
+        self.call("Emulation.setEmulatedMedia", features=[scheme_of])
+
+    def save_into(self, folder: Path) -> None:
+        """Where the files go that a page saves."""
+        self.session, session = None, self.session
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self.session = session
+
+    def saved(self, folder: Path, button: str) -> Path:
+        """The file that a button of the page saves into a folder that is empty."""
+        self.evaluate(f"document.querySelector({json.dumps(button)}).click()")
+        end = time.monotonic() + HANG
+        while not (files := [one for one in folder.iterdir() if one.suffix in (".png", ".svg")]):
+            assert time.monotonic() < end, f"{button} saved nothing"
+            time.sleep(0.05)
+        [file] = files
+        return file.rename(folder.parent / file.name)
+
     def close(self) -> None:
         with contextlib.suppress(Exception):
             self.session = None
@@ -116,9 +139,41 @@ class Browser:
 def move_slider(browser: Browser, figure: int, place: int) -> str:
     """What is written beside the slider of a figure that was moved to a place."""
     return browser.evaluate(f"""(() => {{
-        const figure = document.querySelectorAll("figure")[{figure}];
+        const figure = document.querySelectorAll("figure.picture")[{figure}];
         const range = figure.querySelector("input[type=range]");
         range.value = {place};
         range.dispatchEvent(new Event("input"));
         return figure.querySelector(".slider output").textContent;
     }})()""")
+
+
+def faint_texts(browser: Browser) -> list[str]:
+    """The texts on the screen with less contrast than 4.5, or 3 where they are large: WCAG's AA.
+
+    A translucent colour is mixed with what lies behind it. Text over a canvas, or in an SVG, is
+    taken to lie on what lies behind that.
+    """
+    return browser.evaluate("""(() => {
+        const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+        const over = (colours) => {
+            for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+            return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+        };
+        const linear = (part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+        const light = (rgb) => [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => sum + share * linear(rgb[i] / 255), 0);
+        const faint = new Set();
+        const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {
+            const node = texts.currentNode.parentElement;
+            if (!texts.currentNode.data.trim() || !node.checkVisibility({ visibilityProperty: true }) || node.closest("script, style, title")) continue;
+            const style = getComputedStyle(node), behind = [];
+            for (let one = node; one; one = one.parentElement) behind.unshift(getComputedStyle(one).backgroundColor);
+            const paper = over(["#fff", ...behind]);
+            const ink = over([`rgb(${paper})`, node.namespaceURI.endsWith("svg") ? style.fill : style.color]);
+            const [dark, bright] = [light(ink), light(paper)].sort((one, other) => one - other);
+            const size = parseFloat(style.fontSize), large = size >= 24 || size >= 18.66 && style.fontWeight >= 700;
+            const contrast = (bright + 0.05) / (dark + 0.05);
+            if (contrast < (large ? 3 : 4.5)) faint.add(`${node.localName}.${node.className} ${contrast.toFixed(2)}: ${texts.currentNode.data.trim().slice(0, 40)}`);
+        }
+        return [...faint];
+    })()""")  # noqa: E501

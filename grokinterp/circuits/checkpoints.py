@@ -12,7 +12,8 @@ def over_checkpoints(pictures: Mapping[int, Picture]) -> Picture:
     """The same picture of several checkpoints, behind a slider.
 
     The slider starts at the last epoch, moves with the mouse, a finger or the arrow keys, and a
-    button plays it. All checkpoints share one scale unless the reader unticks it.
+    button plays it. All checkpoints share one scale unless the reader chooses another; the logits
+    over all inputs begin on the scale of the middle 98 % of each.
 
     Args:
         pictures: By epoch, as `{epoch: grid(run.snapshot(epoch), "neuron", 3) for epoch in (0,

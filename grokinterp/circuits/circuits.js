@@ -1,12 +1,17 @@
 "use strict";
-// Draws every <figure> from the JSON that it holds. A drawer builds its elements once and returns
-// show(index, shared): draw the checkpoint of that index, on one scale for all of them or its own.
+// Draws every <figure class="picture"> from the JSON that it holds. A drawer builds its elements once and returns
+// show(index, range): draw the checkpoint of that index on the scale of a range, one of RANGES.
 (() => {
+  const { element, addTools } = pictures;
   const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
   const SEQUENTIAL = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"].map(rgb);
   const DIVERGING = ["#053061", "#2166ac", "#4393c3", "#92c5de", "#f7f7f7", "#fdb863", "#e08214", "#b35806", "#7f3b08"].map(rgb);
   const CYCLIC = ["#e2d9e2", "#95b5c7", "#6276ba", "#592a8f", "#2f1436", "#741e4f", "#b25652", "#cca389", "#e2d9e2"].map(rgb);
   const POSITIVE = "#0072b2", NEGATIVE = "#d55e00";
+
+  // What a scale reaches over. The middle shows the small differences that a few far values hide.
+  const CUT = 0.01;
+  const RANGES = { all: "every checkpoint", own: "this checkpoint", middle: "its middle 98%" };
 
   const number = (value) => Number.isNaN(value) ? "no such input" : String(Number(value.toPrecision(6)));
 
@@ -23,31 +28,21 @@
     return { shape, values: new Float32Array(bytes.buffer) };
   }
 
-  function element(parent, tag, attributes = {}, text = "") {
-    const svg = parent.namespaceURI.endsWith("svg") || tag === "svg";
-    const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.textContent = text;
-    return parent.appendChild(made);
-  }
-
   function colour(palette, share) {
     const place = Math.min(Math.max(share, 0), 1) * (palette.length - 1);
     const low = Math.min(Math.floor(place), palette.length - 2);
     return palette[low].map((from, i) => Math.round(from + (palette[low + 1][i] - from) * (place - low)));
   }
 
-  // Zero in the middle where there are both signs; a range of its own otherwise.
-  function scaleOf(arrays) {
-    let low = Infinity, high = -Infinity;
-    for (const values of arrays) for (const value of values) {
-      if (value < low) low = value;
-      if (value > high) high = value;
-    }
-    if (!(low <= high)) [low, high] = [0, 1];
+  // Zero in the middle where there are both signs; a range of its own otherwise. The share that is
+  // cut at either end has the colour of that end.
+  function scaleOf(arrays, cut = 0) {
+    const values = Float32Array.from(arrays.flatMap((array) => [...array].filter((value) => !Number.isNaN(value)))).sort();
+    const at = (share) => values[Math.round(share * (values.length - 1))] ?? share;
+    let [low, high] = [at(cut), at(1 - cut)];
     const signed = low < 0 && high > 0;
     if (signed) [low, high] = [-Math.max(-low, high), Math.max(-low, high)];
-    return { low, high, palette: signed ? DIVERGING : SEQUENTIAL };
+    return { low, high, palette: signed ? DIVERGING : SEQUENTIAL, below: values[0] < low, above: values.at(-1) > high };
   }
 
   function paint(canvas, rows, columns, values, { low, high, palette }) {
@@ -68,13 +63,13 @@
     const panels = frames.map(({ data }) => data.panels.map((panel) => ({ ...panel, ...unpack(panel.values) })));
     const list = element(box, "div", { class: "panels" });
     const drawn = panels[0].map((panel, which) => heatmap(list, panel, (frame) => panels[frame][which]));
-    return (frame, shared) => {
-      const used = shared ? panels.flat() : panels[frame];
-      const scales = {};
-      for (const { scale } of panels[frame]) {
-        scales[scale] ??= scaleOf(used.filter((other) => other.scale === scale).map((other) => other.values));
-      }
-      drawn.forEach((show, which) => show(frame, scales[panels[frame][which].scale]));
+    const scales = {};
+    return (frame, range) => {
+      drawn.forEach((show, which) => {
+        const { scale } = panels[frame][which], used = range === "all" ? panels.flat() : panels[frame];
+        const own = () => scaleOf(used.filter((other) => other.scale === scale).map((other) => other.values), range === "middle" ? CUT : 0);
+        show(frame, scales[[range, range === "all" || frame, scale]] ??= own());
+      });
     };
   }
 
@@ -128,7 +123,8 @@
       values = at(frame).values;
       paint(canvas, rows, columns, values, scale);
       paint(bar, 1, 64, Float32Array.from({ length: 64 }, (_, i) => i / 63), { low: 0, high: 1, palette: scale.palette });
-      [least.textContent, most.textContent] = [scale.low, scale.high].map((end) => brief(end, 3));
+      least.textContent = (scale.below ? "≤ " : "") + brief(scale.low, 3);
+      most.textContent = (scale.above ? "≥ " : "") + brief(scale.high, 3);
       read();
     };
   }
@@ -137,9 +133,9 @@
     const panels = frames.map(({ data }) => data.panels.map((panel) => ({ ...panel, ...unpack(panel.points) })));
     const list = element(box, "div", { class: "panels" });
     const drawn = panels[0].map((panel, which) => circle(list, panel, (frame) => panels[frame][which]));
-    return (frame, shared) => {
+    return (frame, range) => {
       drawn.forEach((show, which) => {
-        const used = (shared ? panels : [panels[frame]]).map((group) => group[which].values);
+        const used = (range === "all" ? panels : [panels[frame]]).map((group) => group[which].values);
         const { low, high } = scaleOf(used);
         show(frame, Math.max(Math.abs(low), Math.abs(high)) || 1);
       });
@@ -151,7 +147,8 @@
     element(box, "h4", {}, title);
     const note = element(box, "p", { class: "note" });
     const svg = element(box, "svg", {
-      class: "circle", viewBox: "-110 -110 220 220", role: "img", "aria-label": `${title}: each token on its cos/sin plane`,
+      class: "circle", viewBox: "-110 -110 220 220", role: "img", tabindex: 0,
+      "aria-label": `${title}: each token on its cos/sin plane; arrow keys go along the circle`,
     });
     element(svg, "line", { x1: -110, x2: 110, y1: 0, y2: 0 });
     element(svg, "line", { y1: -110, y2: 110, x1: 0, x2: 0 });
@@ -179,6 +176,13 @@
     }
     svg.addEventListener("pointermove", point);
     svg.addEventListener("pointerdown", point);
+    svg.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      chosen = chosen === null ? 0 : order.at((order.indexOf(chosen) + step) % count);
+      read();
+    });
     return (frame, radius) => {
       const panel = at(frame);
       values = panel.values;
@@ -204,8 +208,8 @@
       const track = element(row, "span", { class: "track", "aria-hidden": "true" });
       return { note, zero: element(track, "i"), filled: element(track, "b"), value: element(row, "span", { class: "value" }) };
     });
-    return (frame, shared) => {
-      const used = (shared ? frames : [frames[frame]]).flatMap(({ data }) => data.bars.map((bar) => bar.value));
+    return (frame, range) => {
+      const used = (range === "all" ? frames : [frames[frame]]).flatMap(({ data }) => data.bars.map((bar) => bar.value));
       const [low, high] = [Math.min(0, ...used), Math.max(0, ...used)];
       const share = (value) => 100 * (value - low) / (high - low || 1);
       rows.forEach(({ note, zero, filled, value: text }, which) => {
@@ -246,21 +250,26 @@
 
   const DRAWERS = { attention, heatmaps, circles, bars };
 
-  function slider(box, kind, frames, show) {
+  // What the reader sets: the scale, where there is a choice, and the checkpoint.
+  function steer(box, kind, frames, show) {
     const last = frames.length - 1;
-    const play = element(box, "button", { type: "button" }, "▶ Play");
-    const range = element(box, "input", { type: "range", min: 0, max: last, step: 1, "aria-label": "checkpoint" });
+    let play = null, range = { value: 0 }, choice = { value: "own" };
+    if (last > 0) {
+      play = element(box, "button", { type: "button" }, "▶ Play");
+      range = element(box, "input", { type: "range", min: 0, max: last, step: 1, "aria-label": "checkpoint" });
+    }
     const epoch = element(box, "output");
-    let shared = { checked: true };
-    if (kind !== "attention") {
-      const label = element(box, "label");
-      shared = element(label, "input", { type: "checkbox", checked: "" });
-      label.append("same scale at every checkpoint");
+    const ranges = Object.keys(RANGES).filter((name) => (name !== "all" || last > 0) && (name !== "middle" || kind === "heatmaps"));
+    if (kind !== "attention" && ranges.length > 1) {
+      choice = element(element(box, "label", {}, "scale of "), "select");
+      for (const name of ranges) element(choice, "option", { value: name }, RANGES[name]);
+      choice.value = frames[last].data.range ?? ranges[0];
+      choice.addEventListener("change", update);
     }
     function update() {
-      epoch.textContent = epochName(frames[range.value].epoch);
-      range.setAttribute("aria-valuetext", epoch.textContent);
-      show(Number(range.value), shared.checked);
+      const at = frames[range.value].epoch;
+      epoch.textContent = at === null ? "" : epochName(at);
+      show(Number(range.value), choice.value);
     }
     let timer = null;
     function stop() {
@@ -268,35 +277,35 @@
       timer = null;
       play.textContent = "▶ Play";
     }
-    range.value = last;
-    range.addEventListener("input", () => { stop(); update(); });
-    if (kind !== "attention") shared.addEventListener("change", update);
-    play.addEventListener("click", () => {
-      if (timer !== null) return stop();
-      if (Number(range.value) === last) range.value = 0;
-      play.textContent = "⏸ Pause";
+    function move(place) {
+      range.value = place;
       update();
-      timer = setInterval(() => {
-        range.value = Number(range.value) + 1;
-        update();
-        if (Number(range.value) === last) stop();
-      }, 700);
-    });
-    update();
+      range.setAttribute("aria-valuetext", epoch.textContent);
+    }
+    if (play) {
+      range.addEventListener("input", () => { stop(); move(range.value); });
+      play.addEventListener("click", () => {
+        if (timer !== null) return stop();
+        play.textContent = "⏸ Pause";
+        move(Number(range.value) === last ? 0 : range.value);
+        timer = setInterval(() => {
+          move(Number(range.value) + 1);
+          if (Number(range.value) === last) stop();
+        }, 700);
+      });
+      move(last);
+    } else {
+      update();
+    }
   }
 
-  for (const figure of document.querySelectorAll("figure")) {
+  for (const figure of document.querySelectorAll("figure.picture")) {
     const { kind, frames } = JSON.parse(figure.querySelector("script").textContent);
     const drawing = figure.querySelector(".drawing");
     const controls = element(drawing, "div", { class: "slider" });
-    const show = DRAWERS[kind](drawing, frames);
-    if (frames.length > 1) {
-      slider(controls, kind, frames, show);
-    } else {
-      show(0, true);
-      if (frames[0].epoch === null) controls.remove();
-      else controls.textContent = epochName(frames[0].epoch);
-    }
+    steer(controls, kind, frames, DRAWERS[kind](drawing, frames));
+    if (!controls.textContent) controls.remove();
+    addTools(figure);
   }
 
   // In a notebook this page is a frame, which must be as high as what it shows.

@@ -42,6 +42,9 @@ def grid(snapshot: Snapshot, what: str = "logit", *components: Component) -> Pic
         named = dict(zip(titles, columns, strict=True))
         if not named:
             raise ValueError(f"choose which components of {what} to draw, each {_range(values)}")
+    # Where a model has learned, all logits are large, and it is how they differ that shows how.
+    scale = {"range": "middle"} if what == "logit" else {}
+    cut = " Values beyond the middle 98 % have the colour of the scale's end." if scale else ""
     axes = {"row": {"label": "a"}, "column": {"label": "b"}}
     panels = [
         {"title": title, "scale": title, "values": pack(_square(snapshot, column)), **axes}
@@ -51,8 +54,9 @@ def grid(snapshot: Snapshot, what: str = "logit", *components: Component) -> Pic
     return Picture(
         "heatmaps",
         f"{subject} over all inputs",
-        "At the last position; a runs down and b across. Point at a cell for its value.",
-        (Frame(snapshot.epoch, {"panels": panels}),),
+        "At the last position; a runs down and b across. Point at a cell for its value."
+        + cut,
+        (Frame(snapshot.epoch, {"panels": panels, **scale}),),
     )
 
 

@@ -31,7 +31,7 @@ class Page(Shown):
 def page(title: str, sections: Mapping[str, Picture | Sequence[Picture]], about: str = "") -> Page:
     """A page with a picture, or several, under each heading.
 
-    However many pictures it holds, scripts are in it once: 10 kB, and CircuitsVis's 1.3 MB if
+    However many pictures it holds, scripts are in it once: 25 kB, and CircuitsVis's 1.3 MB if
     there is an attention picture.
 
     Args:

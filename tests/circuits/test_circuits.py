@@ -170,12 +170,13 @@ def test_a_page_holds_each_script_once(pictures: dict[str, circuits.Picture]) ->
     page = circuits.page("Title", {"One": attention, "Two": [attention, attention]})
     reader = Reader(page.html)
     assert len(reader.data) == 3
-    assert [("var CircuitsVis=" in script) for script in reader.scripts] == [True, False]
+    drawing = ("const pictures", "var CircuitsVis=", "DRAWERS")
+    assert [[name in script for name in drawing] for script in reader.scripts] == np.eye(3).tolist()
     light = circuits.page(
         "Title", {"All": [pictures[name] for name in pictures if name != "attention"]}
     )
     assert "var CircuitsVis" not in light.html
-    assert len(Reader(light.html).scripts) == 1
+    assert len(Reader(light.html).scripts) == 2
     assert len(light.html) < 60_000
 
 

@@ -1,17 +1,20 @@
 """A saved page of circuits in a real browser, from a file, with the network off."""
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from cases import TASK, perturbed_model, small_config
-from chromium import CHROMIUM, Browser, move_slider
+from chromium import CHROMIUM, Browser, faint_texts, move_slider
+from PIL import Image
 
 from grokinterp import circuits
-from grokinterp.circuits.picture import unpack
+from grokinterp.circuits.picture import pack, unpack
 from grokinterp.snapshot import Snapshot
 
 
@@ -103,13 +106,137 @@ def test_a_page_works_from_a_file_without_a_network(
         move_slider(browser, figure, 0)
         assert browser.evaluate(drawn) != last
 
-    for width in (1280, 360):
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width == 360}
-        browser.call("Emulation.setDeviceMetricsOverride", **size)
-        browser.wait_for(f"document.documentElement.scrollWidth <= {width}")
-    browser.call("Emulation.clearDeviceMetricsOverride")
+    for width in (1400, 360):
+        for scheme in ("light", "dark"):
+            browser.look(width, scheme)
+            browser.wait_for(f"document.documentElement.scrollWidth <= {width}")
+            assert faint_texts(browser) == []
+    browser.look(1400, "light")
     assert browser.requests() == {path.as_uri()}
     assert browser.complaints() == []
+
+
+def test_every_picture_is_saved_as_png_and_svg(
+    browser: Browser, snapshots: dict[int, Snapshot], tmp_path: Path
+) -> None:
+    """In a dark page too it is on white, with its epoch and with what the screen shows."""
+    (tmp_path / "into").mkdir()
+    browser.save_into(tmp_path / "into")
+    browser.look(1400, "dark")
+    drawn = {
+        "attention": (over(snapshots, circuits.attention_heads, 1, 2), "image"),
+        "heatmaps": (over(snapshots, circuits.grid), "image"),
+        "circles": (over(snapshots, circuits.frequency_circles, [1, 2]), "svg/{*}circle"),
+        "bars": (over(snapshots, circuits.logit_attribution), "rect"),
+    }
+    for kind, (picture, mark) in drawn.items():
+        browser.open(picture.save(tmp_path / f"{kind}.html"))
+        if kind == "attention":
+            browser.wait_for("document.querySelectorAll('.heads canvas').length === 3")
+        assert move_slider(browser, 0, 1) == "epoch 50"
+        svg = browser.saved(tmp_path / "into", "[aria-label^='Save as SVG']")
+        assert svg.name.endswith("-epoch-50.svg")
+        root = ET.parse(svg).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root[0].get("fill") == "#ffffff"
+        assert root[-1].text == f"{picture.title}, epoch 50"
+        assert root.findall(f"{{*}}g/{{*}}{mark}")
+        words = " ".join(text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text"))
+        labels = {"heatmaps": "b = 0", "bars": "head 1", "circles": "frequency 2"}
+        assert labels.get(kind, "Head 1") in words
+        # Black on white, not the white of a dark page.
+        inks = {text.get("fill") for text in root.iter("{http://www.w3.org/2000/svg}text")}
+        assert "rgb(236, 236, 236)" not in inks
+        png = browser.saved(tmp_path / "into", "[aria-label^='Save as PNG']")
+        with Image.open(png) as image:
+            assert image.format == "PNG"
+            size = [2 * int(root.get(name, "")) for name in ("width", "height")]
+            assert [*image.size] == size
+            pixels = np.asarray(image.convert("RGB"), dtype=int)
+        assert (pixels[0] == 255).all()
+        # Its middle is no empty paper.
+        inside = pixels[image.height // 4 : -image.height // 4]
+        assert (inside.min(axis=2) < 200).mean() > 0.001
+    browser.look(1400, "light")
+    assert browser.complaints() == []
+
+
+def test_an_enlarged_picture_still_works_and_goes_back(
+    browser: Browser, snapshots: dict[int, Snapshot], tmp_path: Path
+) -> None:
+    browser.look(1400, "light")
+    browser.open(over(snapshots, circuits.grid).save(tmp_path / "page.html"))
+    cells = "document.querySelector('.cells').clientWidth"
+    small = browser.evaluate(cells)
+    browser.evaluate("document.querySelector('[aria-label^=Enlarge]').click()")
+    assert browser.evaluate("document.querySelector('dialog[open] figure') !== null")
+    large = browser.evaluate(cells)
+    assert large > 1.2 * small
+    browser.evaluate("""(() => {
+        const zoom = document.querySelector("[aria-label=zoom]");
+        zoom.value = 3;
+        zoom.dispatchEvent(new Event("input"));
+    })()""")
+    assert browser.evaluate(cells) > 2.5 * large
+    before = browser.evaluate("document.querySelector('.cells canvas').toDataURL()")
+    assert move_slider(browser, 0, 0) == "epoch 0"
+    assert browser.evaluate("document.querySelector('.cells canvas').toDataURL()") != before
+    browser.evaluate("document.querySelector('dialog').close()")
+    browser.wait_for("document.querySelector('dialog') === null")
+    assert browser.evaluate(cells) == small
+    assert browser.evaluate("document.querySelector('main > figure .slider') !== null")
+    # Where it was, and not at the page's beginning.
+    assert browser.evaluate("document.activeElement.textContent") == "Enlarge"
+
+
+def test_the_logits_scale_shows_small_differences(
+    browser: Browser, snapshots: dict[int, Snapshot], tmp_path: Path
+) -> None:
+    """A wave of 1 on a level of 50, beside an outlier and a checkpoint around zero."""
+    picture = over({0: snapshots[0], 200: snapshots[200]}, circuits.grid)
+    wave = 50 + np.sin(np.arange(400).reshape(20, 20))
+    wave[0, 0] = -300
+    early, late = (
+        {"range": frame.data["range"], "panels": [frame.data["panels"][0] | {"values": values}]}
+        for frame, values in zip(picture.frames, map(pack, (0 * wave, wave)), strict=True)
+    )
+    frames = (circuits.picture.Frame(0, early), circuits.picture.Frame(200, late))
+    browser.open(replace(picture, frames=frames).save(tmp_path / "page.html"))
+    spread = """(() => {
+        const canvas = document.querySelector(".cells canvas");
+        const { data } = canvas.getContext("2d").getImageData(0, 1, 20, 19);
+        const greens = [...data].filter((_, i) => i % 4 === 1);
+        return Math.max(...greens) - Math.min(...greens);
+    })()"""
+    ends = "[...document.querySelectorAll('.colours span')].map((one) => one.textContent)"
+    assert browser.evaluate(spread) > 150
+    low, high = np.percentile(wave, [1, 99])
+    least, most = browser.evaluate(ends)
+    assert float(least.removeprefix("≤ ")) == pytest.approx(low, abs=0.1)
+    assert float(most.removeprefix("≥ ")) == pytest.approx(high, abs=0.1)
+    browser.evaluate("""(() => {
+        const select = document.querySelector("select");
+        select.value = "all";
+        select.dispatchEvent(new Event("change"));
+    })()""")
+    assert browser.evaluate(ends) == ["-300", "300"]
+    assert browser.evaluate(spread) < 10
+
+
+def test_arrow_keys_read_a_circle(
+    browser: Browser, snapshots: dict[int, Snapshot], tmp_path: Path
+) -> None:
+    browser.open(circuits.frequency_circles(snapshots[0], [2]).save(tmp_path / "page.html"))
+    press = """(key) => {
+        const circle = document.querySelector("svg.circle");
+        circle.dispatchEvent(new KeyboardEvent("keydown", { key }));
+        return document.querySelector(".readout").textContent.split(":")[0];
+    }"""
+    assert browser.evaluate("document.querySelector('svg.circle').tabIndex") == 0
+    keys = ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowLeft")
+    # Of 5 tokens by their angle at frequency 2: 0, 3, 1, 4, 2.
+    read = [browser.evaluate(f"({press})('{key}')") for key in keys]
+    assert read == [f"token {one}" for one in (0, 3, 1, 3, 0, 2)]
 
 
 def test_playing_goes_through_the_checkpoints(
@@ -147,12 +274,16 @@ def test_a_notebook_shows_the_picture_whole(
 
 
 def test_what_a_page_may_not_do_is_seen(browser: Browser, tmp_path: Path) -> None:
-    """The two lists that the tests above find empty fill when there is something to find."""
+    """The lists that the tests above find empty fill when there is something to find."""
     path = tmp_path / "bad.html"
-    path.write_text("<img src='http://example.com/x.png'><script>console.error('no')</script>")
+    path.write_text(
+        "<img src='http://example.com/x.png'><script>console.error('no')</script>"
+        "<b style='color: #777'>faint</b><b style='color: #767676'>not faint</b>"
+    )
     browser.open(path)
     browser.wait_for("true")
     assert "http://example.com/x.png" in browser.requests()
+    assert faint_texts(browser) == ["b. 4.48: faint"]
     assert browser.complaints()
 
 

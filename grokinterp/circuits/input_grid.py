@@ -54,8 +54,7 @@ def grid(snapshot: Snapshot, what: str = "logit", *components: Component) -> Pic
     return Picture(
         "heatmaps",
         f"{subject} over all inputs",
-        "At the last position; a runs down and b across. Point at a cell for its value."
-        + cut,
+        "At the last position; a runs down and b across. Point at a cell for its value." + cut,
         (Frame(snapshot.epoch, {"panels": panels, **scale}),),
     )
 

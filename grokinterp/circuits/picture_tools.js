@@ -14,7 +14,7 @@ const pictures = (() => {
 
   // What steers a picture, and what stands beside it, is no part of it.
   const LEFT_OUT = "figcaption, .slider, .below, .tools, .readout, .cursor, details, script";
-  const PAINT = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "opacity", "visibility",
+  const PAINT = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-linejoin", "opacity", "visibility",
     "font-family", "font-size", "font-weight", "text-anchor"];
   const MARGIN = 12, TITLE = 26;
 
@@ -127,17 +127,21 @@ const pictures = (() => {
     const dialog = element(document.body, "dialog", { class: "enlarged", "aria-label": titleOf(figure) });
     const bar = element(dialog, "p");
     const label = element(bar, "label", {}, "zoom ");
-    const zoom = element(label, "input", { type: "range", min: 1, max: 6, step: 0.25, value: 1, "aria-label": "zoom" });
-    const times = element(bar, "output", {}, "1×");
+    const zoom = element(label, "input", { type: "range", min: 1, max: 6, step: 0.25, "aria-label": "zoom" });
+    const times = element(bar, "output");
     const close = element(bar, "button", { type: "button" }, "Close");
     const place = document.createElement("div");
     place.style.height = `${figure.offsetHeight}px`;
     figure.replaceWith(place);
     element(dialog, "div", { class: "zoomed" }).append(figure);
-    zoom.addEventListener("input", () => {
+    function magnify() {
       times.textContent = `${Number(zoom.value)}×`;
       dialog.style.setProperty("--zoom", zoom.value);
-    });
+    }
+    zoom.addEventListener("input", magnify);
+    // On a phone the page is as wide as the window already.
+    zoom.value = innerWidth < 500 ? 2 : 1;
+    magnify();
     close.addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => {
       place.replaceWith(figure);

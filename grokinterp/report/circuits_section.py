@@ -32,7 +32,7 @@ PRETRAINED = ("off", "mlp-pre", "attn-pre-qk")
 MOST_OWN = 2
 """Runs of the store that are drawn though no one named them."""
 
-MOST_CHECKPOINTS = 6
+MOST_CHECKPOINTS = 10
 FREQUENCIES = 3
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from grokinterp.circuits.document import render
 from grokinterp.experiments import Experiment, planned_runs
 from grokinterp.report.charts import chart
-from grokinterp.report.claims_section import claim_card
+from grokinterp.report.claims_section import anchor
 from grokinterp.report.table_cells import table
 from grokinterp.reproduction.cached_run import CachedRun
 from grokinterp.reproduction.experiment import Done, Results
@@ -99,7 +99,7 @@ def _experiment(one: Gathered, claims: Sequence[Judged]) -> Markup:
     return render(
         "report/experiment.html",
         gathered=one,
-        cards=[claim_card(claim, one.name) for claim in claims],
+        claims=[(anchor(claim), claim) for claim in claims],
         charts=[chart(each, f"{title}: {_words(name)}") for name, each in results.drawn.items()],
         tables=[(_words(name), table(data)) for name, data in results.tables.items()],
     )

@@ -1,22 +1,19 @@
 "use strict";
 // Draws the curves of a run when its row is opened, and filters the rows.
 (() => {
-  function element(parent, tag, attributes = {}, text = "") {
-    const svg = parent.namespaceURI.endsWith("svg") || tag === "svg";
-    const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.textContent = text;
-    return parent.appendChild(made);
-  }
+  const { element, addTools, enlarge } = pictures;
 
   const count = (value) => value.toLocaleString("en-US");
   const percent = (value) => `${Number((100 * value).toFixed(2))}%`;
   const short = (value) => String(Number(value.toPrecision(4)));
 
-  async function unpack({ columns, type, deflated }) {
+  function inflate(deflated) {
     const bytes = Uint8Array.from(atob(deflated), (character) => character.charCodeAt(0));
-    const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    const buffer = await new Response(inflated).arrayBuffer();
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate")));
+  }
+
+  async function unpack({ columns, type, deflated }) {
+    const buffer = await inflate(deflated).arrayBuffer();
     const values = type === "float32" ? new Float32Array(buffer) : new Float64Array(buffer);
     const rows = values.length / columns.length;
     return Object.fromEntries(columns.map((name, i) => [name, values.subarray(i * rows, (i + 1) * rows)]));
@@ -48,7 +45,8 @@
   const HEIGHT = 210, LEFT = 52, RIGHT = 10, TOP = 38, BOTTOM = 34;
 
   function panel(parent, kind, data, marks, logEpochs) {
-    const svg = element(parent, "svg", { role: "img", "aria-label": `${kind} on train and test pairs over epochs`, height: HEIGHT });
+    const svg = element(parent, "svg", { role: "img", tabindex: 0, height: HEIGHT,
+      "aria-label": `${kind} on train and test pairs over epochs; arrow keys read the points` });
     const width = Math.max(svg.clientWidth, 240);
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     const epochs = data.epoch, series = ["train", "test"].map((split) => [split, data[`${split}_${kind}`]]);
@@ -116,10 +114,6 @@
     const source = box.querySelector("script");
     if (!source || box.dataset.drawn) return;
     box.dataset.drawn = "yes";
-    if (typeof DecompressionStream === "undefined") {
-      element(box, "p", { class: "trouble" }, "This browser cannot unpack the curves; a newer one can.");
-      return;
-    }
     const packed = JSON.parse(source.textContent), data = await unpack(packed);
     const plots = element(box, "div", { class: "plots" });
     const below = element(box, "div", { class: "below" });
@@ -127,19 +121,25 @@
     const log = element(label, "input", { type: "checkbox" });
     label.append(" logarithmic epochs");
     const readout = element(below, "output", { "aria-live": "polite" });
+    let at = 0;
 
     function draw() {
       plots.replaceChildren();
       const panels = ["accuracy", "loss"].map((kind) => panel(plots, kind, data, packed.marks, log.checked));
       for (const { svg, nearest } of panels) {
-        const read = (event) => {
-          const i = nearest(event.clientX);
-          panels.forEach((one) => one.point(i));
-          readout.textContent = `epoch ${count(data.epoch[i])}: accuracy ${percent(data.train_accuracy[i])} train, `
-            + `${percent(data.test_accuracy[i])} test; loss ${short(data.train_loss[i])} train, ${short(data.test_loss[i])} test`;
+        const read = (i) => {
+          at = Math.min(Math.max(i, 0), data.epoch.length - 1);
+          panels.forEach((one) => one.point(at));
+          readout.textContent = `epoch ${count(data.epoch[at])}: accuracy ${percent(data.train_accuracy[at])} train, `
+            + `${percent(data.test_accuracy[at])} test; loss ${short(data.train_loss[at])} train, ${short(data.test_loss[at])} test`;
         };
-        svg.addEventListener("pointermove", read);
-        svg.addEventListener("pointerdown", read);
+        for (const name of ["pointermove", "pointerdown"]) svg.addEventListener(name, (event) => read(nearest(event.clientX)));
+        svg.addEventListener("keydown", (event) => {
+          const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: 50, PageDown: -50, Home: -Infinity, End: Infinity };
+          if (!(event.key in steps)) return;
+          event.preventDefault();
+          read(at + steps[event.key]);
+        });
       }
     }
     let width = box.clientWidth;
@@ -150,7 +150,30 @@
       width = box.clientWidth;
       draw();
     }).observe(box);
+    addTools(box);
   }
+
+  // A figure is an SVG, which the browser draws as it draws an image from a file.
+  for (const figure of document.querySelectorAll("figure.chart")) {
+    const image = figure.querySelector("img"), { width, height, deflated } = JSON.parse(figure.querySelector("script").textContent);
+    const svg = inflate(deflated).text();
+    svg.then((text) => { image.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" })); });
+    image.addEventListener("click", () => { if (!figure.closest("dialog")) enlarge(figure); });
+    addTools(figure, async () => [await svg, width, height]);
+  }
+  document.querySelectorAll("figure.seeds").forEach((figure) => addTools(figure));
+
+  // A table that is wider than its place scrolls there, and says so.
+  const measure = new ResizeObserver((seen) => {
+    for (const { target } of seen) target.classList.toggle("wider", target.scrollWidth > target.clientWidth + 1);
+  });
+  document.querySelectorAll(".scroll").forEach((box) => measure.observe(box));
+
+  const page = document.documentElement;
+  document.getElementById("scheme").addEventListener("click", () => {
+    const dark = page.style.colorScheme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+    page.style.colorScheme = dark === "dark" ? "light" : "dark";
+  });
 
   const runs = [...document.querySelectorAll("details.run")];
   for (const run of runs) {

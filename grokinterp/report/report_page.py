@@ -55,7 +55,7 @@ def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> 
         about=_about(gathered, len(listed), len(in_store), len(unreadable)),
         sections=[
             overview_section(gathered),
-            claims_section(judged),
+            claims_section(judged, {one.name: one.experiment.title for one in gathered}),
             experiments_section(gathered, judged if isinstance(judged, list) else []),
             runs_section(listed, [subject.id for subject in subjects]),
             circuits_drawn,

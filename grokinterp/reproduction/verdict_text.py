@@ -49,13 +49,13 @@ def text(judged: Sequence[Judged]) -> str:
     lines = []
     for one in judged:
         lines += [f"{one.verdict.upper():<13} {one.name}", f"{'':<14}{one.claim.statement}"]
-        for of_groups in _by_estimand(one):
+        for of_groups in by_estimand(one):
             estimand = of_groups[0].estimand
             unit = f" ({estimand.unit})" if estimand.unit else ""
             paper = f"; paper {estimand.published}" if estimand.published else ""
             lines.append(f"{'':<14}· {estimand.what}{unit}: {estimand.asks}{paper}")
             lines += [
-                f"{'':<16}{NAMES[finding.group]:<14}{_sentence(finding)}"
+                f"{'':<16}{NAMES[finding.group]:<14}{sentence(finding)}"
                 for finding in of_groups
                 if finding.n or finding.group == "confirmatory"
             ]
@@ -103,10 +103,10 @@ def markdown(judged: Sequence[Judged]) -> str:
     for one in judged:
         convention = f" ({one.convention})" if one.convention else ""
         head = f"`{one.claim.name}`{convention} | **{one.verdict}**"
-        for of_groups in _by_estimand(one):
+        for of_groups in by_estimand(one):
             estimand = of_groups[0].estimand
             unit = f" ({estimand.unit})" if estimand.unit else ""
-            cells = [estimand.what + unit, estimand.asks, *map(_sentence, of_groups)]
+            cells = [estimand.what + unit, estimand.asks, *map(sentence, of_groups)]
             lines.append(f"| {head} | {' | '.join(cells)} | {estimand.published or '–'} |")
             head = " | "
     compared = [str(comparison) for one in judged for comparison in one.comparisons]
@@ -176,7 +176,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _by_estimand(one: Judged) -> list[tuple[Finding, ...]]:
+def by_estimand(one: Judged) -> list[tuple[Finding, ...]]:
     """The findings of each estimand, a group after the other."""
     return list(zip(*(one.of(group) for group in get_args(Group)), strict=True))
 
@@ -207,7 +207,8 @@ def _end(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "?"
 
 
-def _sentence(finding: Finding) -> str:
+def sentence(finding: Finding) -> str:
+    """Numbers, seeds, and the verdict or what they lean to."""
     without = [str(seed) for seed, ends in finding.known.items() if ends == UNKNOWN]
     unknown = f"; no value in seeds {', '.join(without)}" if without else ""
     if not finding.n:

@@ -1,8 +1,12 @@
 """The report: one page from a store and from what ships, which opens with the network off."""
 
+import base64
 import json
+import math
 import re
 import shutil
+import xml.etree.ElementTree as ET
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from chromium import CHROMIUM, Browser, move_slider
+from chromium import CHROMIUM, Browser, faint_texts, move_slider
 from markupsafe import escape
 from matplotlib.figure import Figure
+from PIL import Image
 from runs_cases import SMALL_RUN, with_model, with_recipe
 
 import grokinterp as gi
-from grokinterp.audit.finding import Finding, above, in_every_seed
+from grokinterp.audit.finding import UNKNOWN, Bounds, Finding, above, in_every_seed
 from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.report import build_report, report_page, save_report
@@ -29,8 +34,8 @@ from grokinterp.report.circuits_section import (
     draw,
 )
 from grokinterp.report.claims_section import claims_section
+from grokinterp.report.dot_plot import Axis, dot_plot
 from grokinterp.report.experiments_section import Gathered, experiments_section, gather
-from grokinterp.report.interval_plot import interval_plot
 from grokinterp.report.packed_curves import COLUMNS, pack_curves, unpack_curves
 from grokinterp.report.runs_section import ListedRun, runs_section
 from grokinterp.report.table_cells import table
@@ -117,7 +122,7 @@ def test_the_page_holds_every_experiment_run_and_verdict(
     assert judged
     for one in judged:
         anchors = re.findall(r'id="(claim-[^"]+)"', html)
-        assert f"claim-{'-'.join(filter(None, (one.claim.name, one.convention)))}" in anchors
+        assert f"claim-{one.name}".translate({40: None, 41: None, 32: "-"}) in anchors
     ids = re.findall(r' id="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
@@ -129,14 +134,14 @@ def test_the_page_is_one_small_file_without_addresses(page: Path) -> None:
     assert list(page.parent.iterdir()) == [page]
     assert html.count("Content-Security-Policy") == 1
     sources = re.findall(r'<\w+[^>]* (?:src|href)="([^"]{0,22})', html)
-    assert all(one.startswith(("#", "data:image/png;base64,")) for one in sources)
+    assert all(one.startswith("#") for one in sources)
     # CircuitsVis names itself once at its beginning.
     assert html.count("var CircuitsVis") == 1
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_the_page_works_in_a_browser_with_the_network_off(
-    page: Path, experiments: dict[str, Experiment], tmp_path: Path
+    page: Path, experiments: dict[str, Experiment], store: Path, tmp_path: Path
 ) -> None:
     browser = Browser(tmp_path / "profile")
     try:
@@ -145,12 +150,12 @@ def test_the_page_works_in_a_browser_with_the_network_off(
         assert charts > len(experiments)
         loaded = "[...document.images].filter((one) => one.naturalWidth > 500 && one.alt).length"
         browser.wait_for(f"{loaded} === {charts}")
-        figures = browser.evaluate("document.querySelectorAll('figure').length")
+        figures = browser.evaluate("document.querySelectorAll('figure.picture').length")
         assert figures == 8
         browser.wait_for("document.querySelectorAll('.heads canvas').length === 5 + 3")
         # A slider for each picture; each changes what its picture shows.
         for figure in range(figures):
-            drawing = f"document.querySelectorAll('figure')[{figure}]"
+            drawing = f"document.querySelectorAll('figure.picture')[{figure}]"
             ink = (
                 f"[...{drawing}.querySelectorAll('canvas')].map((one) => one.toDataURL()).join()"
                 f" + {drawing}.querySelector('.drawing').textContent"
@@ -180,6 +185,13 @@ def test_the_page_works_in_a_browser_with_the_network_off(
         }})()""")
         last_epoch = int(run.metrics["epoch"].iloc[-1])
         assert read.startswith(f"epoch {last_epoch:,}: accuracy ")
+        read = browser.evaluate(f"""(() => {{
+            const press = (key) => document.querySelector('#run-{run.id} svg')
+                .dispatchEvent(new KeyboardEvent('keydown', {{ key }}));
+            ['Home', 'ArrowRight', 'ArrowRight'].forEach(press);
+            return document.querySelector('#run-{run.id} output').textContent;
+        }})()""")
+        assert read.startswith(f"epoch {run.metrics['epoch'].iloc[2]:,}: accuracy ")
 
         shown = browser.evaluate("""(() => {
             const filter = document.getElementById('filter');
@@ -193,11 +205,53 @@ def test_the_page_works_in_a_browser_with_the_network_off(
         assert shown
         assert set(shown) == {"mlp-pre"}
 
-        for width in (1280, 390):
-            size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width == 390}
-            browser.call("Emulation.setDeviceMetricsOverride", **size)
-            browser.evaluate("document.querySelectorAll('details').forEach((d) => d.open = true)")
-            browser.wait_for(f"document.documentElement.scrollWidth <= {width}")
+        browser.evaluate("document.querySelectorAll('details').forEach((d) => d.open = true)")
+        tables = "[...document.querySelectorAll('.scroll')]"
+        wide = f"{tables}.filter((one) => one.scrollWidth > one.clientWidth + 1)"
+        said = "getComputedStyle(one, '::before').content.includes('scroll sideways')"
+        for width in (1400, 390):
+            for scheme in ("light", "dark"):
+                browser.look(width, scheme)
+                browser.wait_for(f"document.documentElement.scrollWidth <= {width}")
+                assert faint_texts(browser) == []
+                # A table that scrolls says so, and only such a one.
+                browser.wait_for(f"{wide}.every((one) => {said})")
+                scrolls = "document.querySelectorAll('.scroll.wider').length"
+                browser.wait_for(f"{scrolls} === {wide}.length")
+                assert width == 1400 or browser.evaluate(scrolls) >= 3
+
+        # Every picture that the page draws: circuits, figures, seeds of claims, curves of a run.
+        saved = store.parent / f"saved of {len(experiments)}"
+        (saved / "into").mkdir(parents=True)
+        browser.save_into(saved / "into")
+        for kind in ("picture", "chart", "seeds", "curves"):
+            for suffix, opens in (("PNG", b"\x89PNG\r\n"), ("SVG", b"<")):
+                file = browser.saved(
+                    saved / "into", f"figure.{kind} [aria-label^='Save as {suffix}']"
+                )
+                assert file.suffix == f".{suffix.lower()}"
+                assert file.read_bytes().startswith(opens)
+                assert file.stat().st_size > 3000
+                if suffix == "SVG":
+                    root = ET.parse(file).getroot()
+                    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+                    marks = {one.tag.split("}")[1] for one in root.iter()}
+                    if kind == "seeds":
+                        # The band is seen through, in the file as on the screen.
+                        opacities = {one.get("stroke-opacity") for one in root.iter()}
+                        assert "0.22" in opacities
+                    assert {"chart": "path", "seeds": "circle", "curves": "polyline"}.get(
+                        kind, "image"
+                    ) in marks
+                else:
+                    with Image.open(file) as image:
+                        assert (np.asarray(image.convert("L")) < 128).mean() > 0.002
+
+        browser.look(1400, "dark")
+        paper = "getComputedStyle(document.body).backgroundColor"
+        assert browser.evaluate(paper) == "rgb(24, 25, 27)"
+        browser.evaluate("document.getElementById('scheme').click()")
+        assert browser.evaluate(paper) == "rgb(255, 255, 255)"
         outside = {one for one in browser.requests() if not one.startswith(("data:", "blob:"))}
         assert {one.split("#")[0] for one in outside} == {page.as_uri()}
         assert browser.complaints() == []
@@ -256,9 +310,9 @@ def test_what_is_damaged_is_a_sentence_in_the_page(
     assert f"{run.path.name} is left out: {said}" in trouble
     assert trouble in experiments_section([gathered], [])
     assert config.id in {run.id for _, run in gathered.done}
-    claims = claims_section(report_page._judged(str(store.path), {}))
+    claims = claims_section(report_page._judged(str(store.path), {}), {})
     assert said not in claims
-    assert claims == claims_section(report_page._judged(str(tmp_path / "nowhere"), {}))
+    assert claims == claims_section(report_page._judged(str(tmp_path / "nowhere"), {}), {})
 
 
 def test_a_folder_that_is_no_store_is_refused_and_nothing_is_written(tmp_path, capsys) -> None:
@@ -286,7 +340,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch,
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_whose_circuits_are_drawn(store: Path) -> None:
+def test_whose_circuits_are_drawn(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = list(open_store(store))
     own = [subject.title for subject in choose_subjects(runs, None)]
     assert own == [f"{name} · seed 456" for name in PRETRAINED] + [run.config.name for run in runs]
@@ -296,6 +350,13 @@ def test_whose_circuits_are_drawn(store: Path) -> None:
     assert next(iter(subject.snapshots)) == 0
     [subject] = choose_subjects(runs, [SMALL_RUN.id[:6]])
     assert list(subject.snapshots) == [0, 10, 20, 30]
+    [run] = [one for one in runs if one.id == SMALL_RUN.id]
+    monkeypatch.setattr(Run, "checkpoint_epochs", tuple(range(0, 1000, 20)))
+    [subject] = choose_subjects([run], [run.id])
+    stops = list(subject.snapshots)
+    assert len(stops) == 10
+    assert (stops[0], stops[-1]) == (0, 980)
+    assert np.ptp(np.diff(stops)) <= 20
     with pytest.raises(ValueError, match="0 runs begin with 'nope'"):
         choose_subjects(runs, ["nope"])
 
@@ -315,14 +376,88 @@ def test_a_chart_says_in_words_what_it_shows() -> None:
     assert "accuracy &#34;&lt;&#34; against epoch" in chart(figure, "Subject")
 
 
-def test_an_interval_has_a_dot_for_each_seed() -> None:
-    ratio = above("ratio", 1.0)
-    drawn = interval_plot(Finding(ratio, {1: 2.0, 2: 3.0, 3: 2.5}))
-    assert (drawn.count("<circle"), drawn.count('class="median"')) == (3, 1)
-    # One seed has no interval.
-    assert 'class="median"' not in interval_plot(Finding(ratio, {1: 2.0}))
-    assert interval_plot(Finding(ratio, {})) == ""
-    assert interval_plot(Finding(in_every_seed("happens"), {1: 1.0, 2: 0.0})) == ""
+def test_a_chart_is_the_figure_itself() -> None:
+    """What the page inflates is an SVG with the figure's lines, the same each time."""
+    figure = Figure()
+    figure.subplots().plot(range(7), range(7), gid="the line")
+    html = chart(figure, "Subject")
+    data = json.loads(re.search(r"<script[^>]*>(.*)</script>", html)[1])
+    svg = ET.fromstring(zlib.decompress(base64.b64decode(data["deflated"])))
+    assert svg.find(".//*[@id='the line']") is not None
+    assert [data["width"], data["height"]] == [640, 480]
+    assert html == chart(figure, "Subject")
+
+
+def test_dots_lie_where_their_values_do() -> None:
+    ratio = above("ratio", 1.0, size=2.0)
+    fresh = Finding(ratio, {1: 2.0, 2: 5.0, 3: 3.0}, "confirmatory")
+    paper = Finding(ratio, {4: 1.5, 5: Bounds(4.0, math.inf), 6: UNKNOWN}, "exploratory")
+    (first, second), axis = dot_plot([fresh, paper], ["fresh", "paper"])
+
+    def x(value: float) -> str:
+        # From 1, the null, to 5: 92 percent between edges of 4.
+        return f"{round(4 + (value - 1) / 4 * 92, 2)}%"
+
+    def drawn(svg: str, tag: str, kind: str, place: str) -> list[str]:
+        found = ET.fromstring(svg).iter(tag)
+        return [one.get(place, "") for one in found if one.get("class", "") == kind]
+
+    assert drawn(first, "circle", "", "cx") == [x(2), x(5), x(3)]
+    assert drawn(first, "line", "null", "x1") == [x(1)]
+    assert drawn(first, "line", "bar", "x1") == [x(2)]
+    assert drawn(first, "line", "median", "x1") == [x(3)]
+    assert 'aria-label="fresh"' in first
+    assert "<title>seed 2: 5</title>" in first
+    # A bound is open and reaches to the edge; a seed without a value has no dot.
+    assert drawn(second, "circle", "", "cx") == [x(1.5)]
+    assert drawn(second, "circle", "open", "cx") == [x(4)]
+    assert drawn(second, "line", "between", "x2") == ["100.0%"]
+    assert "<title>seed 5: at least 4</title>" in second
+    assert second.count("<title>") == 2
+    ticks = ET.fromstring(axis).findall("text")
+    assert [(one.text, one.get("x")) for one in ticks] == [(f"{v}", x(v)) for v in range(1, 6)]
+    # One seed has no interval, and none no strip.
+    (alone, nothing), _ = dot_plot([Finding(ratio, {1: 2.0}), Finding(ratio, {})], ["", ""])
+    assert drawn(alone, "line", "interval", "x1") == []
+    assert nothing == ""
+
+
+def test_dots_that_are_close_do_not_hide_each_other() -> None:
+    finding = Finding(above("ratio", 0.0), {1: 1.0, 2: 1.001, 3: 5.0, 4: 1.002})
+    [strip], _ = dot_plot([finding], ["words"])
+    places = [(one.get("cx"), one.get("cy")) for one in ET.fromstring(strip).iter("circle")]
+    assert len({height for _, height in places[:2] + places[3:]}) == 3
+    assert places[2][1] == "15"
+    assert Axis([finding]).x(1.0) == pytest.approx(4 + 92 / 5)
+
+
+def test_a_claim_about_every_seed_has_a_filled_dot_where_it_is_so() -> None:
+    finding = Finding(in_every_seed("happens"), {1: 1.0, 2: 0.0, 3: Bounds(0, 1)})
+    [strip], axis = dot_plot([finding], ["words"])
+    kinds = [one.get("class") for one in ET.fromstring(strip).iter("circle")]
+    assert kinds == [None, "open", "open"]
+    said = [one.text for one in ET.fromstring(strip).iter("title")]
+    assert said == ["seed 1: yes", "seed 3: not known", "seed 2: no"]
+    assert axis == ""
+
+
+def test_a_card_has_the_dots_of_both_groups_of_seeds(tmp_path, monkeypatch) -> None:
+    few = of_experiments(monkeypatch, "ln-position")
+    judged = judge(few, str(tmp_path / "none"))
+    html = claims_section(judged, {"ln-position": "LN position"})
+    assert html.count('<article class="claim"') == len(judged)
+    cards = html.split("<article")[1:]
+    for card, one in zip(cards, judged, strict=True):
+        strips = re.findall(r'<svg class="dots (confirmatory|exploratory)".*?</svg>', card, re.S)
+        groups = ("confirmatory", "exploratory")
+        findings = zip(*(one.of(group) for group in groups), strict=True)
+        drawn = [
+            group for both in findings for group, found in zip(groups, both, strict=True) if found.n
+        ]
+        assert strips == drawn
+        assert drawn
+        assert card.count("<circle") == sum(f.n for group in groups for f in one.of(group))
+        assert 'href="#experiment-ln-position"' in card
 
 
 def test_a_table_is_escaped_and_leads_to_its_runs() -> None:
@@ -361,12 +496,13 @@ def test_words_that_others_chose_are_no_tags(tmp_path: Path, monkeypatch) -> Non
     rows = [ListedRun(run, (("ln-position", f"label {bad}"),)), ListedRun(Run(tmp_path / bad))]
     sections = [
         runs_section(rows, ()),
-        claims_section(f"sentence {bad}"),
+        claims_section(f"sentence {bad}", {}),
         experiments_section([gathered], []),
         circuits_section([Subject("id", f"subject {bad}", {})])[0],
     ]
     html = "".join(sections)
-    assert "<script" not in html
+    assert "<script>" not in html
+    assert html.count("<script") == html.count('<script type="application/json">') == 1
     assert f"{escape(bad)} (unknown here)" in html
     said = ("message", "label", "sentence", "title", "question", "name", "trouble", "figure")
     for what in (*said, "column", "cell", "table", "error", "subject", "unreadable-"):

@@ -100,6 +100,33 @@ class Browser:
         methods = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
         return [event for event in self.events if event["method"] in methods]
 
+    def drag(self, slider: str, share: float) -> None:
+        """With the mouse, from where it is to a share of the slider's way."""
+        ends = self.evaluate(f"""(() => {{
+            const range = document.querySelector({json.dumps(slider)});
+            range.scrollIntoView({{ block: "center" }});
+            const box = range.getBoundingClientRect(), way = box.width - 16;
+            const at = (part) => [box.left + 8 + part * way, box.top + box.height / 2];
+            return [at((range.value - range.min) / (range.max - range.min)), at({share})];
+        }})()""")
+        kinds = ("mousePressed", "mouseMoved", "mouseReleased")
+        for kind, (x, y) in zip(kinds, (ends[0], *2 * [ends[1]]), strict=True):
+            self.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button="left",
+                buttons=int(kind != "mouseReleased"),
+                clickCount=int(kind != "mouseMoved"),
+            )
+
+    def press(self, key: str) -> None:
+        """A key, where the focus is."""
+        code = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Escape": 27}
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code[key])
+
     def look(self, width: int, scheme: str) -> None:
         """As a window so wide, in the colours that the reader asked for; on a phone if narrow."""
         size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}

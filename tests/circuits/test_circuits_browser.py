@@ -181,7 +181,7 @@ def test_an_enlarged_picture_still_works_and_goes_back(
     before = browser.evaluate("document.querySelector('.cells canvas').toDataURL()")
     assert move_slider(browser, 0, 0) == "epoch 0"
     assert browser.evaluate("document.querySelector('.cells canvas').toDataURL()") != before
-    browser.evaluate("document.querySelector('dialog').close()")
+    browser.press("Escape")
     browser.wait_for("document.querySelector('dialog') === null")
     assert browser.evaluate(cells) == small
     assert browser.evaluate("document.querySelector('main > figure .slider') !== null")
@@ -237,6 +237,38 @@ def test_arrow_keys_read_a_circle(
     # Of 5 tokens by their angle at frequency 2: 0, 3, 1, 4, 2.
     read = [browser.evaluate(f"({press})('{key}')") for key in keys]
     assert read == [f"token {one}" for one in (0, 3, 1, 3, 0, 2)]
+
+
+def test_a_slider_is_dragged_and_moved_by_keys(
+    browser: Browser, snapshots: dict[int, Snapshot], tmp_path: Path
+) -> None:
+    picture = over(snapshots, circuits.grid, "neuron", 0)
+    path = picture.save(tmp_path / "page.html")
+    first = unpack(picture.frames[0].data["panels"][0]["values"])
+    epoch = "document.querySelector('.slider output').textContent"
+    for width in (1400, 390):
+        browser.look(width, "light")
+        browser.open(path)
+        browser.drag("input[type=range]", 0.0)
+        assert browser.evaluate(epoch) == "epoch 0"
+        browser.drag("input[type=range]", 0.5)
+        assert browser.evaluate(epoch) == "epoch 50"
+        # The slider has the focus from the mouse.
+        browser.press("ArrowRight")
+        assert browser.evaluate(epoch) == "epoch 200"
+        browser.press("ArrowLeft")
+        browser.press("ArrowLeft")
+        assert browser.evaluate(epoch) == "epoch 0"
+        assert browser.evaluate(
+            "document.querySelector('input[type=range]').getAttribute('aria-valuetext')"
+        ) == ("epoch 0")
+        browser.evaluate("document.querySelector('.cells').focus()")
+        browser.press("ArrowRight")
+        browser.press("ArrowDown")
+        read = browser.evaluate("document.querySelector('.readout').textContent")
+        assert read.startswith("a = 1, b = 0: ")
+        assert float(read.split(": ")[1]) == pytest.approx(first[1, 0], rel=1e-5)
+    browser.look(1400, "light")
 
 
 def test_playing_goes_through_the_checkpoints(

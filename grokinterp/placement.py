@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -104,7 +104,48 @@ PAPER_NAMES: dict[str, str] = {
     "pre-v": "M+A^v",
 }
 
+LETTERS = {"M": "the MLP", "A*": "q, k and v", "A^qk": "q and k", "A^v": "v"}
+"""What the parts of the paper's names normalise the inputs of."""
+
 ALIASES: dict[str, str] = {paper: code for code, paper in PAPER_NAMES.items()}
+
+
+def both_names(label: str) -> str:
+    """The paper's name beside the code's, where a label is a placement or begins with one.
+
+    Args:
+        label: A placement by either name, what may follow it after a comma; any other label is
+            given back as it is.
+
+    Examples:
+        >>> both_names("mlp-pre"), both_names("No LN, float32"), both_names("post")
+        ('M · mlp-pre', 'No LN · off, float32', 'post')
+    """
+    name, comma, rest = label.partition(",")
+    code = ALIASES.get(name, name)
+    return f"{PAPER_NAMES[code]} · {code}{comma}{rest}" if code in PAPER_NAMES else label
+
+
+def names_key(labels: Iterable[str]) -> str:
+    """What the paper's names of these placements mean; empty where none of them has one.
+
+    Args:
+        labels: As for `both_names`.
+
+    Examples:
+        >>> names_key(["off", "mlp-pre, float32", "post"])
+        'M: LN before the MLP.'
+        >>> names_key(["pre", "attn-pre-qk"])
+        'M: LN before the MLP; A*: LN before q, k and v; A^qk: LN before q and k.'
+    """
+    heads = [label.partition(",")[0] for label in labels]
+    codes = [ALIASES.get(one, one) for one in heads]
+    papers = [PAPER_NAMES[code] for code in codes if code in PAPER_NAMES]
+    letters = {letter for paper in papers for letter in paper.split("+")}
+    said = [
+        f"{letter}: LN before {inputs}" for letter, inputs in LETTERS.items() if letter in letters
+    ]
+    return f"{'; '.join(said)}." if said else ""
 
 
 def pre_norm_lattice() -> tuple[LNPlacement, ...]:

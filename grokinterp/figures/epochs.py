@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from grokinterp.figures.style import GREEN, GREY
+from grokinterp.figures.ticks import linear_ticks, log_ticks, symlog_ticks
 
 
 def epoch_axis(axes: Axes, epochs: np.ndarray, log: bool = False) -> None:
@@ -19,19 +19,18 @@ def epoch_axis(axes: Axes, epochs: np.ndarray, log: bool = False) -> None:
     """
     first, last = float(np.min(epochs)), float(np.max(epochs))
     axes.set_xlabel("epoch")
-    if log and last > 0:
+    if not log or last <= 0:
+        linear_ticks(axes)
+    elif first > 0:
+        # Masked: a curve that also has epoch 0 begins at the first epoch with a place.
+        axes.set_xscale("log", nonpositive="mask")
+        axes.set_xlabel("epoch (log scale)")
+        log_ticks(axes)
+    else:
         smallest = float(np.min(epochs[epochs > 0]))
-        if first > 0:
-            # Masked: a curve that also has epoch 0 begins at the first epoch with a place.
-            axes.set_xscale("log", nonpositive="mask")
-            axes.set_xlabel("epoch (log scale)")
-            if last < 100 * first:
-                axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        else:
-            axes.set_xscale("symlog", linthresh=smallest, linscale=0.4)
-            axes.set_xlabel(f"epoch (log scale, linear below {smallest:,.0f})")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xscale("symlog", linthresh=smallest, linscale=0.4)
+        axes.set_xlabel(f"epoch (log scale, linear below {smallest:,.0f})")
+        symlog_ticks(axes, smallest, last)
     if first < last:
         axes.set_xlim(first, last)
 

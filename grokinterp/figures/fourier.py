@@ -132,8 +132,8 @@ def frequency_bars(
     axes.grid(False, axis="x")
     axes.margins(y=0.12)
     pitch = 72 * width / (len(values) + 0.6)
-    # Two digits at 8 points are 11 wide: numbers nearer than that go one above the other.
-    reach, step = int(np.ceil(6 / pitch)), int(np.ceil(11.5 / pitch))
+    # Two digits at 8 points are 11 wide: numbers that have no gap then go one above the other.
+    reach, step = int(np.ceil(6 / pitch)), int(np.ceil(14 / pitch))
     before, level, base = -len(values), 0, 0.0
     tallest = np.argsort(-np.nan_to_num(np.where(emphasis, values, -np.inf), neginf=-np.inf)) + 1
     for k in sorted(int(k) for k in tallest[: min(NUMBERED, int(emphasis.sum()))]):

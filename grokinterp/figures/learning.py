@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from grokinterp.figures.epochs import epoch_axis, mark_epochs
 from grokinterp.figures.style import BLUE, ORANGE, add_title, legend_beside, panels, styled
+from grokinterp.figures.ticks import log_values
 
 
 def learning_curves(
@@ -32,7 +33,8 @@ def learning_curves(
             axes.plot(metrics["epoch"], metrics[f"test_{kind}"], color=ORANGE, label="test")
         accuracy.set(ylabel="accuracy", ylim=(-0.03, 1.03))
         accuracy.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        loss.set(ylabel="cross-entropy (nats)", yscale="log")
+        loss.set_ylabel("cross-entropy (nats, log scale)")
+        log_values(loss)
         epoch_axis(loss, metrics["epoch"].to_numpy())
         mark_epochs([accuracy, loss], memorised, generalised)
         legend_beside(accuracy)

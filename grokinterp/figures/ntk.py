@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 
 from grokinterp.figures.arrays import ascending, shaped
 from grokinterp.figures.epochs import epoch_axis, mark_epochs, marker_places
-from grokinterp.figures.style import add_title, legend_beside, looks, panels, styled
+from grokinterp.figures.style import add_title, legend_above, looks, panels, styled
+from grokinterp.figures.ticks import log_values
+from grokinterp.placement import both_names
 
-RELATIVE = "relative distance\n" r"$\Vert K_t - K_0\Vert_F\,/\,\Vert K_0\Vert_F$"
-KERNEL = "kernel distance\n" r"$1 - \cos_F(K_t, K_0)$"
+RELATIVE = "relative distance (log scale)\n" r"$\Vert K_t - K_0\Vert_F\,/\,\Vert K_0\Vert_F$"
+KERNEL = "kernel distance (log scale)\n" r"$1 - \cos_F(K_t, K_0)$"
 
 
 def ntk_distance(
@@ -59,7 +61,7 @@ def ntk_distance(
         grid[-1, 0].set_xlabel("epoch (log scale)")
         mark_epochs(list(grid[:, 0]), memorised, generalised)
         if tuple(labels) != ("NTK",):
-            legend_beside(grid[0, 0])
+            legend_above(grid[0, 0])
         add_title(figure, title)
         return figure
 
@@ -78,7 +80,7 @@ def _runs(what: str, values: np.ndarray, epochs: np.ndarray, labels: Sequence[st
 def _draw(axes: Axes, epochs: np.ndarray, values: np.ndarray, labels: Sequence[str]) -> None:
     epoch_axis(axes, epochs[epochs > 0], log=True)
     axes.set_xlabel("")
-    axes.set_yscale("log", nonpositive="mask")
+    log_values(axes)
     look = looks(labels)
     for index, (label, distance) in enumerate(zip(labels, values, strict=True)):
         axes.plot(
@@ -88,5 +90,5 @@ def _draw(axes: Axes, epochs: np.ndarray, values: np.ndarray, labels: Sequence[s
             linestyle=look[label].linestyle,
             marker=look[label].marker,
             markevery=marker_places(axes, epochs, index, len(labels)),
-            label=label if label not in labels[:index] else None,
+            label=both_names(label) if label not in labels[:index] else None,
         )

@@ -19,6 +19,7 @@ from grokinterp.figures.style import (
     panels,
     styled,
 )
+from grokinterp.figures.ticks import log_values
 
 
 def progress_measures(
@@ -68,7 +69,8 @@ def progress_measures(
                 markevery=marker_places(axes, places, index, len(curves)),
                 label=label,
             )
-        axes.set(ylabel="cross-entropy (nats)", yscale="log")
+        axes.set_ylabel("cross-entropy (nats, log scale)")
+        log_values(axes)
         mark_epochs([axes], memorised, generalised)
         legend_beside(axes)
         add_title(figure, title)

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
-from grokinterp.figures.style import GREY, LIGHT_GREY, add_title, looks, panels, styled
+from grokinterp.figures.style import (
+    GREY,
+    LIGHT_GREY,
+    add_title,
+    axis_name,
+    looks,
+    panels,
+    styled,
+)
+from grokinterp.figures.ticks import log_ticks
+from grokinterp.placement import both_names, names_key
 
 
 class Point(NamedTuple):
@@ -52,18 +64,20 @@ def scatter(
                     axes.plot(one.x, one.y, marker, mfc=face, mec=color, alpha=0.8, ms=6)
             axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), title=name)
             axes.set_aspect("equal")
-            axes.set_xlabel(x_quantity)
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-                axis.set_minor_formatter(lambda *_: "")
-        grid[0, 0].set_ylabel(y_quantity)
+            axes.set_xlabel(axis_name(x_quantity, log=True))
+            log_ticks(axes)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        grid[0, 0].set_ylabel(axis_name(y_quantity, log=True))
         for label in labels:
-            grid[0, -1].plot([], [], look[label].marker, color=look[label].color, label=label)
+            drawn = {"color": look[label].color, "label": both_names(label)}
+            grid[0, -1].plot([], [], look[label].marker, **drawn)
         grid[0, -1].plot([], [], "o", mfc="none", mec=GREY, label="not within its epochs")
         figure.legend(
             *grid[0, -1].get_legend_handles_labels(),
             loc="outside lower center",
-            ncols=min(len(labels) + 1, 5),
+            ncols=3,
         )
+        figure.supxlabel(fill(names_key(labels), 92), x=0.01, ha="left", fontsize=8, color=GREY)
         add_title(figure, title)
         return figure

@@ -10,7 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from grokinterp.figures.arrays import shaped
-from grokinterp.figures.style import add_title, legend_beside, looks, panels, styled
+from grokinterp.figures.style import (
+    add_title,
+    axis_name,
+    legend_beside,
+    looks,
+    panels,
+    styled,
+)
+from grokinterp.placement import both_names
 
 
 def eigenvalue_spectrum(
@@ -43,7 +51,8 @@ def eigenvalue_spectrum(
     with styled():
         figure, grid = panels(height=3.0)
         axes = grid[0, 0]
-        axes.set(xscale="log", yscale="log", xlabel=quantity, ylabel="fraction of eigenvalues ≥ λ")
+        axes.set(xscale="log", yscale="log", xlabel=axis_name(quantity, log=True))
+        axes.set_ylabel("fraction of eigenvalues ≥ λ (log scale)")
         handles, texts = [], []
         for label, look in looks(spectra).items():
             eigenvalues = _descending(label, spectra[label])
@@ -62,7 +71,7 @@ def eigenvalue_spectrum(
             points.set_gid("spectrum")
             drawn: tuple[Line2D, ...] = (points,)
             exponent = alpha.get(label, np.nan)
-            text = label
+            text = both_names(label)
             if np.isfinite(exponent) and len(values):
                 ends, heights = _power_law(label, values, fraction, exponent, xmin.get(label))
                 [line] = axes.plot(

@@ -9,13 +9,24 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from grokinterp.figures.style import GREY, Look, add_title, legend_beside, looks, panels, styled
+from grokinterp.figures.style import (
+    GREY,
+    PLACEMENT_LOOKS,
+    Look,
+    add_title,
+    axis_name,
+    legend_above,
+    looks,
+    panels,
+    styled,
+)
+from grokinterp.figures.ticks import linear_ticks, log_ticks
 from grokinterp.interval import interval_name, median_interval
+from grokinterp.placement import both_names, names_key
 
-ROW = 0.3
-"""Inches between labels, for each series."""
+ROW = 0.22
+"""Inches for each series of a label."""
 
 
 class Beyond(NamedTuple):
@@ -44,7 +55,8 @@ def strip(
     arrow at the bound; where the median or an end of the interval is one, it is not drawn.
 
     Args:
-        series: Values of the seeds, by series and label; a series is drawn in one colour.
+        series: Values of the seeds, by series and label. A series is drawn in one colour; of a
+            single one, placements are drawn in their own.
         quantity: What the values are, for the axis.
         unit: Their unit; empty for pure numbers.
         log: Values on a log scale.
@@ -57,39 +69,56 @@ def strip(
     if not labels:
         raise ValueError("series must hold at least one label with values; got none")
     look = looks(series)
+    # A label of several series has a line for each of them.
+    of = {label: [name for name, values in series.items() if label in values] for label in labels}
+    middle, heights = _rows([len(of[label]) for label in labels])
+    caption = fill(_caption(series), 92)
     with styled():
-        # A label of several series has a line for each of them.
-        of = {
-            label: [name for name, values in series.items() if label in values] for label in labels
-        }
-        rows = len(labels) * max(map(len, of.values()))
-        figure, grid = panels(height=1.1 + ROW * max(rows, 3) + 0.2 * bool(title))
+        figure, grid = panels(
+            height=0.7
+            + ROW * max(sum(heights), 3)
+            + 0.15 * (caption.count("\n") + 1 + (len(series) + 1) // 2 * (len(series) > 1))
+            + 0.2 * bool(title)
+        )
         axes = grid[0, 0]
+        for row in range(1, len(labels), 2):
+            ends = (middle[row] - heights[row] / 2, middle[row] + heights[row] / 2)
+            axes.axhspan(*ends, color="#f4f4f4", linewidth=0, zorder=-2)
         for name, values in series.items():
             for label, seeds in values.items():
-                shift = (of[label].index(name) - (len(of[label]) - 1) / 2) * 0.8 / len(of[label])
-                _draw(axes, labels.index(label) + shift, seeds, look[name])
-            axes.plot([], [], look[name].marker, color=look[name].color, label=name)
+                shift = of[label].index(name) - (len(of[label]) - 1) / 2
+                own = PLACEMENT_LOOKS.get(label) if len(series) == 1 else None
+                _draw(axes, middle[labels.index(label)] + shift, seeds, own or look[name])
+            if len(series) > 1:
+                drawn = {"color": look[name].color, "label": both_names(name), "linestyle": "none"}
+                axes.plot([], [], marker=look[name].marker, **drawn)
         reference = {k: v for k, v in (reference or {}).items() if k in labels}
         for label, value in reference.items():
-            axes.plot(value, labels.index(label), "o", mfc="none", mec=GREY, ms=8, zorder=1)
+            y = middle[labels.index(label)]
+            axes.plot(value, y, "o", mfc="none", mec=GREY, ms=8, zorder=1)
         if reference:
             axes.plot([], [], "o", mfc="none", mec=GREY, ms=8, label=reference_name)
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_yticks(middle, [both_names(label) for label in labels])
+        axes.set_ylim(sum(heights), 0)
         axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
         if log:
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-        axes.set_xlabel(f"{quantity} ({unit})" if unit else quantity)
-        if len(series) > 1 or reference:
-            legend_beside(axes)
+            log_ticks(axes)
+        else:
+            linear_ticks(axes, whole=False)
+        axes.set_xlabel(axis_name(quantity, unit, log))
+        if axes.get_legend_handles_labels()[0]:
+            legend_above(axes)
         add_title(figure, title)
-        caption = fill(_caption(series), 88)
         figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color=GREY)
         return figure
+
+
+def _rows(lines: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The middles of rows one below the other, and their heights: of so many lines, and a gap."""
+    heights = np.array(lines) + 0.4
+    return np.cumsum(heights) - heights / 2, heights
 
 
 def _draw(axes: Axes, y: float, seeds: Sequence[Number], look: Look) -> None:
@@ -104,7 +133,7 @@ def _draw(axes: Axes, y: float, seeds: Sequence[Number], look: Look) -> None:
     # Half of an infinite value and a finite one is infinite, as it should be.
     median = np.median(values)
     if np.isfinite(median):
-        axes.plot(median, y, "|", color=look.color, ms=14, mew=2.2)
+        axes.plot(median, y, "|", color=look.color, ms=12, mew=2.2)
     low, high = (bound.item() for bound in median_interval(values[:, None]))
     if np.isfinite([low, high]).all() and low < high:
         axes.plot([low, high], [y, y], color=look.color, linewidth=1)
@@ -119,4 +148,5 @@ def _caption(series: Mapping[str, Mapping[str, Sequence[Number]]]) -> str:
         parts.append(f"line: {interval_name(counts)}")
     if any(isinstance(one, Beyond) for seeds in groups for one in seeds):
         parts.append("open arrow: not within so many epochs")
-    return "; ".join(parts)
+    key = names_key(dict.fromkeys([*series, *(label for one in series.values() for label in one)]))
+    return f"{'; '.join(parts)}. {key}".strip()

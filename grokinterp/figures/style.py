@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.textpath import TextPath
 
 from grokinterp.figures.figure import Figure
+from grokinterp.placement import ALIASES
 
 # Okabe and Ito's palette (2008), told apart under every common colour vision.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -23,6 +26,13 @@ GREY, LIGHT_GREY = "#666666", "#BDBDBD"
 
 WIDTH = 5.5
 """Inches: the text width of this field's one-column papers, so that 8 points print as 8."""
+
+
+SMALL = 1.1
+"""Inches: the height of one of many small panels."""
+
+ACROSS = 4
+"""Small panels beside each other, at most."""
 
 
 class Look(NamedTuple):
@@ -59,13 +69,16 @@ _FREE = [
 def looks(labels: Iterable[str]) -> dict[str, Look]:
     """A look per label: a placement's own, and for any other label the next free colour.
 
-    >>> looks(["pre", "baseline"])["pre"] == PLACEMENT_LOOKS["pre"]
+    >>> looks(["pre", "baseline"])["pre"] == looks(["M+A*"])["M+A*"] == PLACEMENT_LOOKS["pre"]
     True
     >>> looks(["pre", "baseline"])["baseline"].color == BLUE
     False
     """
     labels = list(dict.fromkeys(labels))
-    chosen = {label: PLACEMENT_LOOKS[label] for label in labels if label in PLACEMENT_LOOKS}
+    codes = {label: ALIASES.get(label, label) for label in labels}
+    chosen = {
+        label: PLACEMENT_LOOKS[code] for label, code in codes.items() if code in PLACEMENT_LOOKS
+    }
     # Past nine labels the colours come again with another line style.
     free = [
         look._replace(linestyle=style) if style else look
@@ -79,6 +92,9 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
     return chosen | dict(zip(unknown, free, strict=False))
 
 
+TEXT_SIZE = TICK_SIZE = 8
+"""Points, of what is not an axis's name or a title."""
+
 _SETTINGS: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -90,9 +106,9 @@ _SETTINGS: Any = {
     "axes.titlesize": 9,
     "axes.labelsize": 9,
     "axes.titlelocation": "left",
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
+    "xtick.labelsize": TICK_SIZE,
+    "ytick.labelsize": TICK_SIZE,
+    "legend.fontsize": TEXT_SIZE,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "lines.markersize": 4,
@@ -119,6 +135,38 @@ def panels(
     return figure, axes
 
 
+def stacked(
+    above: float, height: float, below: int, *, extra: float
+) -> tuple[Figure, Axes | None, Axes, list[Axes]]:
+    """One pair of axes, low ones above it and a grid of small ones below, of the same epochs.
+
+    Args:
+        above: Inches of the axes above; 0 for none.
+        height: Inches of the main axes.
+        below: How many small axes, which share their values.
+        extra: Inches for names, legend and caption.
+    """
+    rows = -(-below // ACROSS)
+    inches = [*([above] if above else []), height, *([SMALL * rows] if rows else [])]
+    figure = Figure(figsize=(WIDTH, sum(inches) + extra), layout="constrained")
+    grid = figure.add_gridspec(len(inches), 1, height_ratios=inches)
+    axes = figure.add_subplot(grid[int(above > 0), 0])
+    top = figure.add_subplot(grid[0, 0], sharex=axes) if above else None
+    small = []
+    if rows:
+        columns = -(-below // rows)
+        within = grid[-1, 0].subgridspec(rows, columns)
+        small = list(within.subplots(sharex=True, sharey=True, squeeze=False).flat)
+        for empty in small[below:]:
+            empty.remove()
+        small = small[:below]
+        for lowest in small[-columns:]:
+            lowest.tick_params(labelbottom=True)
+    for one in figure.axes:
+        _keep_ticks(one)
+    return figure, top, axes, small
+
+
 def colorbar(figure: Figure, image: ScalarMappable, axes: Axes, label: str) -> None:
     """What the colours of an image mean, to the right of it."""
     bar = figure.colorbar(image, ax=axes, pad=0.02)
@@ -134,6 +182,50 @@ def legend_beside(axes: Axes, **options: Any) -> None:
     )
 
 
+def legend_above(axes: Axes, of: Axes | None = None, width: float = WIDTH - 0.6) -> None:
+    """The legend above the axes, of what these or other axes show.
+
+    It has as many columns as there is width for, in inches, and so takes none from the axes,
+    however long the names are.
+    """
+    handles, texts = (of or axes).get_legend_handles_labels()
+    # Beside a name: its line, a gap, and the space between columns, in sizes of its font.
+    line, gap, space = 2.7, 0.8, 2.0
+    column = max(text_width(text, TEXT_SIZE) for text in texts) + TEXT_SIZE * (line + gap + space)
+    axes.legend(
+        handles,
+        texts,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderaxespad=0.3,
+        borderpad=0.0,
+        handlelength=line,
+        handletextpad=gap,
+        columnspacing=space,
+        ncols=int(np.clip((72 * width + space * TEXT_SIZE) // column, 1, len(texts))),
+    )
+
+
+@cache
+def text_width(text: str, size: int) -> float:
+    """How wide a text is, in points."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return max(
+        (float(TextPath((0, 0), line, size=size).get_extents().width) for line in lines),
+        default=0.0,
+    )
+
+
+def axis_name(quantity: str, unit: str = "", log: bool = False) -> str:
+    """What an axis shows, with its unit, and its scale if that is logarithmic.
+
+    >>> axis_name("train loss", "nats", log=True), axis_name("effective rank")
+    ('train loss (nats, log scale)', 'effective rank')
+    """
+    said = ", ".join(part for part in (unit, "log scale" if log else "") if part)
+    return f"{quantity} ({said})" if said else quantity
+
+
 def add_title(figure: Figure, title: str) -> None:
     """The title above the whole figure, if there is one."""
     if title:
@@ -144,7 +236,7 @@ def _keep_ticks(axes: Axes) -> None:
     # matplotlib makes ticks when it draws, which may be after the reader's own settings are back.
     axes.tick_params(
         which="both",
-        labelsize=_SETTINGS["xtick.labelsize"],
+        labelsize=TICK_SIZE,
         grid_color=_SETTINGS["grid.color"],
         grid_linewidth=_SETTINGS["grid.linewidth"],
     )

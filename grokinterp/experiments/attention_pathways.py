@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grokinterp.audit import rules
-from grokinterp.reproduction.curves import accuracy_figure, overview_figure, probe_figure
+from grokinterp.figures.evolution import same_values
+from grokinterp.reproduction.curves import (
+    SMOOTHED,
+    accuracy_figure,
+    overview_figure,
+    probe_figure,
+)
 from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
 from grokinterp.reproduction.positions import PATHWAYS, placements
 from grokinterp.reproduction.published import generalisation_epochs
@@ -32,6 +38,7 @@ def results(done: Done) -> Results:
             "nats",
             "Attention entropy of the last query, mean over heads",
             log_epochs=True,
+            window=SMOOTHED,
         ),
         "entropy_paper": probe_figure(
             done,
@@ -41,11 +48,13 @@ def results(done: Done) -> Results:
             "nats",
             "Attention entropy in the paper's convention: of the head average, all queries",
             log_epochs=True,
+            window=SMOOTHED,
         ),
         "overview": overview_figure(
             done, "Attention pathways: when each seed generalised", generalisation_epochs()
         ),
     }
+    same_values(figures["entropy"], figures["entropy_paper"])
     tables = {"seeds": seeds_table(done, generalisation_epochs()), "runs": runs_table(done)}
     return Results(figures, tables)
 

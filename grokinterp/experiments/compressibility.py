@@ -9,7 +9,7 @@ from grokinterp.audit.statistics import generalised, kendall, memorised, probed,
 from grokinterp.reproduction.against_paper import Comparison, near_minimum, of_mean
 from grokinterp.reproduction.against_paper import compare as compare_with
 from grokinterp.reproduction.crossings import crossing_figure, crossing_table
-from grokinterp.reproduction.curves import by_label, probe_figure
+from grokinterp.reproduction.curves import SMOOTHED, by_label, probe_figure
 from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
 from grokinterp.reproduction.positions import LN_POSITIONS, placements
 from grokinterp.reproduction.published import epochs_near_minimum, generalisation_epochs
@@ -60,6 +60,7 @@ def results(done: Done) -> Results:
             "effective_rank",
             "effective rank",
             title="Effective rank of the last residual, train inputs",
+            window=SMOOTHED,
         ),
         "alpha": probe_figure(
             done,
@@ -67,6 +68,7 @@ def results(done: Done) -> Results:
             "alpha",
             "power-law α",
             title="Power-law exponent of the last residual's spectrum, train inputs",
+            window=SMOOTHED,
         ),
         "crossings": crossing_figure(
             done,

@@ -35,7 +35,7 @@ def results(done: Done) -> Results:
             done,
             rules.NTK,
             "relative_distance",
-            "‖K_t - K_0‖ / ‖K_0‖",
+            r"$\Vert K_t - K_0\Vert\,/\,\Vert K_0\Vert$",
             title="The NTK's distance from its start (sum of logits)",
             log_epochs=True,
             log_values=True,
@@ -43,8 +43,8 @@ def results(done: Done) -> Results:
         "ntk_movement": series_figure(
             done,
             lambda run: movement(run, rules.STEP),
-            "‖K_t - K_s‖ / ‖K_s‖",
-            title=f"How far the NTK moved in the last {rules.STEP} epochs, s = t - {rules.STEP}",
+            r"$\Vert K_t - K_s\Vert\,/\,\Vert K_s\Vert$",
+            title=f"How far the NTK moved in the last {rules.STEP} epochs, $s = t - {rules.STEP}$",
             log_values=True,
         ),
         "weight_alpha": probe_figure(

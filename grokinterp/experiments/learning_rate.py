@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+from grokinterp.placement import both_names
 from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.reproduction.outcomes import outcomes
 from grokinterp.reproduction.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
@@ -31,7 +32,7 @@ def _recipe(rate: float) -> TrainConfig:
 
 
 def results(done: Done) -> Results:
-    return outcomes(done, "Learning rate, lr · decay constant, No LN")
+    return outcomes(done, f"Learning rate, lr × decay constant, {both_names('off')}")
 
 
 LEARNING_RATE = Experiment(

@@ -8,6 +8,7 @@ from grokinterp.audit import rules
 from grokinterp.reproduction.against_paper import Comparison, accurate, of_best, of_mean
 from grokinterp.reproduction.against_paper import compare as compare_with
 from grokinterp.reproduction.curves import (
+    SMOOTHED,
     accuracy_figure,
     by_label,
     column_figure,
@@ -44,19 +45,30 @@ def results(done: Done) -> Results:
     figures = {
         "accuracy": accuracy_figure(done, "LN position: test accuracy"),
         "train_accuracy": column_figure(
-            done, "train_accuracy", "train accuracy", title="LN position: train accuracy"
+            done,
+            "train_accuracy",
+            "train accuracy",
+            title="LN position: train accuracy",
+            window=SMOOTHED,
         ),
         "test_loss": column_figure(
-            done, "test_loss", "test loss", "nats", "LN position: test loss", log_values=True
+            done,
+            "test_loss",
+            "test loss",
+            "nats",
+            "LN position: test loss",
+            log_values=True,
+            window=SMOOTHED,
         ),
         "fourier_concentration": column_figure(
             done,
             "fourier_concentration.value",
             "Fourier concentration",
             title="LN position: periodicity of the embedding",
+            window=SMOOTHED,
         ),
         "weight_norm": column_figure(
-            done, "weight_norm", "weight norm", title="LN position: weight norm"
+            done, "weight_norm", "weight norm", title="LN position: weight norm", window=SMOOTHED
         ),
         "update_norm": column_figure(
             done,
@@ -64,6 +76,7 @@ def results(done: Done) -> Results:
             "update norm",
             title="LN position: size of an update, decay included",
             log_values=True,
+            window=SMOOTHED,
         ),
         "overview": overview_figure(
             done, "LN position: when each seed generalised", generalisation_epochs()

@@ -14,6 +14,7 @@ from typing import Any
 
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.experiments.learning_rate import configs as learning_rates
+from grokinterp.placement import both_names
 from grokinterp.reproduction.curves import column_figure, probe_figure
 from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.reproduction.outcomes import grouped_outcomes
@@ -57,25 +58,32 @@ def plan(seeds: Sequence[int]) -> list[Planned]:
 
 
 def results(done: Done) -> Results:
-    groups = {case: {name: label(case, name) for name in _precisions(case)} for case in _cases()}
-    plain = [one for one in done if one[0].label in groups["off"].values()]
+    # The cases below each other, so that what precision does to each is seen side by side.
+    groups = {
+        precision: {
+            case: label(case, precision) for case in _cases() if precision in _precisions(case)
+        }
+        for precision in PRECISIONS | BY_MARGINS
+    }
+    plain = [one for one in done if one[0].label in {label("off", name) for name in groups}]
+    no_ln = both_names("off")
     figures = {
         "train_loss": column_figure(
-            plain, "train_loss", "train loss", "nats", "No LN: train loss", log_values=True
+            plain, "train_loss", "train loss", "nats", f"{no_ln}: train loss", log_values=True
         ),
         "effective_rank": probe_figure(
             plain,
             "compressibility",
             "effective_rank",
             "effective rank",
-            title="No LN: effective rank of the last residual, train inputs",
+            title=f"{no_ln}: effective rank of the last residual, train inputs",
         ),
         "ntk_distance": probe_figure(
             plain,
             "ntk",
             "relative_distance",
-            "‖K_t - K_0‖ / ‖K_0‖",
-            title="No LN: the NTK's distance from its start (sum of logits)",
+            r"$\Vert K_t - K_0\Vert\,/\,\Vert K_0\Vert$",
+            title=f"{no_ln}: the NTK's distance from its start (sum of logits)",
             log_epochs=True,
             log_values=True,
         ),

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig
+from grokinterp.placement import both_names
 from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.reproduction.outcomes import grouped_outcomes
 from grokinterp.reproduction.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
@@ -66,7 +67,7 @@ def settings(form: str) -> dict[str, float]:
 
 def results(done: Done) -> Results:
     groups = {form: {f"α {scale:g}": label(scale, form) for scale in SCALES} for form in FORMS}
-    return grouped_outcomes(done, groups, "Readout scale, No LN")
+    return grouped_outcomes(done, groups, f"Readout scale, {both_names('off')}")
 
 
 READOUT_SCALE = Experiment(

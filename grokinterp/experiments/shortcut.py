@@ -12,7 +12,8 @@ import pandas as pd
 from grokinterp.audit import rules
 from grokinterp.audit.statistics import generalised, mean_while, memorised
 from grokinterp.experiments.direction_or_norm import plan as memorised_plan
-from grokinterp.reproduction.curves import probe_figure
+from grokinterp.figures.evolution import same_values
+from grokinterp.reproduction.curves import SMOOTHED, probe_figure
 from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
 from grokinterp.reproduction.positions import placements
 from grokinterp.reproduction.recipe import FRESH_SEEDS, SEEDS
@@ -46,6 +47,7 @@ def results(done: Done) -> Results:
             "nats",
             f"The MLP reads x/‖x‖, {name}",
             log_epochs=True,
+            window=SMOOTHED,
         )
         for (convention, probe), name in zip(
             rules.SHORTCUTS.items(),
@@ -53,6 +55,7 @@ def results(done: Done) -> Results:
             strict=True,
         )
     }
+    same_values(*figures.values())
     phases = pd.DataFrame([_phases(planned.label, run) for planned, run in curves])
     return Results(figures, {"phases": phases} if curves else {})
 

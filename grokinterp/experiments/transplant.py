@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
-from grokinterp.reproduction.curves import accuracy_figure
+from grokinterp.figures.strip import strip
+from grokinterp.reproduction.curves import accuracy_figure, generalising_epochs
 from grokinterp.reproduction.experiment import Done, Experiment, Fork, Planned, Results
 from grokinterp.reproduction.recipe import SEEDS
 
@@ -100,10 +101,18 @@ def results(done: Done) -> Results:
                 "test loss at the end": last["test_loss"],
             }
         )
-    figure = accuracy_figure(
-        done, "LN before the MLP, taken out and put in: epochs since the transplant"
-    )
-    return Results({"test_accuracy": figure}, {"transplant": pd.DataFrame(rows)})
+    figures = {
+        "overview": strip(
+            {"here": generalising_epochs(done)},
+            "epochs from the transplant to generalising",
+            log=True,
+            title="LN before the MLP, taken out and put in",
+        ),
+        "test_accuracy": accuracy_figure(
+            done, "LN before the MLP, taken out and put in: epochs since the transplant"
+        ),
+    }
+    return Results(figures, {"transplant": pd.DataFrame(rows)})
 
 
 TRANSPLANT = Experiment(

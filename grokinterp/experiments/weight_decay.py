@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from grokinterp.audit import rules
 from grokinterp.config import ModelConfig, RunConfig, TrainConfig
+from grokinterp.placement import both_names
 from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results, each_seed
 from grokinterp.reproduction.outcomes import outcomes
 from grokinterp.reproduction.recipe import FRESH_SEEDS, PAPER_RECIPE, SEEDS, UNTIL_GENERALISED
@@ -27,7 +28,7 @@ def _recipe(decay: float) -> TrainConfig:
 
 
 def results(done: Done) -> Results:
-    return outcomes(done, "Weight decay, No LN")
+    return outcomes(done, f"Weight decay, {both_names('off')}")
 
 
 WEIGHT_DECAY = Experiment(

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
-from grokinterp.figures.arrays import ascending, shaped
+from grokinterp.figures import ticks
 from grokinterp.figures.epochs import epoch_axis, marker_places
+from grokinterp.figures.event_rows import ROW, event_rows, events_of, reached
+from grokinterp.figures.seed_curves import Curve, curves_of, joint, running_median
 from grokinterp.figures.style import (
     GREY,
     Look,
     add_title,
-    legend_beside,
+    axis_name,
+    legend_above,
     looks,
-    panels,
+    stacked,
     styled,
 )
 from grokinterp.interval import interval_name, median_interval
+from grokinterp.placement import both_names, names_key
 
-Curve = tuple[np.ndarray, np.ndarray]
+MAIN, PANEL = "main", "panel"
+"""Of a figure's axes: those of the medians, and those of the seeds."""
+
+BANDS = 4
+"""So many at most lie over each other; those of more labels are drawn with their seeds."""
 
 
 def over_epochs(
@@ -36,14 +44,20 @@ def over_epochs(
     generalised: Mapping[str, Sequence[int | None]] | None = None,
     log_epochs: bool = False,
     log_values: bool = False,
+    window: float | int | None = None,
     title: str = "",
 ) -> Figure:
-    """Every seed as a thin line, and per label the median over seeds and its interval.
+    """Per label the median over seeds and its interval, and every seed as a thin line.
 
     The interval is that of the median from order statistics, 95 % or more of six seeds and more,
-    and the range of fewer; the figure says which. Medians and intervals exist only at epochs that
-    all seeds of a label share. Values are drawn as they are: nothing is smoothed, nor
-    clipped, and NaN leaves a gap.
+    and the range of fewer; the figure says which. Seeds are drawn as they are: nothing is smoothed,
+    nor clipped, and NaN leaves a gap. Where their spikes would cover the medians, give a window:
+    then the median is that of the seeds' running medians, and the seeds themselves get panels of
+    their own below.
+
+    Medians and intervals exist at epochs that all seeds of a label share. A seed that stops before
+    another is marked there by an open circle and counts with its last value from there on; the
+    median is thinner then.
 
     Args:
         series: A list of runs (seeds) per label (placement). A run is a table with `epoch` and
@@ -55,166 +69,162 @@ def over_epochs(
             ticks above, and a dashed line at the label's median epoch if it has one.
         log_epochs: Epochs on a log scale.
         log_values: Values on a log scale.
+        window: Epochs that the running medians of the seeds reach over.
         title: Above the figure.
     """
-    runs = {label: _curves(label, seeds, column or quantity) for label, seeds in series.items()}
+    runs = {label: curves_of(label, seeds, column or quantity) for label, seeds in series.items()}
     if not runs:
         raise ValueError("series must hold at least one label; got none")
-    marks = _marks(runs, generalised or {})
+    if window is not None and not window > 0:
+        raise ValueError(f"window must be a number of epochs above 0; got {window:g}")
+    events = events_of({label: len(seeds) for label, seeds in runs.items()}, generalised or {})
     look = looks(runs)
     every = np.unique(np.concatenate([epochs for seeds in runs.values() for epochs, _ in seeds]))
-    caption = fill(_caption(runs, marks), 88)
+    bold = {
+        label: [(at, running_median(at, y, window) if window else y) for at, y in seeds]
+        for label, seeds in runs.items()
+    }
+    bands = not window or len(runs) <= BANDS
+    caption = fill(_caption(runs, events, window), 92)
     with styled():
-        strip = 0.17 * len(marks)
-        figure, grid = panels(
-            2 if marks else 1,
-            height=2.9 + strip + 0.13 * caption.count("\n") + 0.2 * bool(title),
-            sharex=True,
-            gridspec_kw={"height_ratios": [strip, 2.3]} if marks else None,
+        figure, above, axes, below = stacked(
+            ROW * len(events),
+            2.4,
+            len(runs) if window else 0,
+            extra=0.75 + 0.15 * (caption.count("\n") + 1 + len(runs) / 2) + 0.25 * bool(title),
         )
-        axes = grid[-1, 0]
         epoch_axis(axes, every, log_epochs)
-        for index, (label, seeds) in enumerate(runs.items()):
-            name = label if _single(runs) else _counted(label, len(seeds))
-            _draw(axes, name, seeds, look[label], (index, len(runs)))
         if log_values:
-            axes.set_yscale("log")
-        axes.set_ylabel(f"{quantity} ({unit})" if unit else quantity)
-        if marks:
-            _strip(grid[0, 0], axes, marks, look)
-        legend_beside(axes)
+            ticks.log_values(axes)
+        axes.set_ylabel(axis_name(quantity, unit, log_values))
+        for index, (label, seeds) in enumerate(bold.items()):
+            if not window:
+                _draw_seeds(axes, seeds, look[label], every[-1])
+            _draw_median(axes, _name(label, seeds, events), seeds, look[label], (index, len(runs)))
+            if bands:
+                _draw_band(axes, seeds, look[label])
+        if above is not None:
+            event_rows(above, axes, events, look)
+        legend_above(above or axes, of=axes)
+        for panel, (label, seeds) in zip(below, runs.items(), strict=False):
+            epoch_axis(panel, every, log_epochs)
+            if log_values:
+                ticks.log_values(panel)
+            panel.set_xlabel("")
+            _draw_seeds(panel, seeds, look[label], every[-1])
+            _draw_panel(panel, label, bold[label], look[label])
+            if not bands:
+                _draw_band(panel, bold[label], look[label])
+        axes.set_gid(MAIN)
+        for panel in below:
+            panel.set_gid(PANEL)
         add_title(figure, title)
         figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color=GREY)
         return figure
 
 
-def _curves(label: str, seeds: Sequence[pd.DataFrame | Curve], column: str) -> list[Curve]:
-    """The runs of a label, each as ascending epochs and as many values."""
-    curves = []
-    for seed in seeds:
-        if isinstance(seed, pd.DataFrame):
-            if missing := {"epoch", column} - set(seed.columns):
-                raise ValueError(
-                    f"the tables of {label!r} must have the columns epoch and {column}; "
-                    f"one lacks {', '.join(sorted(missing))}"
-                )
-            seed = (seed["epoch"].to_numpy(), seed[column].to_numpy())
-        epochs = ascending(seed[0], f"the epochs of {label!r}")
-        curves.append(
-            (epochs, shaped(f"the values of {label!r}", seed[1], "epoch", epoch=len(epochs)))
-        )
-    if not curves:
-        raise ValueError(f"{label!r} must have at least one run; got none")
-    return curves
+def same_values(*figures: Figure | None) -> None:
+    """Give figures that are to be compared the same axis of values; None is no figure."""
+    for kind in (MAIN, PANEL):
+        every = [axes for one in figures if one for axes in one.axes if axes.get_gid() == kind]
+        if every:
+            low, high = zip(*(axes.get_ylim() for axes in every), strict=True)
+            for axes in every:
+                axes.set_ylim(min(low), max(high))
 
 
-def _combined(seeds: list[Curve]) -> tuple[np.ndarray, np.ndarray]:
-    """The epochs that all seeds have, and the values there, [seed, epoch]."""
-    shared = reduce(np.intersect1d, [epochs for epochs, _ in seeds])
-    return shared, np.stack([values[np.isin(epochs, shared)] for epochs, values in seeds])
-
-
-def _draw(axes: Axes, name: str, seeds: list[Curve], look: Look, turn: tuple[int, int]) -> None:
+def _draw_seeds(axes: Axes, seeds: list[Curve], look: Look, end: float) -> None:
     for epochs, values in seeds:
         [line] = axes.plot(epochs, values, color=look.color, linewidth=0.6, alpha=0.45)
         line.set_gid("seed")
-    shared, values = _combined(seeds)
-    [line] = axes.plot(
-        shared,
-        np.median(values, axis=0),
-        color=look.color,
-        linestyle=look.linestyle,
-        marker=look.marker,
-        markevery=marker_places(axes, shared, *turn) if len(shared) else None,
-        linewidth=1.8,
-        zorder=3,
-        label=name,
-    )
-    line.set_gid("median")
-    if len(seeds) > 1 and len(shared):
+        if epochs[-1] < end:
+            [stop] = axes.plot(
+                epochs[-1:], values[-1:], "o", mfc="white", mec=look.color, ms=3.5, mew=0.9
+            )
+            stop.set(gid="stop", zorder=4, clip_on=False)
+
+
+def _draw_median(
+    axes: Axes, name: str, seeds: list[Curve], look: Look, turn: tuple[int, int]
+) -> None:
+    epochs, values, first_stop = joint(seeds)
+    median = np.median(values, axis=0)
+    whole = int(np.searchsorted(epochs, first_stop, side="right"))
+    # The parts meet at the last epoch that all seeds have.
+    for gid, part, width in (
+        ("median", slice(whole), 1.8),
+        ("median carried on", slice(max(whole - 1, 0), None), 0.9),
+    ):
+        at = epochs[part]
+        if gid != "median" and len(at) < 2:
+            continue
+        [line] = axes.plot(at, median[part], color=look.color, linewidth=width, zorder=3)
+        line.set(linestyle=look.linestyle, gid=gid)
+        if gid == "median":
+            line.set(marker=look.marker, label=name)
+            line.set_markevery(marker_places(axes, at, *turn) if len(at) else None)
+
+
+def _draw_band(axes: Axes, seeds: list[Curve], look: Look) -> None:
+    epochs, values, _ = joint(seeds)
+    if len(seeds) > 1 and len(epochs):
         bounds = median_interval(values)
-        band = axes.fill_between(shared, *bounds, color=look.color, alpha=0.18, linewidth=0)
+        band = axes.fill_between(epochs, *bounds, color=look.color, alpha=0.18, linewidth=0)
         band.set_gid("interval")
 
 
-def _single(runs: dict[str, list[Curve]]) -> bool:
-    return all(len(seeds) == 1 for seeds in runs.values())
+def _draw_panel(axes: Axes, label: str, bold: list[Curve], look: Look) -> None:
+    """The median of the main axes over a label's seeds."""
+    axes.set_title(both_names(label), fontsize=8)
+    epochs, values, _ = joint(bold)
+    [line] = axes.plot(epochs, np.median(values, axis=0), color=look.color, linewidth=1.2, zorder=3)
+    line.set_path_effects([withStroke(linewidth=2.6, foreground="white")])
 
 
-def _counted(label: str, seeds: int) -> str:
-    return f"{label}, {seeds} seed{'s' if seeds > 1 else ''}"
+def _name(label: str, seeds: list[Curve], events: Mapping[str, Sequence[float]]) -> str:
+    """A label in the legend: how many seeds it has, and how many of them generalised."""
+    said = [reached(events[label])] if label in events else []
+    if not said and len(seeds) > 1:
+        said = [f"{len(seeds)} seeds"]
+    return ": ".join([both_names(label), *said])
 
 
-def _caption(runs: dict[str, list[Curve]], marks: dict[str, list[float]]) -> str:
-    single = _single(runs)
-    parts = ["thin: each seed", "bold: median over seeds"]
+def _caption(
+    runs: Mapping[str, list[Curve]],
+    events: Mapping[str, Sequence[float]],
+    window: float | int | None,
+) -> str:
+    counts = [len(seeds) for seeds in runs.values()]
+    single = max(counts) == 1
+    smooth = f"running median over {window:,.10g} epochs" if window else ""
+    parts = []
     if single:
-        parts = ["one seed of each"] if len(runs) > 1 else ["one seed"]
-    if not single:
-        parts.append(f"band: {interval_name([len(seeds) for seeds in runs.values()])}")
-    shared = {label: _combined(seeds)[0] for label, seeds in runs.items()}
+        parts.append("one seed of each" if len(runs) > 1 else "one seed")
+        parts += [f"bold: its {smooth}"] if window else []
+    else:
+        parts.append(f"bold: median over seeds{f' of the {smooth} of each' if window else ''}")
+        parts.append(f"band: {interval_name(counts)}")
+        parts += [] if window else ["thin: each seed"]
+    if window:
+        parts.append("small panels: each seed as it is")
+    joints = {label: joint(seeds) for label, seeds in runs.items()}
     if any(
-        len(epochs) != len(shared[label]) for label, seeds in runs.items() for epochs, _ in seeds
+        np.setdiff1d(epochs, joints[label].epochs).size
+        for label, seeds in runs.items()
+        for epochs, _ in seeds
     ):
         parts.append("medians and bands only at epochs that all seeds of a label share")
-    if marks:
-        ticks = "ticks above and vertical dashes: when it generalised"
-        several = "ticks above: when each seed generalised; vertical dashes: their median"
-        parts.append(ticks if single else several)
-    return f"{'; '.join(parts)}.".capitalize()
-
-
-def _marks(
-    runs: dict[str, list[Curve]], generalised: Mapping[str, Sequence[int | None]]
-) -> dict[str, list[float]]:
-    """Per label the seeds' generalising epochs, infinite for those that never did."""
-    for label, epochs in generalised.items():
-        if label not in runs:
-            raise ValueError(f"generalised names {label!r}; the series are {', '.join(runs)}")
-        if len(epochs) != len(runs[label]):
-            raise ValueError(
-                f"generalised must have an epoch, or None, per seed of {label!r}: "
-                f"{len(runs[label])} of them; got {len(epochs)}"
-            )
-    return {
-        label: [np.inf if epoch is None else float(epoch) for epoch in generalised[label]]
-        for label in runs
-        if label in generalised
-    }
-
-
-def _reached(reached: int, seeds: int) -> str:
-    if seeds == 1:
-        return "generalised" if reached else "did not generalise"
-    return f"{reached} of {seeds} generalised"
-
-
-def _strip(strip: Axes, axes: Axes, marks: dict[str, list[float]], look: dict[str, Look]) -> None:
-    """Ticks at the generalising epochs, a row per label, and the medians in the main axes."""
-    for row, (label, epochs) in enumerate(marks.items()):
-        reached = [epoch for epoch in epochs if np.isfinite(epoch)]
-        ticks = strip.vlines(
-            reached, row - 0.38, row + 0.38, linewidth=1.4, color=look[label].color
+    end = max(epochs[-1] for seeds in runs.values() for epochs, _ in seeds)
+    if any(epochs[-1] < end for seeds in runs.values() for epochs, _ in seeds):
+        parts.append("open circle: where a seed stopped")
+    if any(one.first_stop < one.epochs[-1] for one in joints.values() if len(one.epochs)):
+        parts.append("from there on it counts with its last value, and the median is drawn thinner")
+    if events:
+        one = "ticks above and vertical dashes: when it generalised"
+        several = (
+            "ticks above: when each seed generalised, beside the names how many did; "
+            "vertical dashes: their median"
         )
-        ticks.set_gid("generalised")
-        strip.text(
-            1.01,
-            row,
-            _reached(len(reached), len(epochs)),
-            transform=strip.get_yaxis_transform(),
-            va="center",
-            fontsize=8,
-            color=look[label].color,
-        )
-        # A seed that never did counts as infinitely late: no median where it falls among those.
-        median = float(np.median(epochs))
-        if np.isfinite(median):
-            line = axes.axvline(
-                median, color=look[label].color, linestyle=(0, (4, 3)), linewidth=0.8, zorder=1
-            )
-            line.set_gid("median generalised")
-    strip.set_yticks(range(len(marks)), labels=list(marks))
-    strip.set_ylim(len(marks) - 0.5, -0.5)
-    strip.tick_params(axis="both", which="both", length=0, labelbottom=False)
-    strip.spines[["left", "bottom"]].set_visible(False)
-    strip.grid(False)
+        parts.append(one if single else several)
+    said = "; ".join(parts)
+    return f"{said[0].upper()}{said[1:]}. {names_key(runs)}".strip()

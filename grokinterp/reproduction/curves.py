@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,6 +13,10 @@ from grokinterp.figures.evolution import over_epochs
 from grokinterp.figures.strip import Beyond, Number, strip
 from grokinterp.reproduction.experiment import Done
 from grokinterp.store.runs import Run
+
+SMOOTHED = 250
+"""Epochs that running medians reach over, where the spikes of many seeds would cover them: a spike
+takes a few tens."""
 
 
 def by_label(done: Done) -> dict[str, list[Run]]:
@@ -41,7 +46,7 @@ def generalising_epochs(done: Done) -> dict[str, list[Number]]:
 
 
 def column_figure(
-    done: Done, column: str, quantity: str, unit: str = "", title: str = "", **options: bool
+    done: Done, column: str, quantity: str, unit: str = "", title: str = "", **options: Any
 ) -> Figure | None:
     """A column of the runs' metrics over epochs, and when each run generalised, by label.
 
@@ -68,7 +73,7 @@ def column_figure(
 
 def accuracy_figure(done: Done, title: str) -> Figure | None:
     """Test accuracy over epochs, and when each run generalised, by label."""
-    return column_figure(done, "test_accuracy", "test accuracy", title=title)
+    return column_figure(done, "test_accuracy", "test accuracy", title=title, window=SMOOTHED)
 
 
 def overview_figure(done: Done, title: str, reference: Mapping[str, int] | None = None) -> Figure:
@@ -90,7 +95,7 @@ def probe_figure(
     quantity: str,
     unit: str = "",
     title: str = "",
-    **options: bool,
+    **options: Any,
 ) -> Figure | None:
     """A probe's value over the epochs that it was computed at, by label.
 
@@ -107,7 +112,7 @@ def series_figure(
     quantity: str,
     unit: str = "",
     title: str = "",
-    **options: bool,
+    **options: Any,
 ) -> Figure | None:
     """What a function gives of each run, by epoch, by label. None where no run has a value."""
     values = [(planned, run, series(run)) for planned, run in done]

@@ -8,19 +8,23 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import log_axes_say_so, tick_labels_stand_apart
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from grokinterp.figures.attention import attention_entropy, mean_pattern
 from grokinterp.figures.epochs import epoch_axis
-from grokinterp.figures.evolution import over_epochs
+from grokinterp.figures.evolution import over_epochs, same_values
 from grokinterp.figures.fourier import embedding_spectrum, spectrum_evolution
 from grokinterp.figures.learning import learning_curves
 from grokinterp.figures.neurons import neuron_clusters
 from grokinterp.figures.ntk import ntk_distance
 from grokinterp.figures.progress_measures import progress_measures
+from grokinterp.figures.scatter import Point, scatter
+from grokinterp.figures.seed_curves import running_median
 from grokinterp.figures.spectra import eigenvalue_spectrum
-from grokinterp.figures.style import PLACEMENT_LOOKS, WIDTH, looks
+from grokinterp.figures.strip import strip
+from grokinterp.figures.style import PLACEMENT_LOOKS, WIDTH, looks, panels, styled
 from grokinterp.placement import PLACEMENTS
 
 EPOCHS = np.arange(0, 1001, 50)
@@ -54,6 +58,21 @@ FIGURES = {
         "L2",
         generalised={label: [600, 650, None] for label in NINE},
         log_epochs=True,
+    ),
+    "over_epochs in panels": lambda: over_epochs(
+        NINE, "update norm", generalised={"off": [600, 650, None]}, window=200, title="Spikes"
+    ),
+    "strip": lambda: strip(
+        {"float64": {"off": [700, 900], "lr 0.01": [800]}, "float32": {"off": [1000]}},
+        "generalisation epoch",
+        log=True,
+        reference={"off": 3000},
+        title="Precision",
+    ),
+    "scatter": lambda: scatter(
+        {"rank": {"off": [Point(4000, 9000), Point(5000, 10_000, True)], "pre": [Point(900, 800)]}},
+        "generalisation epoch",
+        "epoch of the minimum",
     ),
     "embedding_spectrum": lambda: embedding_spectrum(SPECTRUM, [3, 4, 5, 41], title="Spectrum"),
     "spectrum_evolution": lambda: spectrum_evolution(
@@ -141,8 +160,10 @@ def test_every_axis_is_named_and_the_readers_settings_are_left_alone(make):
     figure = drawn(make())
     assert dict(mpl.rcParams) == before
     for axes in figure.axes:
-        strip = not axes.get_ylabel() and axes.get_yticklabels()
-        assert axes.get_ylabel() or strip
+        # Rows are named by their ticks or by the legend above them, seeds' panels by their titles.
+        rows = any(text.get_text()[:1].isalpha() for text in axes.get_yticklabels())
+        events = axes.get_legend() is not None and not axes.get_yticks().size
+        assert axes.get_ylabel() or rows or events or axes.get_title(loc="left")
     assert any(axes.get_xlabel() for axes in figure.axes)
 
 
@@ -166,7 +187,7 @@ def test_each_placement_of_the_paper_has_its_own_look():
         to_hex(line.get_color())
         for figure in figures
         for line in named(figure.axes[0], "median")
-        if line.get_label().startswith("post,")
+        if line.get_label().startswith("post:")
     }
     assert colors == {PLACEMENT_LOOKS["post"].color.lower()}
 
@@ -229,7 +250,7 @@ def test_seeds_and_median_are_the_data():
     expected = np.median([values for _, values in runs], axis=0)
     np.testing.assert_allclose(median.get_ydata(), expected, rtol=1e-15)
     assert median.get_linewidth() > 2 * lines[0].get_linewidth()
-    assert median.get_label() == "pre, 4 seeds"
+    assert median.get_label() == "M+A* · pre: 4 seeds"
 
 
 def band(axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -272,12 +293,17 @@ def test_one_seed_has_no_band():
 def test_one_seed_is_not_said_to_be_several():
     runs = {"pre": seeds(1), "off": seeds(1)}
     figure = over_epochs(runs, "x", generalised={"pre": [300], "off": [None]})
-    strip, axes = figure.axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["pre", "off"]
-    assert [text.get_text() for text in strip.texts] == ["generalised", "did not generalise"]
+    _, rows = figure.axes
+    assert [text.get_text() for text in rows.get_legend().get_texts()] == [
+        "M+A* · pre: generalised",
+        "No LN · off: did not generalise",
+    ]
     caption = " ".join(figure.get_supxlabel().split())
-    assert caption == ("One seed of each; ticks above and vertical dashes: when it generalised.")
-    assert over_epochs({"pre": seeds(1)}, "x").get_supxlabel() == "One seed."
+    assert caption == (
+        "One seed of each; ticks above and vertical dashes: when it generalised. "
+        "M: LN before the MLP; A*: LN before q, k and v."
+    )
+    assert over_epochs({"x": seeds(1)}, "x").get_supxlabel() == "One seed."
 
 
 def test_runs_are_combined_only_where_their_epochs_coincide():
@@ -287,6 +313,10 @@ def test_runs_are_combined_only_where_their_epochs_coincide():
     [median] = named(figure.axes[0], "median")
     np.testing.assert_array_equal(median.get_xdata(), [0, 100, 400])
     np.testing.assert_array_equal(median.get_ydata(), [0.5, 2.0, 6.0])
+    # The sparse one stops at 400, with 4; the dense one goes on.
+    [carried] = named(figure.axes[0], "median carried on")
+    np.testing.assert_array_equal(carried.get_xdata(), EPOCHS[EPOCHS >= 400])
+    np.testing.assert_array_equal(carried.get_ydata(), (np.arange(8, 21) + 4) / 2)
     assert "only at epochs that all seeds" in figure.get_supxlabel().replace("\n", " ")
     apart = over_epochs({"pre": [(EPOCHS, GROKKING), (EPOCHS + 1, GROKKING)]}, "norm")
     assert len(named(apart.axes[0], "median")[0].get_xdata()) == 0
@@ -318,18 +348,18 @@ def test_spikes_survive_and_tables_are_runs():
 def test_generalising_epochs_are_ticks_and_their_median_a_line():
     marks = {"pre": [300, 500, None], "off": [900, None, None]}
     figure = over_epochs({"off": seeds(3), "pre": seeds(3)}, "x", generalised=marks)
-    strip, axes = figure.axes
+    axes, rows = figure.axes
     ticks = {
         tuple(segment[0][0] for segment in ticks.get_segments())
-        for ticks in named(strip, "generalised")
+        for ticks in named(rows, "generalised")
     }
     assert ticks == {(900.0,), (300.0, 500.0)}
     # Only one of three seeds of `off` generalised: its median seed never did.
     [line] = named(axes, "median generalised")
     assert line.get_xdata()[0] == 500
-    assert [text.get_text() for text in strip.texts] == [
-        "1 of 3 generalised",
-        "2 of 3 generalised",
+    assert [text.get_text() for text in rows.get_legend().get_texts()] == [
+        "No LN · off: 1 of 3",
+        "M+A* · pre: 2 of 3",
     ]
 
 
@@ -343,6 +373,7 @@ def test_generalising_epochs_are_ticks_and_their_median_a_line():
         ({"series": {"pre": [LOSSES]}}, "lacks x"),
         ({"series": {"pre": seeds(2)}, "generalised": {"off": [1]}}, "generalised names 'off'"),
         ({"series": {"pre": seeds(2)}, "generalised": {"pre": [1]}}, "2 of them; got 1"),
+        ({"series": {"pre": seeds(2)}, "window": 0}, "window must be a number of epochs above 0"),
     ],
 )
 def test_over_epochs_refuses(arguments, message):
@@ -350,7 +381,135 @@ def test_over_epochs_refuses(arguments, message):
         over_epochs(quantity="x", **arguments)
 
 
+SHORT = [(EPOCHS[:n], np.linspace(0, 1, n)) for n in (9, 13, 21)]
+
+
+@pytest.mark.parametrize("window", [None, 200])
+def test_a_median_covers_every_epoch_and_each_stop_is_marked(window):
+    figure = drawn(over_epochs({"pre": SHORT, "off": seeds(2)}, "test accuracy", window=window))
+    axes = figure.axes[0]
+    for label in ("pre", "off"):
+        lines = [
+            line
+            for gid in ("median", "median carried on")
+            for line in named(axes, gid)
+            if line.get_color() == PLACEMENT_LOOKS[label].color
+        ]
+        covered = np.unique(np.concatenate([line.get_xdata() for line in lines]))
+        np.testing.assert_array_equal(covered, EPOCHS)
+    [carried] = named(axes, "median carried on")
+    assert carried.get_linewidth() < named(axes, "median")[0].get_linewidth()
+    # What has stopped counts with its last value: two of three have, with 1.
+    np.testing.assert_array_equal(carried.get_xdata(), EPOCHS[8:])
+    assert (carried.get_ydata()[5:] == 1).all()
+    stops = [mark for one in figure.axes for mark in named(one, "stop")]
+    assert [mark.get_xdata()[0] for mark in stops] == [EPOCHS[8], EPOCHS[12]]
+    caption = " ".join(figure.get_supxlabel().split())
+    assert "open circle: where a seed stopped" in caption
+    assert "it counts with its last value" in caption
+
+
+def test_no_stop_is_told_of_where_none_is():
+    figure = over_epochs({"pre": seeds(3), "off": seeds(3)}, "x")
+    assert not named(figure.axes[0], "median carried on") + named(figure.axes[0], "stop")
+    assert "stopped" not in figure.get_supxlabel()
+
+
+def test_spikes_lie_in_panels_of_their_own_and_medians_run_without_them():
+    runs = []
+    for seed in range(3):
+        values = GROKKING.copy()
+        values[3 + 5 * seed] = -8.0
+        runs.append((EPOCHS, values))
+    figure = drawn(over_epochs({"pre": runs, "off": seeds(3)}, "test accuracy", window=200))
+    axes, *below = figure.axes
+    assert axes.get_ylim()[0] > -1
+    assert named(axes, "seed") == []
+    # A running median leaves what only rises as it is, so that nothing moves in time.
+    np.testing.assert_allclose(named(axes, "median")[0].get_ydata(), GROKKING, atol=0.03)
+    assert [one.get_title(loc="left") for one in below] == ["M+A* · pre", "No LN · off"]
+    for line, (_, values) in zip(named(below[0], "seed"), runs, strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), values)
+    assert below[0].get_ylim() == below[1].get_ylim()
+    assert below[0].get_ylim()[0] < -8
+    caption = " ".join(figure.get_supxlabel().split())
+    assert "median over seeds of the running median over 200 epochs of each" in caption
+    assert "small panels: each seed as it is" in caption
+
+
+def test_bands_of_many_labels_are_not_drawn_over_each_other():
+    few = over_epochs({label: seeds(3) for label in "abcd"}, "x", window=100)
+    assert len(named(few.axes[0], "interval")) == 4
+    many = over_epochs({label: seeds(3) for label in "abcde"}, "x", window=100)
+    assert [len(named(one, "interval")) for one in many.axes] == [0, 1, 1, 1, 1, 1]
+
+
+def test_figures_to_be_compared_get_one_axis_of_values():
+    first = over_epochs({"pre": seeds(2)}, "x", window=100)
+    second = over_epochs({"pre": [(EPOCHS, 5 + GROKKING)]}, "x", window=100)
+    same_values(first, None, second)
+    for one, other in zip(first.axes, second.axes, strict=True):
+        assert one.get_ylim() == other.get_ylim()
+    assert first.axes[0].get_ylim()[1] > 6
+
+
+def test_a_log_axis_says_so():
+    figure = over_epochs({"pre": seeds(2)}, "train loss", "nats", log_values=True)
+    assert figure.axes[0].get_ylabel() == "train loss (nats, log scale)"
+    assert strip({"x": {"a": [1]}}, "epoch", log=True).axes[0].get_xlabel() == "epoch (log scale)"
+
+
+# Running medians
+
+
+def test_a_running_median_is_that_of_the_values_around():
+    epochs = np.sort(random.choice(5000, 300, replace=False))
+    values = random.standard_normal(300)
+    values[[20, 21, 150]] = np.nan
+    found = running_median(epochs, values, 400)
+    for at, epoch in enumerate(epochs):
+        reach = min(200, epoch - epochs[0], epochs[-1] - epoch)
+        expected = np.nanmedian(values[np.abs(epochs - epoch) <= reach])
+        np.testing.assert_equal(found[at], np.nan if np.isnan(values[at]) else expected)
+
+
+@pytest.mark.parametrize("window", [1, 150, 10_000])
+def test_a_running_median_leaves_what_only_rises_or_only_falls(window):
+    rising = np.cumsum(random.exponential(size=len(EPOCHS)))
+    np.testing.assert_array_equal(running_median(EPOCHS, rising, window), rising)
+    np.testing.assert_array_equal(running_median(EPOCHS, -rising, window), -rising)
+
+
 # The epoch axis
+
+
+@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
+def test_no_two_tick_labels_touch_and_log_axes_say_so(make):
+    figure = make()
+    assert tick_labels_stand_apart(figure)
+    assert log_axes_say_so(figure)
+
+
+def test_tick_labels_that_touch_would_be_seen():
+    figure = over_epochs({"pre": seeds(2)}, "x")
+    figure.axes[0].set_xticks([500, 510], ["8,000", "10,000"])
+    assert not tick_labels_stand_apart(figure)
+
+
+@pytest.mark.parametrize("width", [1.2, 2.0, 5.5])
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(
+    "epochs",
+    [[0, 9, 50, 10_000], [0, 1, 30_000], [50, 10_000], [2800, 10_000], [1100, 1900], [0, 3]],
+)
+def test_ticks_have_room_however_narrow_the_axis(width, log, epochs):
+    with styled():
+        figure, grid = panels(width=width, height=1.5)
+    epoch_axis(grid[0, 0], np.array(epochs, dtype=float), log)
+    assert tick_labels_stand_apart(figure)
+    low, high = grid[0, 0].get_xlim()
+    shown = [tick for tick in grid[0, 0].get_xticks() if low <= tick <= high]
+    assert len(shown) >= (2 if width > 2 else 1)
 
 
 def test_epochs_have_thousands_separators_and_zero_a_place_on_a_log_axis():
@@ -517,7 +676,7 @@ def test_eigenvalues_without_a_place_are_counted():
     np.testing.assert_array_equal(points.get_ydata(), [0.25, 0.5])
     assert named(axes, "power law") == []
     [text] = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert text == "pre\n(2 of 4 not positive)"
+    assert text == "M+A* · pre\n(2 of 4 not positive)"
 
 
 # NTK and progress measures
@@ -534,7 +693,8 @@ def test_kernel_distances_are_the_data_on_log_axes():
             np.testing.assert_array_equal(line.get_xdata(), EPOCHS)
             np.testing.assert_array_equal(line.get_ydata(), row)
         assert axes.lines[0].get_color() == axes.lines[1].get_color()
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["off"]
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["No LN · off"]
 
 
 def test_one_run_needs_no_legend():
@@ -559,7 +719,7 @@ def test_progress_measures_are_the_four_losses():
     for label, curve in expected.items():
         np.testing.assert_array_equal(lines[label], np.column_stack(curve))
     assert axes.get_yscale() == "log"
-    assert axes.get_ylabel() == "cross-entropy (nats)"
+    assert axes.get_ylabel() == "cross-entropy (nats, log scale)"
     assert [line.get_xdata()[0] for line in axes.lines if line.get_gid()] == [100, 600]
     assert [text.get_text() for text in axes.texts] == [
         "memorised\nepoch 100",
@@ -567,7 +727,7 @@ def test_progress_measures_are_the_four_losses():
     ]
 
 
-@pytest.mark.parametrize("module", ["arrays", "style"])
+@pytest.mark.parametrize("module", ["arrays", "seed_curves", "style"])
 def test_docstring_examples(module):
     results = doctest.testmod(import_module(f"grokinterp.figures.{module}"))
     assert results.attempted > 0

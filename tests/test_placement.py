@@ -8,6 +8,8 @@ from grokinterp.placement import (
     PATHWAYS,
     PLACEMENTS,
     LNPlacement,
+    both_names,
+    names_key,
     pre_norm_lattice,
     resolve_placement,
 )
@@ -32,6 +34,23 @@ def test_the_paper_s_placements(code: str, paper: str, inputs: str) -> None:
     assert placement.name == code
     assert resolve_placement(paper) == placement
     assert PAPER_NAMES[code] == paper
+
+
+@pytest.mark.parametrize(("code", "paper", "inputs"), TABLE)
+def test_both_names_and_what_the_paper_s_means(code: str, paper: str, inputs: str) -> None:
+    assert both_names(code) == both_names(paper) == f"{paper} · {code}"
+    assert both_names(f"{code}, float32") == f"{paper} · {code}, float32"
+    # The key tells of each letter once, and together of all inputs that read a norm.
+    said = names_key([code, paper])
+    told = [part.split(": LN before ")[1] for part in said.rstrip(".").split("; ") if part]
+    words = " ".join(told).replace(",", "").replace(" and", "").replace("the MLP", "mlp").split()
+    assert sorted(words) == sorted(inputs.split())
+
+
+@pytest.mark.parametrize("label", ["post", "q+mlp", "lr 0.01", "official", "no LN from 500"])
+def test_what_has_no_name_of_the_paper_s_is_left_as_it_is(label: str) -> None:
+    assert both_names(label) == label
+    assert names_key([label]) == ""
 
 
 def test_every_name_is_in_the_table() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,11 @@ from grokinterp.figures.epochs import epoch_axis, marker_places
 from grokinterp.figures.event_rows import ROW, event_rows, events_of, reached
 from grokinterp.figures.seed_curves import Curve, curves_of, joint, running_median
 from grokinterp.figures.style import (
-    GREY,
     Look,
+    add_caption,
     add_title,
     axis_name,
+    caption,
     legend_above,
     looks,
     stacked,
@@ -85,13 +85,13 @@ def over_epochs(
         for label, seeds in runs.items()
     }
     bands = not window or len(runs) <= BANDS
-    caption = fill(_caption(runs, events, window), 92)
+    lines = caption(_caption(runs, events, window))
     with styled():
         figure, above, axes, below = stacked(
             ROW * len(events),
             2.4,
             len(runs) if window else 0,
-            extra=0.75 + 0.15 * (caption.count("\n") + 1 + len(runs) / 2) + 0.25 * bool(title),
+            extra=0.75 + 0.15 * (lines.count("\n") + 1 + len(runs) / 2) + 0.25 * bool(title),
         )
         epoch_axis(axes, every, log_epochs)
         if log_values:
@@ -119,7 +119,7 @@ def over_epochs(
         for panel in below:
             panel.set_gid(PANEL)
         add_title(figure, title)
-        figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color=GREY)
+        add_caption(figure, lines)
         return figure
 
 

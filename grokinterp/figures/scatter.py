@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -12,8 +11,10 @@ from matplotlib.ticker import NullFormatter
 from grokinterp.figures.style import (
     GREY,
     LIGHT_GREY,
+    add_caption,
     add_title,
     axis_name,
+    caption,
     looks,
     panels,
     styled,
@@ -78,6 +79,6 @@ def scatter(
             loc="outside lower center",
             ncols=3,
         )
-        figure.supxlabel(fill(names_key(labels), 92), x=0.01, ha="left", fontsize=8, color=GREY)
+        add_caption(figure, caption(names_key(labels)))
         add_title(figure, title)
         return figure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +13,10 @@ from grokinterp.figures.style import (
     GREY,
     PLACEMENT_LOOKS,
     Look,
+    add_caption,
     add_title,
     axis_name,
+    caption,
     legend_above,
     looks,
     panels,
@@ -72,12 +73,12 @@ def strip(
     # A label of several series has a line for each of them.
     of = {label: [name for name, values in series.items() if label in values] for label in labels}
     middle, heights = _rows([len(of[label]) for label in labels])
-    caption = fill(_caption(series), 92)
+    lines = caption(_caption(series))
     with styled():
         figure, grid = panels(
             height=0.7
             + ROW * max(sum(heights), 3)
-            + 0.15 * (caption.count("\n") + 1 + (len(series) + 1) // 2 * (len(series) > 1))
+            + 0.15 * (lines.count("\n") + 1 + (len(series) + 1) // 2 * (len(series) > 1))
             + 0.2 * bool(title)
         )
         axes = grid[0, 0]
@@ -111,7 +112,7 @@ def strip(
         if axes.get_legend_handles_labels()[0]:
             legend_above(axes)
         add_title(figure, title)
-        figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color=GREY)
+        add_caption(figure, lines)
         return figure
 
 

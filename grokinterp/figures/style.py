@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -230,6 +231,16 @@ def add_title(figure: Figure, title: str) -> None:
     """The title above the whole figure, if there is one."""
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+
+
+def caption(text: str) -> str:
+    """What a figure's parts are, in lines as long as it is wide."""
+    return fill(text, 88)
+
+
+def add_caption(figure: Figure, lines: str) -> None:
+    """The caption below the whole figure."""
+    figure.supxlabel(lines, x=0.01, ha="left", fontsize=TEXT_SIZE, color=GREY)
 
 
 def _keep_ticks(axes: Axes) -> None:

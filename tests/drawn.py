@@ -24,6 +24,19 @@ def tick_labels_stand_apart(figure: Figure) -> bool:
     return True
 
 
+def parts_stand_apart(figure: Figure) -> bool:
+    """Whether title, caption, legends and the axes, with their names, leave each other room."""
+    figure.draw_without_rendering()
+    parts = [axes.get_tightbbox() for axes in figure.axes]
+    parts += [legend.get_window_extent() for legend in figure.legends]
+    parts += [text.get_window_extent() for text in figure.texts if text.get_text()]
+    # Half a dot is rounding.
+    return not any(
+        one.padded(-0.5).overlaps(other.padded(-0.5))
+        for one, other in itertools.combinations(parts, 2)
+    )
+
+
 def log_axes_say_so(figure: Figure) -> bool:
     """Whether each named axis on a log scale, or one linear about 0, has that in its name."""
     return all(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from grokinterp.figures.epochs import epoch_axis, marker_places
 from grokinterp.figures.event_rows import ROW, event_rows, events_of, reached
 from grokinterp.figures.seed_curves import Curve, curves_of, joint, running_median
 from grokinterp.figures.style import (
+    WIDTH,
     Look,
     add_caption,
     add_title,
@@ -175,7 +177,9 @@ def _draw_band(axes: Axes, seeds: list[Curve], look: Look) -> None:
 
 def _draw_panel(axes: Axes, label: str, bold: list[Curve], look: Look) -> None:
     """The median of the main axes over a label's seeds."""
-    axes.set_title(both_names(label), fontsize=8)
+    # A letter of 8 points is about 5 wide.
+    letters = int(72 * WIDTH / axes.get_gridspec().ncols / 5)  # type: ignore[union-attr]
+    axes.set_title(fill(both_names(label), letters), fontsize=8)
     epochs, values, _ = joint(bold)
     [line] = axes.plot(epochs, np.median(values, axis=0), color=look.color, linewidth=1.2, zorder=3)
     line.set_path_effects([withStroke(linewidth=2.6, foreground="white")])

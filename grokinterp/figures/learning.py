@@ -33,7 +33,7 @@ def learning_curves(
             axes.plot(metrics["epoch"], metrics[f"test_{kind}"], color=ORANGE, label="test")
         accuracy.set(ylabel="accuracy", ylim=(-0.03, 1.03))
         accuracy.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        loss.set_ylabel("cross-entropy (nats, log scale)")
+        loss.set_ylabel("cross-entropy\n(nats, log scale)")
         log_values(loss)
         epoch_axis(loss, metrics["epoch"].to_numpy())
         mark_epochs([accuracy, loss], memorised, generalised)

@@ -69,7 +69,7 @@ def progress_measures(
                 markevery=marker_places(axes, places, index, len(curves)),
                 label=label,
             )
-        axes.set_ylabel("cross-entropy (nats, log scale)")
+        axes.set_ylabel("cross-entropy\n(nats, log scale)")
         log_values(axes)
         mark_epochs([axes], memorised, generalised)
         legend_beside(axes)

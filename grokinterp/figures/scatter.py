@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -11,10 +12,9 @@ from matplotlib.ticker import NullFormatter
 from grokinterp.figures.style import (
     GREY,
     LIGHT_GREY,
-    add_caption,
+    TEXT_SIZE,
     add_title,
     axis_name,
-    caption,
     looks,
     panels,
     styled,
@@ -54,7 +54,7 @@ def scatter(
     high = max(max(one.x, one.y) for one in every) * 1.25
     with styled():
         figure, grid = panels(
-            1, len(series), height=3.0 + 0.4 * bool(title), sharex=True, sharey=True
+            1, len(series), height=3.2 + 0.4 * bool(title), sharex=True, sharey=True
         )
         for axes, (name, points) in zip(grid[0], series.items(), strict=True):
             axes.plot([low, high], [low, high], color=LIGHT_GREY, linewidth=1, zorder=0)
@@ -69,7 +69,7 @@ def scatter(
             log_ticks(axes)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             axes.yaxis.set_minor_formatter(NullFormatter())
-        grid[0, 0].set_ylabel(axis_name(y_quantity, log=True))
+        grid[0, 0].set_ylabel(f"{fill(y_quantity, 28)}\n(log scale)")
         for label in labels:
             drawn = {"color": look[label].color, "label": both_names(label)}
             grid[0, -1].plot([], [], look[label].marker, **drawn)
@@ -78,7 +78,9 @@ def scatter(
             *grid[0, -1].get_legend_handles_labels(),
             loc="outside lower center",
             ncols=3,
+            # A caption would lie below a legend of the whole figure, and over it.
+            title=names_key(labels),
+            title_fontsize=TEXT_SIZE,
         )
-        add_caption(figure, caption(names_key(labels)))
         add_title(figure, title)
         return figure

@@ -1,7 +1,7 @@
 """The figures of every experiment can be read, whatever runs are there."""
 
 import pytest
-from drawn import log_axes_say_so, text_is_dark_enough, tick_labels_stand_apart
+from drawn import log_axes_say_so, parts_stand_apart, text_is_dark_enough, tick_labels_stand_apart
 
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.figures.evolution import MAIN, PANEL
@@ -25,6 +25,7 @@ def test_figures_can_be_read(name):
     assert found.drawn
     for figure in found.drawn.values():
         assert tick_labels_stand_apart(figure)
+        assert parts_stand_apart(figure)
         assert log_axes_say_so(figure)
         assert text_is_dark_enough(figure)
         texts = [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()]

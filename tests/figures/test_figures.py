@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import log_axes_say_so, tick_labels_stand_apart
+from drawn import log_axes_say_so, parts_stand_apart, tick_labels_stand_apart
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -484,9 +484,10 @@ def test_a_running_median_leaves_what_only_rises_or_only_falls(window):
 
 
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
-def test_no_two_tick_labels_touch_and_log_axes_say_so(make):
+def test_nothing_touches_and_log_axes_say_so(make):
     figure = make()
     assert tick_labels_stand_apart(figure)
+    assert parts_stand_apart(figure)
     assert log_axes_say_so(figure)
 
 
@@ -494,6 +495,8 @@ def test_tick_labels_that_touch_would_be_seen():
     figure = over_epochs({"pre": seeds(2)}, "x")
     figure.axes[0].set_xticks([500, 510], ["8,000", "10,000"])
     assert not tick_labels_stand_apart(figure)
+    figure.text(0.5, 0.5, "in the middle")
+    assert not parts_stand_apart(figure)
 
 
 @pytest.mark.parametrize("width", [1.2, 2.0, 5.5])
@@ -719,7 +722,7 @@ def test_progress_measures_are_the_four_losses():
     for label, curve in expected.items():
         np.testing.assert_array_equal(lines[label], np.column_stack(curve))
     assert axes.get_yscale() == "log"
-    assert axes.get_ylabel() == "cross-entropy (nats, log scale)"
+    assert axes.get_ylabel() == "cross-entropy\n(nats, log scale)"
     assert [line.get_xdata()[0] for line in axes.lines if line.get_gid()] == [100, 600]
     assert [text.get_text() for text in axes.texts] == [
         "memorised\nepoch 100",

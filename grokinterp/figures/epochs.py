@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from grokinterp.figures.style import GREEN, GREY
+from grokinterp.figures.style import DARK_GREEN, GREEN, GREY
 from grokinterp.figures.ticks import linear_ticks, log_ticks, symlog_ticks
 
 
@@ -78,7 +78,8 @@ def mark_epochs(
             textcoords="offset points",
             ha=side,
             va="bottom",
-            color=color,
+            # Of the line's colour, and dark enough for text.
+            color={GREEN: DARK_GREEN}.get(color, color),
             fontsize=8,
         )
 

@@ -57,9 +57,9 @@ def over_epochs(
     then the median is that of the seeds' running medians, and the seeds themselves get panels of
     their own below.
 
-    Medians and intervals exist at epochs that all seeds of a label share. A seed that stops before
-    another is marked there by an open circle and counts with its last value from there on; the
-    median is thinner then.
+    Medians and intervals exist at epochs that all seeds of a label share. A seed whose values end
+    before another's is marked there by an open circle and counts with its last value from there on;
+    the median is thinner then.
 
     Args:
         series: A list of runs (seeds) per label (placement). A run is a table with `epoch` and
@@ -220,7 +220,7 @@ def _caption(
         parts.append("medians and bands only at epochs that all seeds of a label share")
     end = max(epochs[-1] for seeds in runs.values() for epochs, _ in seeds)
     if any(epochs[-1] < end for seeds in runs.values() for epochs, _ in seeds):
-        parts.append("open circle: where a seed stopped")
+        parts.append("open circle: where a seed's values end")
     if any(one.first_stop < one.epochs[-1] for one in joints.values() if len(one.epochs)):
         parts.append("from there on it counts with its last value, and the median is drawn thinner")
     if events:

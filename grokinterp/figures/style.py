@@ -23,6 +23,7 @@ SKY, PURPLE, BLACK = "#56B4E9", "#CC79A7", "#000000"
 # Their yellow is too light for a line on white. These two stay as far from every other colour
 # under protanopia, deuteranopia and tritanopia as those are from each other.
 WINE, BROWN = "#882255", "#6B4C00"
+DARK_GREEN = "#006B4E"
 GREY, LIGHT_GREY = "#666666", "#BDBDBD"
 
 WIDTH = 5.5
@@ -235,7 +236,8 @@ def add_title(figure: Figure, title: str) -> None:
 
 def caption(text: str) -> str:
     """What a figure's parts are, in lines as long as it is wide."""
-    return fill(text, 88)
+    # No line ends between a number and its sign.
+    return fill(text.replace(" %", "\N{NO-BREAK SPACE}%"), 88)
 
 
 def add_caption(figure: Figure, lines: str) -> None:

@@ -139,7 +139,7 @@ def test_a_transplant_from_plan_to_table(tmp_path, small):
     ]
     row = table[(table["transplant"] == "LN kept from 10") & (table["seed"] == 2)].iloc[0]
     assert row["test loss at the end"] == kept.metrics["test_loss"].iloc[-1]
-    assert list(found.figures) == ["test_accuracy"]
+    assert list(found.drawn) == ["overview", "test_accuracy"]
 
 
 @pytest.mark.parametrize("name", ["transplant", "uniform-attention", "direction-or-norm"])

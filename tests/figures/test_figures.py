@@ -8,7 +8,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import log_axes_say_so, parts_stand_apart, tick_labels_stand_apart
+from drawn import (
+    log_axes_say_so,
+    parts_stand_apart,
+    text_is_dark_enough,
+    tick_labels_stand_apart,
+)
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -405,14 +410,14 @@ def test_a_median_covers_every_epoch_and_each_stop_is_marked(window):
     stops = [mark for one in figure.axes for mark in named(one, "stop")]
     assert [mark.get_xdata()[0] for mark in stops] == [EPOCHS[8], EPOCHS[12]]
     caption = " ".join(figure.get_supxlabel().split())
-    assert "open circle: where a seed stopped" in caption
+    assert "open circle: where a seed's values end" in caption
     assert "it counts with its last value" in caption
 
 
 def test_no_stop_is_told_of_where_none_is():
     figure = over_epochs({"pre": seeds(3), "off": seeds(3)}, "x")
     assert not named(figure.axes[0], "median carried on") + named(figure.axes[0], "stop")
-    assert "stopped" not in figure.get_supxlabel()
+    assert "open circle" not in figure.get_supxlabel()
 
 
 def test_spikes_lie_in_panels_of_their_own_and_medians_run_without_them():
@@ -484,10 +489,11 @@ def test_a_running_median_leaves_what_only_rises_or_only_falls(window):
 
 
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
-def test_nothing_touches_and_log_axes_say_so(make):
+def test_nothing_touches_and_all_can_be_read(make):
     figure = make()
     assert tick_labels_stand_apart(figure)
     assert parts_stand_apart(figure)
+    assert text_is_dark_enough(figure)
     assert log_axes_say_so(figure)
 
 

@@ -18,9 +18,10 @@ ROWS = [
     {"checks", "definition", "failure", "interval", "jupyter", "options", "user_files"},
     {"component"},
     {
-        *("custom_loss", "figures", "gradient_filter", "hooks", "optimizer_path", "placement"),
-        *("schedule", "task"),
+        *("custom_loss", "gradient_filter", "hooks", "optimizer_path", "placement", "schedule"),
+        "task",
     },
+    {"figures"},
     {"config"},
     {"grokking", "loss", "model"},
     {"snapshot"},

@@ -180,6 +180,7 @@ MOMENTUM = {"sgd": 0.9, "muon": 0.95}
 """Of the optimisers that have one, when it is not given."""
 
 AS_BEFORE: dict[str, Any] = {
+    "label_noise": 0.0,
     "weights_seed": None,
     "causal": False,
     "answers": "p+1",

@@ -4,6 +4,7 @@ The table of the docs is compared with what is found, so that a cell can say not
 """
 
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -63,6 +64,10 @@ def probe(name, options=""):
     return lambda task: ProbeCall.parse(f"{name}:{options}")(snapshot(task))
 
 
+def of_noise(task):
+    return probe("label_noise")(replace(task, label_noise=0.3))
+
+
 def filtered(name, *arguments):
     def run(task):
         item = getattr(gi.hooks, name)(*arguments)
@@ -110,6 +115,7 @@ def picture(draw):
 
 ROWS = {
     **{f"`{name}`": probe(name, CALLS.get(name, "")) for name in PROBES},
+    "`label_noise`": of_noise,
     "`linear_probe:frequencies=()`": probe("linear_probe", "frequencies=()"),
     "`circuits.attention_heads`": picture(lambda shot: circuits.attention_heads(shot, 1, 2)),
     "`circuits.circuit_tables`": picture(circuits.circuit_tables),

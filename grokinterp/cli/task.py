@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from grokinterp.task import GroupTask, ModularTask, TableTask, Task
 
@@ -25,6 +26,8 @@ class TaskOptions:
         test_fraction: Share of the pairs held out for test (rounded down).
         train_pairs: An explicit split: these pairs train, in this order; the rest test, in
             row-major order.
+        label_noise: Share of the train pairs (rounded down) that train on a wrong answer, drawn by
+            the seed from all others. The split and every other label stay as they are.
     """
 
     p: int | None = None
@@ -34,6 +37,7 @@ class TaskOptions:
     table: Path | None = None
     test_fraction: float = 0.7
     train_pairs: tuple[tuple[int, int], ...] | None = None
+    label_noise: float = 0.0
 
     def chosen(self) -> Task:
         """The task that these options describe.
@@ -54,12 +58,13 @@ class TaskOptions:
                 "a task is arithmetic (--p, --operation, --operand), or a --group, or a --table; "
                 f"got {' and '.join(kinds)}: give the options of one"
             )
+        split: dict[str, Any] = {
+            "test_fraction": self.test_fraction,
+            "train_pairs": self.train_pairs,
+            "label_noise": self.label_noise,
+        }
         if self.group is not None:
-            return GroupTask(self.group, self.test_fraction, self.train_pairs)
+            return GroupTask(self.group, **split)
         if self.table is not None:
-            return TableTask.from_csv(self.table, self.test_fraction, self.train_pairs)
-        return ModularTask(
-            **arithmetic,  # type: ignore[arg-type]
-            test_fraction=self.test_fraction,
-            train_pairs=self.train_pairs,
-        )
+            return replace(TableTask.from_csv(self.table), **split)
+        return ModularTask(**arithmetic, **split)

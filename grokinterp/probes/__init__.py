@@ -59,6 +59,7 @@ PROBES = Registry(
         "frequencies": ["key_frequencies", "neuron_frequencies"],
         "hessian": ["hessian"],
         "irrep_shares": ["irrep_shares"],
+        "label_noise": ["label_noise"],
         "linear_probe": ["linear_probe"],
         "llc": ["llc"],
         "norm_readout": ["norm_readout"],

@@ -28,6 +28,8 @@ class GroupTask(Task):
         test_fraction: Share of the pairs held out for test (rounded down).
         train_pairs: An explicit split: these pairs train, in this order; the rest test, in
             row-major order.
+        label_noise: Share of the train pairs (rounded down) that train on a wrong answer, drawn by
+            the seed from all others. The split and every other label stay as they are.
 
     Examples:
         >>> task = GroupTask("S5")
@@ -42,6 +44,7 @@ class GroupTask(Task):
     group: str = "S5"
     test_fraction: float = 0.7
     train_pairs: tuple[Pair, ...] | None = None
+    label_noise: float = 0.0
 
     def __post_init__(self) -> None:
         _, points = family(self.group)

@@ -38,6 +38,8 @@ class ModularTask(Task):
             elsewhere.
         train_pairs: An explicit split: these pairs train, in this order; the rest test, in
             row-major order.
+        label_noise: Share of the train pairs (rounded down) that train on a wrong answer, drawn by
+            the seed from all others. The split and every other label stay as they are.
 
     Examples:
         >>> task = ModularTask(p=113)
@@ -52,6 +54,7 @@ class ModularTask(Task):
     test_fraction: float = 0.7
     operand: int = 1
     train_pairs: tuple[Pair, ...] | None = None
+    label_noise: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", integer("p", self.p, 3))

@@ -38,6 +38,8 @@ class TableTask(Task):
         test_fraction: Share of the pairs held out for test (rounded down).
         train_pairs: An explicit split: these pairs train, in this order; the rest test, in
             row-major order.
+        label_noise: Share of the train pairs (rounded down) that train on a wrong answer, drawn by
+            the seed from all others. The split and every other label stay as they are.
 
     Raises:
         ValueError: The table is not that, or the split is none; the message says where.
@@ -52,6 +54,7 @@ class TableTask(Task):
     table: Sequence[Sequence[int]]
     test_fraction: float = 0.7
     train_pairs: tuple[Pair, ...] | None = None
+    label_noise: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", _checked(self.table))

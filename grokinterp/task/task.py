@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from operator import index
 from typing import TYPE_CHECKING, NamedTuple
 
+from grokinterp.checks import number
+
 if TYPE_CHECKING:
     import torch
     from jaxtyping import Int
@@ -34,6 +36,8 @@ class Task(ABC):
     """Share of the pairs held out for test (rounded down)."""
     train_pairs: tuple[Pair, ...] | None
     """An explicit split, which no seed changes."""
+    label_noise: float
+    """Share of the train pairs that train on a wrong answer."""
 
     @property
     @abstractmethod
@@ -117,10 +121,34 @@ class Task(ABC):
             train_labels ([batch]): And `test_labels`; integers.
         """
         train_pairs, test_pairs = self.split_pairs(seed)
-        return Split(*self.encode(train_pairs), *self.encode(test_pairs))
+        tokens, labels = self.encode(train_pairs)
+        for row, wrong in self.wrong_labels(seed).items():
+            labels[row] = wrong
+        return Split(tokens, labels, *self.encode(test_pairs))
+
+    def wrong_labels(self, seed: int) -> dict[int, int]:
+        """The train examples with `label_noise`, by their row, and the wrong answer of each.
+
+        Args:
+            seed: Draws them, as it shuffles the pairs.
+        """
+        if not self.label_noise:
+            return {}
+        train_pairs, _ = self.split_pairs(seed)
+        draw = random.Random(f"label noise {seed}")
+        answers = sorted({self.label(a, b) for a, b in self.pairs()})
+        rows = draw.sample(range(self.n_train), int(self.label_noise * self.n_train))
+        return {
+            row: draw.choice([one for one in answers if one != self.label(*train_pairs[row])])
+            for row in sorted(rows)
+        }
 
     def _check_split(self) -> None:
         """ValueError says what is wrong with the split; an explicit one is brought to one form."""
+        noise = number("label_noise", self.label_noise)
+        if not 0 <= noise < 1:
+            raise ValueError(f"label_noise must lie in [0, 1); got {self.label_noise!r}")
+        object.__setattr__(self, "label_noise", noise)
         if self.train_pairs is not None:
             self._check_train_pairs()
             return

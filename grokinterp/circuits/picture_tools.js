@@ -105,7 +105,7 @@ const pictures = (() => {
   async function toPng([svg, width, height]) {
     const image = new Image();
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
-    await image.decode();
+    await new Promise((done, fail) => Object.assign(image, { onload: done, onerror: fail }));
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [2 * width, 2 * height];
     canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);

@@ -90,7 +90,8 @@ def _yes_or_no(finding: Finding, words: str) -> Markup:
         return Markup()
     said = {Bounds(1, 1): "yes", Bounds(0, 0): "no"}
     ordered = sorted(finding.known.items(), key=lambda one: tuple(one[1]), reverse=True)
-    places = [EDGE + 6 * i for i in range(len(ordered))]
+    step = min(6, (100 - 2 * EDGE) / len(ordered))
+    places = [EDGE + step * i for i in range(len(ordered))]
     return render(
         "report/dot_strip.html",
         height=HEIGHT,

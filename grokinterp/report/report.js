@@ -163,9 +163,14 @@
   }
   document.querySelectorAll("figure.seeds").forEach((figure) => addTools(figure));
 
-  // A table that is wider than its place scrolls there, and says so.
+  // A table that is wider than its place scrolls there, with keys too, and says so.
   const measure = new ResizeObserver((seen) => {
-    for (const { target } of seen) target.classList.toggle("wider", target.scrollWidth > target.clientWidth + 1);
+    for (const { target } of seen) {
+      const wider = target.scrollWidth > target.clientWidth + 1;
+      target.classList.toggle("wider", wider);
+      if (wider) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }
   });
   document.querySelectorAll(".scroll").forEach((box) => measure.observe(box));
 

@@ -33,6 +33,14 @@ def ablate(
         seed: Drives them.
         store: The folder that holds the runs.
     """
+    from grokinterp.hooks import parse_intervention
+    from grokinterp.options import parse_call
+
+    # What is misspelt is told before torch is imported; a cluster is known by the run's model.
+    for text in hook:
+        if parse_call(text)[0] != "cluster":
+            parse_intervention(text)
+
     from grokinterp.ablation import ablate as measure_ablation
     from grokinterp.ablation import parse, scalars, summarise
     from grokinterp.cli.terminal import NOTHING, show

@@ -233,6 +233,34 @@ def test_training_under_an_intervention(tmp_path):
     assert plain.metrics["train_loss"].iloc[-1] != run.metrics["train_loss"].iloc[-1]
 
 
+def test_python_s_m_is_the_command_line():
+    command = [sys.executable, "-m", "grokinterp", "--version"]
+    assert subprocess.check_output(command, text=True) == f"grokinterp {gi.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("train --probes entropie 10", "unknown probe 'entropie'"),
+        ("train --intervene UnitNrm:mlp", "unknown intervention 'UnitNrm'"),
+        ("probe --probes entropie", "unknown probe 'entropie'"),
+        ("ablate 3f2a --hook UnitNrm:mlp", "unknown intervention 'UnitNrm'"),
+        ("ablate 3f2a --hook cluster:5 UnitNorm:mpl", "unknown pathway 'mpl'"),
+    ],
+)
+def test_what_is_misspelt_is_told_before_torch_is_imported(command, sentence):
+    code = (
+        "import sys; from grokinterp.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    arguments = [sys.executable, "-c", code, *command.split()]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stdout == "False\n"
+
+
 def test_what_the_terminal_cannot_write_is_replaced():
     code = """
 from grokinterp import experiments

@@ -67,9 +67,9 @@ def probe(
         if times:
             table = pd.concat(times).sort_values(["probe", "name"], kind="stable")
             table = table[table["probe"].isin(found["probe"])]
-            crossed = table[table["by"].notna()].drop(columns="after").astype(object)
-            print(show(crossed) if len(crossed) else "nothing met its rule")
-            if left := len(table) - len(crossed):
-                print(f"{left} of {len(table)} rules were not crossed")
+            met = table[table["by"].notna()].drop(columns="after").astype(object)
+            print(show(met) if len(met) else "nothing met its rule")
+            if left := len(table) - len(met):
+                print(f"{left} of {len(table)} rules were not met")
         elif not leads:
             print(show(probe_table(found[found["run"] == one.id]), index=True, of="epoch "))

@@ -199,13 +199,16 @@ def test_probes_are_recorded_while_training_and_computed_afterwards(tmp_path, ca
     shown = capsys.readouterr().out
     assert runs[0].id[:8] not in shown
     # It reaches 1, or comes to rest.
-    assert "2 of 2 rules were not crossed" in shown
+    assert "2 of 2 rules were not met" in shown
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--probes", "fourier"], "unknown probe 'fourier'; did you mean fourier_concentration?"),
+        (
+            ["--probes", "fourier"],
+            "unknown probe 'fourier'; did you mean fourier_concentration or fourier_plane?",
+        ),
         (["--epochs", "7"], "has no checkpoint at epoch 7; the nearest are 0, 10, 20, 30"),
         (["zzz"], "no run of"),
     ],

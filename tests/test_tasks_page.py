@@ -56,13 +56,14 @@ def model_of(task, seed=0):
 
 @cache
 def snapshot(task):
+    """The end of a run of two checkpoints."""
     start = Snapshot(model_of(task, 1), task, seed=1, epoch=0)
 
     def other(which):
-        return last if which == "final" else start
+        return end if which == "final" else start
 
-    last = Snapshot(model_of(task), task, seed=1, epoch=10, others=other)
-    return last
+    end = Snapshot(model_of(task), task, seed=1, epoch=9, others=other)
+    return end
 
 
 def probe(name, options=""):

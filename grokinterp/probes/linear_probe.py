@@ -59,7 +59,8 @@ def linear_probe(
             hook.
 
     Nothing to find:
-        R² at most about 0, accuracy about 1/p.
+        R² at most about 0; accuracy about 1/p, or the share of the most frequent label where the
+        labels are not equally frequent.
 
     Source:
         Held-out linear probes, arXiv:1610.01644.

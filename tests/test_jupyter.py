@@ -4,17 +4,20 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hang import PATIENT
+from markupsafe import escape
 from runs_cases import SMALL_RUN, Interrupt, with_recipe
 
 import grokinterp as gi
 from grokinterp.jupyter import HEIGHT, MARGIN, WIDTH, accuracy_curves, card, in_notebook, shown
 from grokinterp.results import FOLDER
+from grokinterp.store.run_names import labels, run_names
 
 with warnings.catch_warnings():
     # It asks for a newer way to find folders, which its own dependencies choose.
@@ -230,3 +233,17 @@ def test_a_failure_is_said_below_the_bar(monkeypatch):
     assert "script" not in page.tags
     assert f"x is left out: {EVIL}" in page.text
     assert "1 of 2 checkpoints" in page.text
+
+
+def test_runs_of_several_tasks_stand_in_one_table_and_have_names(tmp_path):
+    tasks = (gi.ModularTask(5), gi.GroupTask("S3"), gi.TableTask.from_function(max, 5, 0.5))
+    runs = gi.train([replace(SMALL_RUN, task=task) for task in tasks], store=tmp_path)
+    shown = gi.open_store(tmp_path).select()._repr_html_()
+    for run in runs:
+        assert escape(str(run.config.task)) in shown
+        assert run.config._repr_html_()
+    assert len(shown) < 10_000  # The table itself is not in it.
+    configs = [run.config for run in runs]
+    for names in (run_names(configs), labels(configs)):
+        assert len(set(names)) == 3
+        assert max(map(len, names)) < 150

@@ -92,7 +92,7 @@ def _what_happened(times: GrokkingTimes, epochs: int) -> str:
 
 def _advice(config: RunConfig) -> str:
     """What to try where nothing generalised."""
-    p, epochs, seed = config.task.p, config.train.epochs, config.seed
+    p, epochs, seed = config.task.n_elements, config.train.epochs, config.seed
     default = RunConfig().task
     lines = ["What may help:"]
     if config.task.n_train < default.n_train:
@@ -101,7 +101,7 @@ def _advice(config: RunConfig) -> str:
             f"      more to learn from: {config.task.n_train:,} pairs are few, and a small p needs "
             "a larger share of its pairs",
             "  grokinterp demo",
-            f"      p = {default.p}, with {default.n_train:,} pairs to train on",
+            f"      p = {default.n_elements}, with {default.n_train:,} pairs to train on",
         ]
     lines += [
         f"  grokinterp demo --p {p} --seed {seed} --epochs {2 * epochs}",

@@ -17,6 +17,7 @@ from grokinterp.report.packed_curves import pack_curves
 from grokinterp.report.table_cells import text_table
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
+from grokinterp.store.run_names import cell
 from grokinterp.store.runs import Run
 
 MOST_ROWS = 1000
@@ -89,7 +90,7 @@ def _row(listed: ListedRun, drawn: bool, left: int) -> tuple[Markup, int]:
     # What the default's kind of task has not is as it was chosen.
     changed = {name: value for name, value in flat.items() if value != default.get(name)}
     cells = [
-        (name, repr(value), repr(default[name]) if name in default else "–")
+        (name, repr(value), repr(default[name]) if name in default else cell(None))
         for name, value in changed.items()
     ]
     row = render(

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from grokinterp.config import RECORDED, RunConfig
 
+TASK = ("p", "operation", "operand", "group", "table")
+"""What the name of every task says."""
+
 NAMED = ("placement", "seed", "weights_seed")
 """What the name of every run says."""
 
@@ -53,7 +56,7 @@ def labels(configs: Sequence[RunConfig]) -> list[str]:
     """
     fields = varying(configs)
     return [
-        " · ".join([config.model.placement, *(f"{name} {cell(flat[name])}" for name in fields)])
+        " · ".join([config.model.placement, *(f"{name} {cell(flat.get(name))}" for name in fields)])
         for config in configs
         for flat in [config.flat()]
     ]

@@ -12,11 +12,9 @@ from grokinterp.hooks import UnknownIntervention
 from grokinterp.probes.calls import expand, is_current
 from grokinterp.store.files import StoreError
 from grokinterp.store.provenance import Provenance
-from grokinterp.store.run_names import cell, varying
+from grokinterp.store.run_names import TASK, cell, varying
 from grokinterp.store.runs import Run
 
-TASK = ("p", "operation", "operand", "group", "table")
-"""What the column of tasks says already."""
 STATE = ("status", "epoch", "test accuracy", "memorised", "generalised")
 
 

@@ -50,7 +50,7 @@ from grokinterp.store.lock import RunLock
 from grokinterp.store.probe_records import Records
 from grokinterp.store.provenance import Provenance, here
 from grokinterp.store.recording import amount, asked_of, definitions, folder_name, has_all, recorded
-from grokinterp.store.run_names import cell, labels, varying
+from grokinterp.store.run_names import TASK, cell, labels, varying
 from grokinterp.store.state import Row, RunState, Status
 
 if TYPE_CHECKING:
@@ -663,8 +663,9 @@ def _rows_of(runs: Runs) -> Markup | None:
     differing = varying([one for one in configs if one is not None])
     for row, config in zip(rows, configs, strict=True):
         flat = default if config is None else config.flat()
-        changed = [name for name in differing if flat[name] != default[name] and name != "p"]
-        row["name"] += "".join(f" · {name} {cell(flat[name])}" for name in changed)
+        changed = [name for name in differing if flat.get(name) != default.get(name)]
+        told = [f" · {name} {cell(flat.get(name))}" for name in changed if name not in TASK]
+        row["name"] += "".join(told)
     return table(rows) if rows else None
 
 

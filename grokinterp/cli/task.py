@@ -46,7 +46,11 @@ class TaskOptions:
             ValueError: They are of several kinds of task, or one has a value that it may not have.
             OSError: The table's file cannot be read.
         """
-        numbers = {"p": self.p, "operation": self.operation, "operand": self.operand}
+        numbers: dict[str, Any] = {
+            "p": self.p,
+            "operation": self.operation,
+            "operand": self.operand,
+        }
         arithmetic = {name: value for name, value in numbers.items() if value is not None}
         kinds = [
             f"--{name}"

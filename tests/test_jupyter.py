@@ -188,6 +188,13 @@ def test_a_notebook_shows_a_bar_by_itself_and_an_observer_replaces_it(tmp_path):
         nbformat.v4.new_code_cell("run = gi.train(config, observer=gi.Observer())"),
         nbformat.v4.new_code_cell("run"),
         nbformat.v4.new_code_cell("found = gi.probe(run, ['norms'], epochs=[0, 20])"),
+        # One that stops early has no more epochs to come.
+        nbformat.v4.new_code_cell(
+            TRAIN.replace(
+                "epochs=20", "epochs=20, eval_every=5, stop_when='train_loss <= 99 for 4'"
+            )
+            + "run = gi.train(config)"
+        ),
     ]
     notebook = nbformat.v4.new_notebook(cells=cells)
     with warnings.catch_warnings():
@@ -204,6 +211,7 @@ def test_a_notebook_shows_a_bar_by_itself_and_an_observer_replaces_it(tmp_path):
     assert "20 of 20 epochs" in text
     assert "mlp-pre · seed 1: memorised" in text
     assert cells[1].outputs == []
+    assert "5 of 5 epochs" in Balanced(cells[4].outputs[0].data["text/html"]).text
     assert "finished at epoch 20" in cells[2].outputs[0].data["text/html"]
     assert "2 of 2 checkpoints" in cells[3].outputs[0].data["text/html"]
 

@@ -30,9 +30,10 @@ class NotebookBar(Sentences):
         names = run_names([config for _, config in unique.values()])
         self._names = dict(zip(unique, names, strict=True))
         self._epochs: dict[Path, int] = {}
-        self._start("epochs", sum(config.train.epochs for _, config in unique.values()))
+        self._start("epochs", 0)
         for run, config in unique.values():
-            self._epochs[run.path] = config.train.epochs if run.is_over else run.epoch
+            self._epochs[run.path] = run.epoch
+            self._total += run.epoch if run.is_over else config.train.epochs
             if run.is_over:
                 self._say(f"{self._name(run, config)}: in the store already ({summary(run)})")
         self._done = sum(self._epochs.values())
@@ -54,9 +55,10 @@ class NotebookBar(Sentences):
 
     def advanced(self, run: Run, config: RunConfig, report: Report) -> None:
         over = report.status != "running"
-        epochs = config.train.epochs if over else report.epoch
-        self._done += epochs - self._epochs[run.path]
-        self._epochs[run.path] = epochs
+        if over:  # Of a run that stopped early no more epochs come.
+            self._total -= config.train.epochs - report.epoch
+        self._done += report.epoch - self._epochs[run.path]
+        self._epochs[run.path] = report.epoch
         if report.row is not None:
             row = report.row
             self._note = (

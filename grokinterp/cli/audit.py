@@ -23,13 +23,17 @@ def audit(
     """
     import json
 
+    from grokinterp.cli.terminal import wrapped
     from grokinterp.experiments import verdicts
     from grokinterp.reproduction import verdict_text
+    from grokinterp.store.progress import say
 
+    say(f"Reading the runs of {store}, and those that ship: some seconds.")
     problems: dict[str, str] = {}
     found = verdicts(str(store), problems=problems)
     say_left_out(problems)
     if format == "json":
         print(json.dumps(verdict_text.data(found), indent=1, ensure_ascii=False))
     else:
-        print(verdict_text.text(found) if format == "text" else verdict_text.markdown(found))
+        text = format == "text"
+        print(wrapped(verdict_text.text(found)) if text else verdict_text.markdown(found))

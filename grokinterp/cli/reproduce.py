@@ -49,6 +49,7 @@ def reproduce(
         store: The folder that holds the runs.
         results: Figures (PNG, PDF) and tables (CSV) go to a folder of the experiment's name here.
     """
+    from grokinterp.cli.terminal import show
     from grokinterp.experiments import EXPERIMENTS
     from grokinterp.reproduction.experiment import Planned, on_device
     from grokinterp.reproduction.recipe import first_seeds
@@ -88,6 +89,7 @@ def reproduce(
         say_left_out,
         None if seeds is None else first_seeds(seeds),
         epochs,
+        show,
     )
     if still:
         raise ValueError(

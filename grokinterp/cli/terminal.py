@@ -31,7 +31,7 @@ def show(table: pd.DataFrame, index: bool = False, of: str = "") -> str:
         index: It names the rows.
         of: What the columns' names are of, for a paragraph.
     """
-    table = table.astype(object).where(table.notna(), NOTHING)
+    table = table.astype(object).where(table.notna(), NOTHING).map(_digits)
     text = table.to_string(index=index)
     limit = width()
     if limit is None or max(map(len, text.splitlines())) <= limit:
@@ -41,11 +41,38 @@ def show(table: pd.DataFrame, index: bool = False, of: str = "") -> str:
     return "\n".join(_paragraph(row, limit) for row in rows)
 
 
+def wrapped(text: str) -> str:
+    """Text in lines that fit, each with its own indent."""
+    limit = width()
+    if limit is None:
+        return text
+    return "\n".join(_filled(line, limit) for line in text.splitlines())
+
+
+def _filled(line: str, limit: int) -> str:
+    if len(line) <= limit:
+        return line
+    # Deeper than half of a narrow terminal there is no room for words.
+    indent = " " * min(len(line) - len(line.lstrip()), limit // 4)
+    return fill(
+        line.strip(),
+        limit,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _digits(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
 def _paragraph(row: dict[Hashable, Any], limit: int) -> str:
     """What the row holds, by the columns' names; the next row begins further left."""
-    cells = [
-        f"{name} {value}".replace(" ", HELD) for name, value in row.items() if value != NOTHING
-    ]
+    cells = [f"{name} {value}" for name, value in row.items() if value != NOTHING]
+    # A cell is broken only where it alone is too long for a line.
+    cells = [one.replace(" ", HELD) if len(one) < limit - 2 else one for one in cells]
     text = fill(
         ", ".join(cells),
         max(limit, 8),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from grokinterp.reproduction.cost import hours_and_minutes
 from grokinterp.reproduction.experiment import Experiment, Planned
 from grokinterp.reproduction.output import plan_table, save
@@ -21,6 +23,7 @@ def reproduce(
     left_out: Callable[[Mapping[str, str]], None],
     seeds: Sequence[int] | None = None,
     epochs: int | None = None,
+    as_text: Callable[[pd.DataFrame], str] | None = None,
 ) -> int:
     """Figures and tables of experiments, from runs that are there and from those trained for them.
 
@@ -34,11 +37,13 @@ def reproduce(
         left_out: Takes, by folder, why a run of the store cannot be read.
         seeds: In place of each experiment's own.
         epochs: Train no longer than this, in place of each experiment's own.
+        as_text: A table, for a person; of its full width when not given.
 
     Returns:
         How many runs, or their probes, that were to be trained did not come to their ends.
     """
     told: set[str] = set()
+    write = as_text or _of_full_width
 
     def draw(name: str) -> Plan:
         plan = make_plan(experiments[name], store, seeds, epochs)
@@ -55,7 +60,7 @@ def reproduce(
         tell(f"\n{title}. {plan.experiment.question}")
         tell(f"{len(plan.found)} of {len(plan.planned)} runs: {(results / name).resolve()}")
         for table in found.tables.values():
-            tell(table.to_string(index=False, float_format="{:.4g}".format))
+            tell(write(table))
         return plan
 
     plans = {name: draw(name) for name in experiments}
@@ -64,9 +69,13 @@ def reproduce(
         return 0
     tell("\nNot everything is there. Measuring what an epoch costs on this machine.")
     table, runs, seconds = plan_table(plans)
-    tell(table.to_string(index=False))
+    tell(write(table))
     time = hours_and_minutes(seconds)
     if not approve(f"Train or probe {runs} runs, about {time} one after the other?"):
         return 0
     train([one for plan in lacking.values() for one in plan.missing])
     return sum(len(draw(name).missing) for name in lacking)
+
+
+def _of_full_width(table: pd.DataFrame) -> str:
+    return table.to_string(index=False, float_format="{:.4g}".format)

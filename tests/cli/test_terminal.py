@@ -12,7 +12,7 @@ from runs_cases import SMALL_OPTIONS, SMALL_RUN, Interrupt, with_recipe
 import grokinterp as gi
 from grokinterp.cli import main
 from grokinterp.cli.cost import ProbingCost, say_cost
-from grokinterp.cli.terminal import show
+from grokinterp.cli.terminal import show, wrapped
 from grokinterp.store.lead_times import StandsStill
 from grokinterp.store.lock import RunLock
 from grokinterp.store.run_names import run_names, varying
@@ -31,13 +31,41 @@ def test_a_table_that_does_not_fit_is_paragraphs_without_what_is_missing(monkeyp
         "b2             –   30",
     ]
     monkeypatch.setenv("COLUMNS", "20")
-    assert show(TABLE).splitlines() == ["id a1,", "  a long column held together", "id b2, lead 30"]
+    assert show(TABLE).splitlines() == [
+        "id a1, a long column",
+        "  held together",
+        "id b2, lead 30",
+    ]
+    # What fits in a line is not broken.
+    short = TABLE.rename(columns={"id": "identity", "a long column": "a column"})
+    assert show(short.replace("held together", "is it")).splitlines() == [
+        "identity a1,",
+        "  a column is it",
+        "identity b2, lead 30",
+    ]
 
 
 def test_a_table_into_a_pipe_has_a_line_a_row(monkeypatch, capsys):
     monkeypatch.delenv("COLUMNS", raising=False)
     wide = pd.DataFrame({f"column {i}": [i] for i in range(60)})
     assert len(show(wide).splitlines()) == 2
+
+
+def test_text_is_broken_at_its_own_indent(monkeypatch):
+    text = "short\n    one two three four five six\nverdict"
+    monkeypatch.setenv("COLUMNS", "20")
+    assert wrapped(text) == "short\n    one two three\n      four five six\nverdict"
+    monkeypatch.delenv("COLUMNS")
+    assert wrapped(text) == text
+
+
+def test_a_number_has_four_digits(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    table = pd.DataFrame({"x": [1 / 3, None], "n": [10_000, 2]})
+    assert [line.split() for line in show(table).splitlines()[1:]] == [
+        ["0.3333", "10000"],
+        ["–", "2"],
+    ]
 
 
 @pytest.fixture

@@ -65,10 +65,13 @@ def sweep(
     from grokinterp.cli.terminal import show
     from grokinterp.store.progress import Bar, say
     from grokinterp.store.run_tables import table
-    from grokinterp.sweep.train_over import train_over
+    from grokinterp.sweep.train_over import pending_units, train_over
     from grokinterp.tracking import observers
 
     say_cost(configs, store, here=executor == "local")
+    units = pending_units(configs, store, workers)
+    if len(units) < sum(map(len, units)):
+        print(f"They train together, in units of work: {len(units)}", flush=True)
     trained = train_over(
         configs, store, executor, workers, observers(track, Bar()), not send_back, load
     )

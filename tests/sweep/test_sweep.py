@@ -330,7 +330,7 @@ def test_the_command_prints_its_plan_and_its_runs(tmp_path, capsys):
     gi.train([SMALL_RUN], store=tmp_path)
     main(["sweep", *SMALL, *store, *vary, "--workers", "1"])
     out = capsys.readouterr().out
-    assert "holds 1 of 2 runs; to train: 1, in units of work: 1" in out
+    assert "holds 1 of 2 runs; to train: 1, 30 epochs in all" in out
     assert out.count("finished") == 2
     assert gi.open_store(tmp_path).select(seed=1)[0].config == SMALL_RUN
 

@@ -142,6 +142,6 @@ def _of(runs: Runs, suffix: str) -> Runs:
 
 def _more(runs: Runs, labels: Sequence[str]) -> dict[int, Value]:
     """The first over the second, over the third over the fourth."""
-    complete = with_all(runs, labels)
-    one, other = ratios(complete, *labels[:2]), ratios(complete, *labels[2:])
+    complete, (a, b, c, d) = with_all(runs, labels), labels
+    one, other = ratios(complete, a, b), ratios(complete, c, d)
     return {seed: quotient(one[seed], other[seed]) for seed in one}

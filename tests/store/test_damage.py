@@ -99,7 +99,8 @@ def test_a_bad_config_leaves_the_other_runs(store, capsys, damage):
 
 @pytest.mark.parametrize("file", ["status.json", "metrics.parquet"])
 @pytest.mark.parametrize("damage", ["truncated", "foreign"])
-def test_a_bad_status_or_table_leaves_the_other_runs(store, capsys, file, damage):
+def test_a_bad_status_or_table_leaves_the_other_runs(store, capsys, monkeypatch, file, damage):
+    monkeypatch.setenv("COLUMNS", "200")  # In a narrower terminal tables become paragraphs.
     path = bad(store) / file
     if damage == "truncated":
         truncate(path)

@@ -5,6 +5,7 @@ import pytest
 from runs_cases import SMALL_RUN, with_model, with_recipe
 
 import grokinterp as gi
+from grokinterp.figures.evolution import MAIN
 from grokinterp.results import FOLDER
 
 
@@ -21,6 +22,12 @@ def line(axes, gid):
     return [one for one in axes.get_lines() if one.get_gid() == gid]
 
 
+def main_axes(figure):
+    """Those of the medians; below are those of the seeds."""
+    [axes] = [one for one in figure.axes if one.get_gid() == MAIN]
+    return axes
+
+
 def test_a_run_draws_its_learning_curves_and_its_times():
     run = gi.open_store(FOLDER).select(id="307d2fe1")[0]
     accuracy, loss = run.plot().axes
@@ -29,7 +36,7 @@ def test_a_run_draws_its_learning_curves_and_its_times():
             assert np.array_equal(drawn.get_ydata(), run.metrics[f"{split}_{kind}"])
     [mark] = line(accuracy, "generalised")
     assert mark.get_xdata()[0] == run.grokking.generalised.by
-    assert loss.get_ylabel() == "cross-entropy (nats)"
+    assert loss.get_ylabel() == "cross-entropy\n(nats, log scale)"
 
 
 def test_another_loss_is_called_by_its_name(tmp_path):
@@ -43,7 +50,7 @@ def test_runs_are_a_list_that_draws_itself(runs):
     assert isinstance(runs[:2], gi.Runs)
     assert runs[0].id == runs[:2][0].id
     figure = runs.plot()
-    axes = figure.axes[-1]
+    axes = main_axes(figure)
     assert axes.get_ylabel() == "test accuracy"
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["off", "pre", "mlp-pre"]
     for drawn, run in zip(line(axes, "median"), runs, strict=True):
@@ -56,7 +63,7 @@ def test_seeds_are_one_label_and_a_rate_another(tmp_path):
         + [gi.RunConfig(SMALL_RUN.task, SMALL_RUN.model, SMALL_RUN.train, seed=2)],
         store=tmp_path,
     )
-    legend = runs.plot("train_loss").axes[-1].get_legend()
+    legend = main_axes(runs.plot("train_loss")).get_legend()
     assert [text.get_text() for text in legend.get_texts()] == [
         "mlp-pre · lr 0.001, 2 seeds",
         "mlp-pre · lr 0.01, 1 seed",
@@ -71,7 +78,7 @@ def test_a_scalar_is_of_the_metrics_or_of_what_probes_found(runs):
     assert after["epoch"].tolist() == [0, 20]
     while_training = runs[0].scalar("norms.total")
     assert while_training["epoch"].tolist() == [10, 20, 30]
-    [drawn] = line(run.plot("norms.total").axes[-1], "median")
+    [drawn] = line(main_axes(run.plot("norms.total")), "median")
     assert np.array_equal(drawn.get_ydata(), after["norms.total"])
 
 

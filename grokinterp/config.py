@@ -247,8 +247,8 @@ class TrainConfig:
         checkpoint_epochs: More epochs to checkpoint.
         checkpoint_ratio: Geometric spacing: also checkpoint at epochs 1, r, r², …
         keep_optimizer: Keep the optimiser's state (Adam's moments, SGD's buffer) in every
-            checkpoint, so that a fork goes on exactly as its parent did, but for its schedules,
-            which begin anew.
+            checkpoint, so that a fork goes on exactly as its parent did, but for its schedules and
+            the orders of its minibatches, which begin anew.
         stop_when: Stop early, for example 'test_accuracy >= 0.995 for 200' (epochs that it must
             hold).
         dtype: Precision of weights and activations.

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformer_lens import HookedTransformer
 
+    from grokinterp.gradient_filter import GradientFilter
     from grokinterp.snapshot import Other, Snapshot
 
 FORMAT = 2
@@ -74,12 +75,14 @@ class Checkpoint:
         optimizer: With its state (Adam's moments, SGD's buffer, …), or None.
         origin: `<run id>@<epoch>`.
         optimizer_name: Which optimiser it is.
+        gradient_filters: What changed its gradients.
     """
 
     weights: dict[str, Tensor]
     optimizer: RunState | None
     origin: str
     optimizer_name: str = "adamw"
+    gradient_filters: tuple[GradientFilter, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -355,8 +358,14 @@ class Run:
         state = unpack_state(tensors, about)
         # Of earlier versions' files, what is in them says it.
         kept = about.get("optimizer", bool(state.optimizer))
-        origin, name = f"{self.id}@{epoch}", self.config.train.optimizer
-        return Checkpoint(state.weights, state if kept else None, origin, name)
+        recipe = self.config.train
+        return Checkpoint(
+            state.weights,
+            state if kept else None,
+            f"{self.id}@{epoch}",
+            recipe.optimizer,
+            recipe.gradient_filters,
+        )
 
     def find_checkpoint(self, epoch: int | None = None) -> int:
         """The epoch, if it has a checkpoint.
@@ -570,7 +579,7 @@ class Run:
 
     def save_checkpoint(self, state: RunState) -> None:
         # A fork's start is kept as a whole, so that it can begin anew without its parent.
-        forked = state.epoch == 0 and state.steps > 0
+        forked = state.epoch == 0 and OPTIMIZER in self.config.start
         whole = self.config.train.keep_optimizer or forked
         path = self.checkpoint_path(state.epoch)
         path.parent.mkdir(exist_ok=True)

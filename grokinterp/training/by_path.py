@@ -19,6 +19,9 @@ from grokinterp.training.optimizer import Column
 GROUP = "group"
 """Under which numbers of the parameter group are kept, such as a count of steps."""
 
+FORMS = ("state", "number")
+"""With which the name of what it keeps of a parameter begins."""
+
 NUMBERS = {bool: torch.bool, int: torch.int64, float: torch.float64}
 
 
@@ -83,9 +86,13 @@ class OptimizerByPath:
                 if slot == GROUP:
                     optimizer.param_groups[0] |= {k: one.item() for k, one in by_name.items()}
                     continue
+                form, _, key = slot.partition(" ")
+                if form not in FORMS:  # A gradient filter's.
+                    continue
                 for name, tensor in by_name.items():
-                    key, value = _read(slot, tensor, parameters[name].device)
-                    optimizer.state[parameters[name]][key] = value
+                    if name in parameters:  # A fork may freeze what its parent trained.
+                        value = _read(form, tensor, parameters[name].device)
+                        optimizer.state[parameters[name]][key] = value
             self._parameters.append(parameters)
             self._optimizers.append(optimizer)
         self._states = ()
@@ -171,9 +178,8 @@ def _written(key: str, value: Any) -> tuple[str, Tensor]:
     )
 
 
-def _read(slot: str, tensor: Tensor, device: torch.device) -> tuple[str, Any]:
-    form, _, key = slot.partition(" ")
+def _read(form: str, tensor: Tensor, device: torch.device) -> Any:
     if form == "number":
-        return key, tensor.item()
+        return tensor.item()
     # A count of steps lies on the CPU, where PyTorch keeps it.
-    return key, tensor.clone() if tensor.ndim == 0 else tensor.to(device, copy=True)
+    return tensor.clone() if tensor.ndim == 0 else tensor.to(device, copy=True)

@@ -79,7 +79,8 @@ def kept_or_zeros(states: Sequence[RunState], name: str, layout: Layout) -> Vect
     views = layout.views(flat)
     for run, state in enumerate(states):
         for parameter, tensor in state.optimizer.get(name, {}).items():
-            views[parameter][run].copy_(tensor)
+            if parameter in views:  # A fork may freeze what its parent trained.
+                views[parameter][run].copy_(tensor)
     return flat
 
 

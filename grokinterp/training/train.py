@@ -29,6 +29,7 @@ from grokinterp.training.device import check_device
 from grokinterp.training.engine import Ensemble, ensembles, group_key, side_by_side
 from grokinterp.training.interrupt import held_back
 from grokinterp.training.row_blocks import on_one_core
+from grokinterp.training.update import filter_slot
 
 if TYPE_CHECKING:
     from grokinterp.model.transformer import HookedTransformer
@@ -326,7 +327,7 @@ def _started(config: RunConfig, init: Init | None) -> RunConfig:
 
 
 def _check_optimizer(config: RunConfig, init: Checkpoint) -> None:
-    """ValueError if a fork would take another optimiser's state for its own."""
+    """ValueError if a fork would take another optimiser's or filter's state for its own."""
     mine, its = (
         "adam" if one in ("adamw", "adam") else split_optimizer(one)[0]
         for one in (config.train.optimizer, init.optimizer_name)
@@ -337,6 +338,17 @@ def _check_optimizer(config: RunConfig, init: Checkpoint) -> None:
             f"go on with by {config.train.optimizer}; start it from the weights alone: "
             "init=checkpoint.weights"
         )
+    kept = {} if init.optimizer is None else init.optimizer.optimizer
+    its_filters, my_filters = init.gradient_filters, config.train.gradient_filters
+    for place, one in enumerate(its_filters):
+        remembers = any(slot.startswith(filter_slot(place, "")) for slot in kept)
+        same = [type(other) for other in my_filters[place : place + 1]] == [type(one)]
+        if remembers and not same and any(other.remembers for other in my_filters):
+            raise ValueError(
+                f"{init.origin} was trained with gradient_filters={its_filters}, whose memory "
+                f"{config.name} cannot go on with by {my_filters}; give them in the same places, "
+                "or start it from the weights alone: init=checkpoint.weights"
+            )
 
 
 def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState:

@@ -33,7 +33,10 @@ class Update:
         self._lr = self._column([config.lr for config in configs])
         self._weight_decay = self._column([config.weight_decay for config in configs])
         self._memories = [
-            {name: kept_or_zeros(states, _slot(place, name), layout) for name in one.remembers}
+            {
+                name: kept_or_zeros(states, filter_slot(place, name), layout)
+                for name in one.remembers
+            }
             for place, one in enumerate(self.recipe.gradient_filters)
         ]
         kind: Callable[..., Optimizer | OptimizerByPath] = OptimizerByPath
@@ -61,7 +64,7 @@ class Update:
         kept, steps = self._optimizer.kept(run)
         for place, memory in enumerate(self._memories):
             for name, flat in memory.items():
-                kept[_slot(place, name)] = self.layout.of_run(flat, run)
+                kept[filter_slot(place, name)] = self.layout.of_run(flat, run)
         return kept, steps
 
     def _filter(self, theta: Vectors, gradient: Vectors) -> None:
@@ -83,5 +86,6 @@ class Update:
         return torch.tensor(values, dtype=self.layout.dtype, device=self.layout.device)[:, None]
 
 
-def _slot(place: int, name: str) -> str:
+def filter_slot(place: int, name: str) -> str:
+    """Under which name what the filter at a place remembers is kept."""
     return f"filter {place} {name}"

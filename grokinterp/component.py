@@ -38,14 +38,46 @@ class Component:
         if noun is not None:
             cls.noun, cls.classes = noun, {}
         elif listed and not cls.__name__.startswith("_"):
+            known = cls.classes.get(cls.__name__)
+            if known is not None and is_own(known) and not is_own(cls):
+                raise ValueError(
+                    f"{cls.__name__} is {cls.article} {cls.noun} of grokinterp, by whose name its "
+                    "runs are stored; give your own class another"
+                )
             cls.classes[cls.__name__] = cls
+
+    def check(self) -> None:
+        """ValueError if it would not come back from its data, as a stored run's must."""
+        cls = type(self)
+        named = f"{cls.article} {cls.noun} is stored by its class's name and its fields, and "
+        written = [one for one in cls.__mro__[:-1] if "__dataclass_fields__" not in vars(one)]
+        for one in written:
+            if "__init__" in vars(one):
+                raise ValueError(
+                    f"{named}{one.__name__} defines __init__; give it fields in place of that, "
+                    "under @dataclass(frozen=True)"
+                )
+        if taken := [one.name for one in fields(self) if one.name in ("name", *PROVENANCE)]:
+            raise ValueError(
+                f"{named}{cls.__name__} cannot have a field called {taken[0]}, under which "
+                "something else is stored; rename it"
+            )
+        told = f"{named}those of {cls.__name__} must be numbers, text, flags or tuples of them"
+        try:
+            data = json.loads(json.dumps(self.to_dict()))
+            hash(self)
+        except TypeError as error:
+            raise ValueError(f"{told}; {error}") from None
+        arguments = {key: value for key, value in data.items() if key not in ("name", *PROVENANCE)}
+        if (back := _construct(cls, arguments)) != self:
+            raise ValueError(f"{told}; {self!r} comes back as {back!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` takes it back.
 
         Of a class that the package does not define, its definition and its module are told too.
         """
-        data = {one.name: getattr(self, one.name) for one in fields(self)}
+        data = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
         return {"name": type(self).__name__, **_definition(type(self)), **data}
 
     @classmethod
@@ -96,7 +128,7 @@ class Component:
             close = [classes[key].__name__ for key in get_close_matches(_plain(name), classes)]
             hint = f"close ones: {', '.join(close)}; all: " if close else "choose one of "
             raise ValueError(f"unknown {cls.noun} {name!r}; {hint}{', '.join(sorted(cls.classes))}")
-        positional = [one.name for one in fields(chosen) if not one.kw_only]
+        positional = [one.name for one in fields(chosen) if one.init and not one.kw_only]
         try:
             options = parse_options(written, positional)
         except ValueError as error:
@@ -115,6 +147,9 @@ class Unknown(Component, listed=False):  # type: ignore[call-arg]
     data: str
     """All that is stored of it, as JSON with sorted keys: what it is compared and hashed by."""
     reason: str = field(compare=False)
+
+    def check(self) -> None:
+        """It has come back from its data."""
 
     def to_dict(self) -> dict[str, Any]:
         """The stored data, so that the run's identity stays what it is."""
@@ -159,21 +194,30 @@ def _definition(cls: type[Component]) -> dict[str, str]:
 
 
 def _construct(cls: type[Any], arguments: Mapping[str, Any]) -> Any:
-    known = {one.name for one in fields(cls)}
+    known = {one.name for one in fields(cls) if one.init}
     unknown = [key for key in arguments if key not in known]
     missing = [
         one.name
         for one in fields(cls)
-        if one.name not in arguments and one.default is MISSING and one.default_factory is MISSING
+        if one.init
+        and one.name not in arguments
+        and one.default is MISSING
+        and one.default_factory is MISSING
     ]
     if unknown or missing:
         said = f"unknown: {', '.join(unknown)}" if unknown else f"missing: {', '.join(missing)}"
         raise ValueError(f"{_takes(cls)}; {said}")
-    return cls(**arguments)
+    return cls(**{key: _hashable(value) for key, value in arguments.items()})
+
+
+def _hashable(value: Any) -> Any:
+    """JSON has lists in place of tuples, which a frozen object must have to be hashed."""
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _takes(cls: type[Any]) -> str:
-    own_first = sorted(fields(cls), key=lambda one: one.kw_only is True)
+    takes = [one for one in fields(cls) if one.init]
+    own_first = sorted(takes, key=lambda one: one.kw_only is True)
     return f"{cls.__name__} takes {', '.join(one.name for one in own_first) or 'nothing'}"
 
 

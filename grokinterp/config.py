@@ -391,8 +391,9 @@ class TrainConfig:
                 raise ValueError(
                     f"interventions must hold objects of grokinterp.hooks; got {item!r}"
                 )
-            item.to_dict()  # Refuses one that holds another model's activations.
         object.__setattr__(self, "interventions", interventions)
+        for part in self.components:
+            part.check()
 
     def _check_what_others_ignore(self) -> None:
         """A field that the rest of the recipe never reads was meant otherwise."""
@@ -473,7 +474,8 @@ def _loss(value: Any) -> str | Loss:
 def _filters(value: Any) -> tuple[GradientFilter, ...]:
     """Each of its text, its data, or as it is; text alone is one of them."""
     filters = []
-    for one in [value] if isinstance(value, (str, GradientFilter)) else value or ():
+    several = isinstance(value, (list, tuple))
+    for one in value if several else () if value is None else [value]:
         if isinstance(one, str):
             one = GradientFilter.parse(one)
         elif isinstance(one, Mapping):

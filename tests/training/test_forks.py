@@ -69,7 +69,7 @@ def test_a_fork_does_not_take_another_filter_s_memory_for_its_own(tmp_path):
     start = parent.checkpoint(10)
     for filters in (Largest(), ("orthogonal", "grokfast")):
         other = with_recipe(config, gradient_filters=filters)
-        with pytest.raises(ValueError, match="whose memory .* cannot go on with by"):
+        with pytest.raises(ValueError, match=r"whose memory .* cannot go on with by"):
             gi.train(other, store=tmp_path, init=start)
         assert gi.train(other, store=tmp_path, init=start.weights).status == "finished"
     # Another weight of the same filter goes on, and so does a fork that has none.

@@ -117,7 +117,11 @@ def _parts_of_class(thing: type, seen: dict[int, Any]) -> Iterator[str]:
     for name, value in sorted(vars(thing).items()):
         function = getattr(value, "fget", None) or getattr(value, "__func__", value)
         if isinstance(function, FunctionType):
-            if _has_own_code(function, thing):
+            function = _unhooked(function)
+            inherited = any(
+                _unhooked(vars(base).get(name)) is function for base in thing.__mro__[1:]
+            )
+            if _has_own_code(function, thing) and not inherited:
                 yield name
                 yield from _parts(function, seen)
         elif name == "__annotations__":
@@ -171,6 +175,11 @@ def _held(function: FunctionType) -> Iterator[tuple[str, Any]]:
     for name in _names(function.__code__):
         if name in function.__globals__:
             yield name, function.__globals__[name]
+
+
+def _unhooked(value: Any) -> Any:
+    """What torch.optim wraps in a class when the first object of it is made: its `step`."""
+    return value.__wrapped__ if getattr(value, "hooked", None) is True else value
 
 
 def _has_own_code(function: FunctionType, owner: type) -> bool:

@@ -315,3 +315,35 @@ def test_a_fork_s_change_is_identity_by_its_definition(monkeypatch):
 def test_the_package_s_own_are_told_by_their_versions():
     assert definition_of(UnitNorm) == "1"
     assert definition_of(PROBES["ntk"]).isdigit()
+
+
+def test_the_first_object_of_an_optimiser_leaves_its_definition_as_it_was():
+    """torch wraps the class's own `step` then, and puts one where it is inherited."""
+    import torch
+
+    class Plain(torch.optim.SGD):
+        pass
+
+    class Signed(torch.optim.Optimizer):
+        def __init__(self, params, lr=1e-3):
+            super().__init__(params, {"lr": lr})
+
+        @torch.no_grad()
+        def step(self, closure=None):
+            return self.factor
+
+        factor = 1
+
+    class Inherits(Signed):
+        pass
+
+    class Other(Signed):
+        def step(self, closure=None):
+            return 2
+
+    classes = (Plain, Inherits, Signed, Other)
+    before = [definition_of(one) for one in classes]
+    assert len({*before}) == len(classes)
+    for kind in classes:
+        kind([torch.nn.Parameter(torch.ones(2))], lr=0.1)
+    assert [definition_of(one) for one in classes] == before

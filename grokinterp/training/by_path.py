@@ -99,19 +99,30 @@ class OptimizerByPath:
 
 
 def check_optimizer(recipe: TrainConfig) -> None:
-    """ValueError if the class cannot train: it takes other arguments, or keeps what cannot be
-    stored."""
+    """ValueError if the class cannot train: it takes other arguments or shapes, or a run would not
+    go on from what can be stored as if it had not been interrupted."""
     path, _ = split_optimizer(recipe.optimizer)
-    layout = Layout({"w": torch.Size([2, 2])}, torch.device("cpu"), torch.float64)
-    tried = OptimizerByPath(recipe, layout, [RunState.initial({"w": torch.ones(2, 2)})])
-    theta = layout.zeros(1) + 1
+    shapes = {"matrix": (3, 2), "heads": (2, 3, 2), "bias": (2,)}
+    layout = Layout(
+        {name: torch.Size(shape) for name, shape in shapes.items()},
+        torch.device("cpu"),
+        torch.float64,
+    )
     lr, decay = (torch.full((1, 1), value, dtype=torch.float64) for value in (0.01, 0.0))
+    draw = torch.Generator().manual_seed(0)
+    begun, *gradients = torch.randn(4, *layout.zeros(1).shape, generator=draw, dtype=lr.dtype)
     try:
+        tried = OptimizerByPath(recipe, layout, [RunState.initial({})])
+        theta = begun.clone()
         tried._begin(theta, lr, decay)
         before = _told(tried)
-        for sign in (1, -1):
-            tried.step(theta, sign * torch.ones_like(theta), lr, decay)
-        tried.kept(0)
+        tried.step(theta, gradients[0].clone(), lr, decay)
+        kept, steps = tried.kept(0)
+        resumed = OptimizerByPath(recipe, layout, [RunState(1, {}, kept, steps)])
+        again = theta.clone()
+        for gradient in gradients[1:]:
+            tried.step(theta, gradient.clone(), lr, decay)
+            resumed.step(again, gradient.clone(), lr, decay)
         changed = [name for name, value in _told(tried).items() if before.get(name) != value]
     except Exception as error:
         raise ValueError(
@@ -122,10 +133,15 @@ def check_optimizer(recipe: TrainConfig) -> None:
             f"optimizer {path} cannot train here: of its group only numbers can be stored, and it "
             f"changes {', '.join(changed)}"
         )
-    if not math.isfinite(theta.sum().item()) or torch.equal(theta, torch.ones_like(theta)):
+    if not math.isfinite(theta.sum().item()) or torch.equal(theta, begun):
         raise ValueError(
-            f"optimizer {path} cannot train here: two steps of a gradient of 1 and -1 leave "
-            f"{theta.flatten().tolist()} of weights of 1"
+            f"optimizer {path} cannot train here: three steps take weights of "
+            f"{begun.flatten().tolist()[:3]}… to {theta.flatten().tolist()[:3]}…"
+        )
+    if not torch.equal(theta, again):
+        raise ValueError(
+            f"optimizer {path} cannot train here: an interrupted run would go on otherwise, "
+            "because it draws at random or keeps something outside of its state and its group"
         )
 
 

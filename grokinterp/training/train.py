@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from grokinterp.checks import several
+from grokinterp.component import Unknown
 from grokinterp.config import RunConfig
 from grokinterp.model.parameters import CONSTANTS, initial_weights
-from grokinterp.optimizer_path import OURS, split_optimizer
+from grokinterp.optimizer_path import split_optimizer
 from grokinterp.store.files import fingerprint
 from grokinterp.store.lock import RunLock
 from grokinterp.store.notebook_bar import default_observer
@@ -24,11 +25,11 @@ from grokinterp.store.progress import Observer
 from grokinterp.store.recording import fewest
 from grokinterp.store.runs import OPTIMIZER, Checkpoint, Run, Runs, Store, open_store
 from grokinterp.store.state import Report, Row, RunState, Status
-from grokinterp.training.by_path import check_optimizer
 from grokinterp.training.device import check_device
 from grokinterp.training.engine import Ensemble, ensembles, group_key, side_by_side
 from grokinterp.training.interrupt import held_back
 from grokinterp.training.row_blocks import on_one_core
+from grokinterp.training.trial import try_recipe
 from grokinterp.training.update import filter_slot
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def train(
     Raises:
         ValueError: The device is not usable, `init` does not fit a run's architecture or is
             missing for a run that began with one, or a probe or an intervention of its config is
-            unknown or does not apply. Nothing has been trained then.
+            unknown or does not apply; or a loss, a gradient filter or an optimiser of it cannot
+            train. Nothing has been trained then.
         StoreError: The store cannot be read or written.
     """
     if isinstance(runs, RunConfig):
@@ -130,9 +132,10 @@ def train(
     configs = [_started(config, init) for config in several("runs", runs, RunConfig)]
     for device in sorted({config.train.device for config in configs}):
         check_device(device)
-    for recipe in dict.fromkeys(config.train for config in configs):
-        if recipe.optimizer not in OURS:
-            check_optimizer(recipe)
+    for config in dict.fromkeys(
+        replace(c, start="seed", seed=0, weights_seed=None) for c in configs
+    ):
+        try_recipe(config)
     opened = open_store(store, create=True)
     found, missing = in_store(configs, opened)
     with on_one_core() as cores:
@@ -352,6 +355,9 @@ def _check_optimizer(config: RunConfig, init: Checkpoint) -> None:
 
 
 def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState:
+    for part in config.train.components:
+        if isinstance(part, Unknown):
+            raise ValueError(part.reason)
     if init is None and config.start == "seed":
         start = RunState.initial(
             initial_weights(config.model, config.task, config.drawn_by, config.train.dtype)

@@ -489,6 +489,23 @@ def _filters(value: Any) -> tuple[GradientFilter, ...]:
     return tuple(filters)
 
 
+AS_TEXT = ("optimizer", "lr_schedule", "decay_schedule", "loss", "gradient_filters")
+"""Fields of TrainConfig that a text gives in more than one spelling."""
+
+
+def as_field(name: str, wanted: Any) -> Any:
+    """What one of AS_TEXT is compared with: as a config has it; of a list or set, each of them."""
+    if isinstance(wanted, (list, set)) or (
+        isinstance(wanted, tuple) and name != "gradient_filters"
+    ):
+        return [as_field(name, one) for one in wanted]
+    if name == "optimizer":
+        return canonical_optimizer(wanted)
+    if name == "loss":
+        return _loss(wanted)
+    return _filters(wanted) if name == "gradient_filters" else canonical_schedule(name, wanted)
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One run: a task, an architecture, a recipe and a seed, which draws split and weights.

@@ -43,7 +43,7 @@ class Loss(Component, noun="loss"):  # type: ignore[call-arg]
         raise TypeError(f"{type(self).__name__} must define losses(logits, labels)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class UnknownLoss(Unknown, Loss, listed=False):  # type: ignore[call-arg]
     """What a run's config says of a loss that cannot be made here."""
 

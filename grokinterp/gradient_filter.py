@@ -101,7 +101,7 @@ class Grokfast(GradientFilter):
         return gradient + self.weight * average
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class UnknownFilter(Unknown, GradientFilter, listed=False):  # type: ignore[call-arg]
     """What a run's config says of a filter that cannot be made here."""
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from grokinterp.config import RunConfig, TrainConfig
-from grokinterp.custom_loss import Loss
-from grokinterp.gradient_filter import GradientFilter, Grokfast
+from grokinterp.custom_loss import Loss, UnknownLoss
+from grokinterp.gradient_filter import GradientFilter, Grokfast, UnknownFilter
 from grokinterp.hooks.intervention import Intervention
 
 
@@ -102,3 +102,11 @@ def test_one_filter_s_data_are_that_filter():
     assert TrainConfig(gradient_filters={"name": "Grokfast", "alpha": 0.5}) == replace(
         TrainConfig(), gradient_filters=(Grokfast(0.5),)
     )
+
+
+@pytest.mark.parametrize(
+    "part",
+    [UnknownFilter('{"name": "Own", "k": 1}', "not here"), UnknownLoss('{"name": "Own"}', "none")],
+)
+def test_what_is_unknown_is_named_and_not_spelt_out(part):
+    assert repr(part) == "Own (unknown here)"

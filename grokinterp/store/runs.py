@@ -30,7 +30,7 @@ import pandas as pd
 from markupsafe import Markup
 from torch import Tensor
 
-from grokinterp.config import METRICS, RunConfig, check_field, task_fields
+from grokinterp.config import AS_TEXT, METRICS, RunConfig, as_field, check_field, task_fields
 from grokinterp.grokking import GrokkingTimes, Plateau, grokking_times, plateau
 from grokinterp.jupyter import accuracy_curves, card, interval, shown, table
 from grokinterp.probes.calls import is_current
@@ -752,6 +752,7 @@ class Store:
             check_field(name, also=("id",))
         if "placement" in filters:
             filters["placement"] = _resolve_placements(filters["placement"])
+        filters |= {name: as_field(name, filters[name]) for name in AS_TEXT if name in filters}
         for path in sorted(self.path.glob(f"{glob.escape(prefix)}*")):
             if not _holds_run(path):
                 continue
@@ -763,6 +764,7 @@ class Store:
                 values["weights_seed"] = run.config.drawn_by
             except StoreError as error:
                 values, problem = _stored_values(path), str(error)
+                values = {name: one for name, one in values.items() if name not in AS_TEXT}
             wanted = {name: value for name, value in filters.items() if name in values}
             if all(_matches(values[name], value) for name, value in wanted.items()):
                 yield run, problem

@@ -7,14 +7,15 @@ from dataclasses import fields, replace
 from itertools import product
 from typing import Any
 
-from grokinterp.config import RunConfig, check_field, task_fields
+from grokinterp.config import MOMENTUM, RunConfig, check_field, task_fields
 from grokinterp.options import parse_field, parse_value, split_at_commas
 
 
 def grid(base: RunConfig, axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
     """A config for every combination of these values, the last field varying fastest.
 
-    `d_mlp` follows `d_model` where it is four times that.
+    `d_mlp` follows `d_model` where it is four times that, and `momentum` the optimiser where it is
+    what that has when none is given.
 
     >>> [c.seed for c in grid(RunConfig(), {"lr": (1e-3, 3e-3), "seed": (1, 2)})]
     [1, 2, 1, 2]
@@ -53,6 +54,8 @@ def _changed(base: RunConfig, values: dict[str, Any]) -> RunConfig:
     """All at once, because one change alone may not be valid."""
     if base.model.d_mlp == 4 * base.model.d_model:
         values = {"d_mlp": None, **values}
+    if base.train.momentum == MOMENTUM.get(base.train.optimizer):
+        values = {"momentum": None, **values}
     task: Any = base.task
     has = [one.name for one in fields(task)]
     if others := [name for name in values if name in task_fields() and name not in has]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
-from runs_cases import SMALL_RUN, with_model
+from runs_cases import SMALL_RUN, with_model, with_recipe
 
 import grokinterp as gi
 from grokinterp.store.files import StoreError, fingerprint, read_tensors
@@ -34,6 +34,31 @@ def test_selects_by_config_fields(trained):
     assert store.select(seed=99) == []
     with pytest.raises(ValueError, match="no config field 'sed'; did you mean seed"):
         store.select(sed=1)
+
+
+def test_selects_a_recipe_by_its_text(tmp_path):
+    recipes = [
+        {"optimizer": "torch.optim.NAdam:momentum_decay=0.01,eps=1e-8", "weight_decay": 0.0},
+        {"gradient_filters": ("orthogonal", "grokfast:alpha=0.9"), "loss": "mse"},
+        {"lr_schedule": "warmup:2 + cosine"},
+    ]
+    configs = [with_recipe(epochs=1, **recipe) for recipe in recipes]
+    nadam, filtered, scheduled = gi.train(configs, store=tmp_path)
+    store = gi.open_store(tmp_path)
+
+    def found(**fields):
+        return {run.id for run in store.select(**fields)}
+
+    spelt = "torch.optim.NAdam: eps=1e-08, momentum_decay = 0.010"
+    assert found(optimizer=spelt) == {nadam.id}
+    assert found(optimizer=["adamw", spelt]) == {nadam.id, filtered.id, scheduled.id}
+    assert found(gradient_filters=("Orthogonal", "grokfast:0.9")) == {filtered.id}
+    assert found(gradient_filters="grokfast:0.9") == set()
+    assert found(gradient_filters=[None, "grokfast"]) == {nadam.id, scheduled.id}
+    assert found(loss=("mse", "stablemax")) == {filtered.id}
+    assert found(lr_schedule="warmup:2+cosine") == {scheduled.id}
+    with pytest.raises(ValueError, match="unknown gradient filter 'grokfist'"):
+        store.select(gradient_filters="grokfist")
 
 
 def test_a_store_is_as_readable_as_the_user_s_other_files(run, tmp_path):

@@ -448,3 +448,13 @@ def test_ray_sends_runs_back_and_tells_what_went_wrong(tmp_path, two_nodes):
         train_over([unknown], tmp_path / "ray", two_nodes)
     with pytest.raises(ValueError, match="need a GPU, and no node of the Ray cluster has one"):
         train_over([with_recipe(device="cuda", epochs=7)], tmp_path / "ray", two_nodes)
+
+
+def test_momentum_follows_the_optimiser_where_none_was_given():
+    axes = {"optimizer": ("sgd", "muon", "adamw")}
+    by_default = with_recipe(optimizer="sgd")
+    assert [one.train.momentum for one in grid(by_default, axes)] == [0.9, 0.95, None]
+    given = with_recipe(optimizer="sgd", momentum=0.5)
+    assert [one.train.momentum for one in grid(given, {"lr": (0.1, 0.2)})] == [0.5, 0.5]
+    with pytest.raises(ValueError, match="momentum is read with"):
+        grid(given, axes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grokinterp.experiments.attention_pathways import ATTENTION_PATHWAYS
+from grokinterp.experiments.beyond_addition import BEYOND_ADDITION
 from grokinterp.experiments.compressibility import COMPRESSIBILITY
 from grokinterp.experiments.direction_or_norm import DIRECTION_OR_NORM
 from grokinterp.experiments.edge import EDGE
@@ -48,6 +49,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "optimizers": OPTIMIZERS,
     "softmax-collapse": SOFTMAX_COLLAPSE,
     "norm-clamp": NORM_CLAMP,
+    "beyond-addition": BEYOND_ADDITION,
 }
 """Every experiment by name: the paper's, then our own."""
 

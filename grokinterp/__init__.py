@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    import grokinterp.circuits as circuits
     import grokinterp.hooks as hooks
     from grokinterp.config import ModelConfig, RunConfig, TrainConfig
     from grokinterp.custom_loss import Loss
@@ -99,6 +100,7 @@ __all__ = [
     "Task",
     "TrainConfig",
     "build_model",
+    "circuits",
     "grokking_times",
     "hooks",
     "lead_times",
@@ -121,8 +123,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use, so that `import grokinterp` and `grokinterp --help` are instant.
-    if name == "hooks":
-        return import_module("grokinterp.hooks")
+    if name in ("circuits", "hooks"):
+        return import_module(f"grokinterp.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'grokinterp' has no attribute {name!r}")
     value = getattr(import_module(f"grokinterp.{_HOME[name]}"), name)

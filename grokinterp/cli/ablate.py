@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from grokinterp.cli.selection import STORE, Load, select
+
+if TYPE_CHECKING:
+    from grokinterp.store.runs import Run
 
 
 def ablate(
@@ -23,7 +26,8 @@ def ablate(
     """Print loss and accuracy, intact and under interventions, and keep them in the store.
 
     Args:
-        run: The beginning of a run's id.
+        run: The beginning of a run's id, or a placement that ships trained, such as mlp-pre: then
+            nothing is kept.
         hook: Interventions, all attached at once: UnitNorm:mlp, AblateHead:2,kind=mean,
             AblateNeurons:neurons=(1,2), cluster:5 for the neurons of a frequency, or
             FilterFrequencies:blocks.0.mlp.hook_post,frequencies=(5,),keep=false.
@@ -44,30 +48,59 @@ def ablate(
     from grokinterp.ablation import ablate as measure_ablation
     from grokinterp.ablation import parse, scalars, summarise
     from grokinterp.cli.terminal import NOTHING, show
+    from grokinterp.config import RunConfig
     from grokinterp.definition import definition_of
+    from grokinterp.placement import ALIASES, PLACEMENTS
+    from grokinterp.pretrained import pretrained_card, pretrained_snapshot
     from grokinterp.store.files import StoreError
     from grokinterp.store.progress import say
 
-    found = select(store, id=run)
-    if len(found) != 1:
-        raise ValueError(
-            f"{len(found)} runs of {store} begin with {run!r}, and one must; grokinterp runs "
-            f"--store {store} lists them all"
-        )
-    snapshot = found[0].snapshot(epoch)
+    kept = None
+    if run in (*PLACEMENTS, *ALIASES):
+        snapshot = pretrained_snapshot(run)
+        if epoch is not None:
+            snapshot = snapshot.other(epoch)
+        name = RunConfig.from_dict(pretrained_card(run)["config"]).name
+    else:
+        kept = _found(store, run)
+        snapshot = kept.snapshot(epoch)
+        name = kept.config.name
     interventions = [parse(snapshot, text) for text in hook]
     say(f"to measure: the run as it is, {', '.join(hook)}, and at most {controls} random controls")
     table = measure_ablation(snapshot, interventions, controls, seed)
-    name = f"ablation:{'+'.join(hook)}"
+    record = f"ablation:{'+'.join(hook)}"
     assert snapshot.epoch is not None
-    definitions = [definition_of(type(item)) for item in interventions]
-    defined = dict.fromkeys([definition_of(measure_ablation), *definitions])
-    values = {(name, key): value for key, value in scalars(table).items()}
-    try:
-        found[0].records.add(snapshot.epoch, values, {}, {name: "+".join(defined)})
-    except (OSError, StoreError) as error:  # A store that can only be read.
-        say(f"not kept: {error}")
-    print(f"{found[0].config.name}, epoch {snapshot.epoch:,}: {', '.join(map(str, hook))}")
+    if kept is not None:
+        definitions = [definition_of(type(item)) for item in interventions]
+        defined = dict.fromkeys([definition_of(measure_ablation), *definitions])
+        values = {(record, key): value for key, value in scalars(table).items()}
+        try:
+            kept.records.add(snapshot.epoch, values, {}, {record: "+".join(defined)})
+        except (OSError, StoreError) as error:  # A store that can only be read.
+            say(f"not kept: {error}")
+    print(f"{name}, epoch {snapshot.epoch:,}: {', '.join(map(str, hook))}")
     print(show(summarise(table).map("{:.4f}".format).replace("nan", NOTHING), index=True))
     if "control" not in set(table["condition"]):
         print("A whole pathway has no random control of its size.")
+
+
+def _found(store: Path, id: str) -> Run:
+    """The run of a store whose id begins so.
+
+    Raises:
+        ValueError: There is none, or more than one.
+    """
+    from grokinterp.results import shipped_runs
+
+    if not store.exists() and shipped_runs().select(id=id):
+        raise ValueError(
+            f"the runs that ship, as {id!r}, have no weights; give a placement, such as mlp-pre, "
+            "for the trained model that ships, or train the run"
+        )
+    found = select(store, id=id)
+    if len(found) != 1:
+        raise ValueError(
+            f"{len(found)} runs of {store} begin with {id!r}, and one must; grokinterp runs "
+            f"--store {store} lists them all"
+        )
+    return found[0]

@@ -10,6 +10,7 @@ from grokinterp.cli.selection import STORE, Load, say_left_out
 
 def audit(
     store: Path = Path(STORE),
+    claim: str = "",
     format: Literal["text", "markdown", "json"] = "text",
     load: Load = (),
 ) -> None:
@@ -19,6 +20,7 @@ def audit(
 
     Args:
         store: The folder that holds the runs, beside those that ship with the package.
+        claim: Only claims whose name or statement holds this, such as entropy; all when not given.
         format: text, markdown or json.
     """
     import json
@@ -32,6 +34,14 @@ def audit(
     problems: dict[str, str] = {}
     found = verdicts(str(store), problems=problems)
     say_left_out(problems)
+    if claim:
+        names = dict.fromkeys(one.claim.name for one in found)
+        wanted = claim.lower()
+        found = [
+            one for one in found if wanted in f"{one.claim.name} {one.claim.statement}".lower()
+        ]
+        if not found:
+            raise ValueError(f"no claim holds {claim!r}; there are {', '.join(names)}")
     if format == "json":
         print(json.dumps(verdict_text.data(found), indent=1, ensure_ascii=False))
     else:

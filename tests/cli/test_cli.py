@@ -1,5 +1,6 @@
 """The command line, as a person meets it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -319,3 +320,45 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(tmp_path, comm
     assert "choose another path" in shown.err
     assert shown.out == ""
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_trained_model_that_ships_is_ablated_by_its_placement(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scores = {}
+    for name in ("M", "mlp-pre"):
+        main(["ablate", name, "--hook", "RemoveNorm:mlp", "--epoch", "136"])
+        title, *table = capsys.readouterr().out.splitlines()
+        assert title == "mlp-pre · seed 456, epoch 136: RemoveNorm:mlp"
+        scores[name] = {line.split()[0]: line.split()[1:] for line in table[2:4]}
+    assert scores["M"] == scores["mlp-pre"]
+    card = gi.pretrained_card("mlp-pre")["stages"]["memorised"]
+    written = [f"{card[name]:.4f}" for name in ("train_accuracy", "test_accuracy")]
+    assert [scores["M"]["intact"][place] for place in (1, 3)] == written
+    assert scores["M"]["ablated"] != scores["M"]["intact"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_ships_without_weights_is_told_from_one_that_is_not_there(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    run = gi.pretrained_card("mlp-pre")["run"]
+    for id, sentence in ((run[:6], "have no weights; give a placement"), ("zz", "no run store")):
+        with pytest.raises(SystemExit):
+            main(["ablate", id, "--hook", "RemoveNorm:mlp"])
+        assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_audit_prints_the_claims_that_are_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    experiments = {name: gi.EXPERIMENTS[name] for name in ("weight-decay", "learning-rate")}
+    monkeypatch.setattr("grokinterp.experiments.EXPERIMENTS", experiments)
+    main(["audit", "--claim", "Decay", "--format", "json"])
+    judged = {one["claim"] for one in json.loads(capsys.readouterr().out)}
+    assert judged == {"weight_decay"}
+    with pytest.raises(SystemExit):
+        main(["audit", "--claim", "entrpy"])
+    said = capsys.readouterr().err
+    assert "no claim holds 'entrpy'; there are" in said
+    assert "learning_rate" in said

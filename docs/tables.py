@@ -1,4 +1,4 @@
-"""Write the tables of the README and the findings from the runs that ship: python docs/tables.py.
+"""Write the tables of the claims and the findings from the runs that ship: python docs/tables.py.
 
 Each stands between `<!-- table NAME -->` and `<!-- end -->`.
 """
@@ -21,7 +21,7 @@ from grokinterp.reproduction.tables import runs_table, seeds_table
 from grokinterp.reproduction.verdict_text import overview
 
 DOCS = Path(__file__).parent
-PAGES = (DOCS.parent / "README.md", DOCS / "findings.md")
+PAGES = (DOCS / "claims.md", DOCS / "findings.md")
 BLOCK = re.compile(r"(<!-- table (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 # Only what ships, whatever this folder's own store holds.
 NOWHERE = "no-store"

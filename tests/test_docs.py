@@ -165,7 +165,7 @@ def described(doc, section):
 def test_every_public_name_is_in_the_reference():
     page = (DOCS / "reference" / "grokinterp.md").read_text(encoding="utf-8")
     named = re.findall(r"^::: grokinterp\.(\w+)$", page, re.MULTILINE)
-    assert sorted([*named, "hooks"]) == sorted(gi.__all__)
+    assert sorted([*named, "circuits", "hooks"]) == sorted(gi.__all__)
     assert [name for name in gi.__all__ if not hasattr(gi, name)] == []
 
 
@@ -253,7 +253,7 @@ class TestBuilder:
             ("", "index.md", "[a](docs/sweeps.md)", "[a](sweeps.md)"),
             ("", "how-to/task.md", "[a](docs/findings.md#b)", "[a](../findings.md#b)"),
             ("", "index.md", "![a [b]](docs/c.png)", "![a [b]](c.png)"),
-            ("docs", "findings.md", "[a](../README.md)", "[a](claims.md)"),
+            ("docs", "findings.md", "[a](../README.md)", "[a](index.md)"),
             ("", "index.md", "[`a`](tests/test_docs.py), [b](docs/results)", "`a`, b"),
             ("", "index.md", "[a](https://b.org/c) [d](#e)", "[a](https://b.org/c) [d](#e)"),
         ],

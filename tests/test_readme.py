@@ -1,4 +1,4 @@
-"""The tables of the README and the findings are those of the runs and models that ship."""
+"""The README's example runs, and the tables of the claims and the findings are those of the runs and models that ship."""
 
 import doctest
 import re

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 # Where the site shows what is a file of the repository.
 PAGES = {
-    "README.md": "docs/claims.md",
+    "README.md": "docs/index.md",
     "CONTRIBUTING.md": "docs/how-to/contribute.md",
     "CHANGELOG.md": "docs/changelog.md",
 }

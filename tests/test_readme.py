@@ -44,6 +44,21 @@ def test_probe_values_are_those_of_the_models_that_ship():
             assert one == other or number(one) == pytest.approx(number(other), rel=0.02, abs=0.01)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_ln_before_the_mlp_generalises_first_in_every_seed():
+    from tables import done
+
+    assert "LN before the MLP first, in every one" in README.read_text()
+    epochs: dict[int, dict[str, float]] = {}
+    for planned, run in done("ln-position"):
+        of_seed = epochs.setdefault(planned.config.seed, {})
+        of_seed[planned.label] = run.grokking.generalised.by or float("inf")
+    assert len(epochs) == 11
+    for of_seed in epochs.values():
+        assert of_seed.pop("mlp-pre") < min(of_seed.values())
+        assert len(of_seed) == 3
+
+
 @pytest.mark.slow
 def test_the_python_example_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

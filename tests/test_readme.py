@@ -1,4 +1,4 @@
-"""The README's example runs, and the tables of the claims and the findings are those of the runs and models that ship."""
+"""The example of the README runs, and tables and sentences say what ships."""
 
 import doctest
 import re

@@ -255,6 +255,7 @@ class TestBuilder:
             ("", "index.md", "![a [b]](docs/c.png)", "![a [b]](c.png)"),
             ("docs", "findings.md", "[a](../README.md)", "[a](index.md)"),
             ("", "index.md", "[`a`](tests/test_docs.py), [b](docs/results)", "`a`, b"),
+            ("", "index.md", '```\nP["a"](b)\n```\n[`a`](b)', '```\nP["a"](b)\n```\n`a`'),
             ("", "index.md", "[a](https://b.org/c) [d](#e)", "[a](https://b.org/c) [d](#e)"),
         ],
     )

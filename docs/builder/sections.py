@@ -9,6 +9,7 @@ from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 
 ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 # Where the site shows what is a file of the repository.
 PAGES = {
@@ -66,4 +67,7 @@ def relinked(text: str, folder: str, page: str) -> str:
             return label
         return f"{image}[{label}]({relpath(path, dirname(f'docs/{page}'))}{hash_}{anchor})"
 
-    return LINK.sub(changed, text)
+    # In a block of code, PROBES["ntk"](snapshot) looks like a link and is none.
+    parts = BLOCK.split(text)
+    parts[::2] = [LINK.sub(changed, part) for part in parts[::2]]
+    return "".join(parts)

@@ -34,8 +34,8 @@ def rendered(notebook: dict[str, Any], name: str) -> tuple[str, dict[str, str | 
     """The page, and its pictures by their paths beside it."""
     files: dict[str, str | bytes] = {}
     title, *rest = notebook["cells"]
-    about = f"This is [`notebooks/{name}.ipynb`]({name}.ipynb), as it was run; `make notebooks`"
-    parts = [joined(title["source"]), f"*{about} opens it.*\n{{ .notebook }}"]
+    about = f"*This is [`notebooks/{name}.ipynb`]({name}.ipynb), as it was run.*"
+    parts = [joined(title["source"]), f"{about}\n{{ .notebook }}"]
     for cell in rest:
         if cell["cell_type"] == "markdown":
             parts.append(joined(cell["source"]))

@@ -27,6 +27,7 @@ METADATA = {
 }
 PLACES = (str(FOLDER.parent), tempfile.gettempdir(), os.path.expanduser("~"), sys.prefix)
 PATH = re.compile("|".join(re.escape(place) + r"[/\\]" for place in PLACES) + r"|(?:/home|/Users)/")
+ANSWER = re.compile(r"<details.*?^```python\n(.*?)^```$.*?</details>", re.DOTALL | re.MULTILINE)
 WARNING = re.compile(r"\w*Warning\b|Traceback|\bwarnings?\.warn")
 
 
@@ -35,7 +36,7 @@ def named(path):
 
 
 def test_every_notebook_is_here():
-    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{i:02}" for i in range(1, 8)]
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{i:02}" for i in range(1, 9)]
 
 
 def run_time(path):
@@ -46,8 +47,10 @@ def run_time(path):
 @pytest.mark.parametrize("path", [run_time(path) for path in NOTEBOOKS], ids=named)
 def test_it_runs_and_shows_what_is_committed(path, tmp_path):
     committed, fresh = read(path), read(path)
+    cells = list(fresh.cells)
     for cell in code(fresh):
         cell.outputs = []
+    fresh.cells += [nbformat.v4.new_code_cell(answer) for answer in answers(fresh)]
     with warnings.catch_warnings():
         # The kernel runs in a process of its own: these are about the tools that start it.
         warnings.simplefilter("ignore")
@@ -58,6 +61,7 @@ def test_it_runs_and_shows_what_is_committed(path, tmp_path):
             resources={"metadata": {"path": str(tmp_path)}},
         ).execute()
     assert said_too_much(fresh) == []
+    fresh.cells = cells
     # Figures are where they were, and nothing that was shown is gone.
     assert shown(fresh) == shown(committed)
     assert list(tmp_path.iterdir()) == []
@@ -74,6 +78,14 @@ def test_what_is_committed_is_one_whole_run(path):
     ] == []
     assert any(image(cell) for cell in code(notebook))
     assert (notebook.cells[0].cell_type, notebook.cells[-1].cell_type) == ("markdown", "markdown")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
+def test_it_says_how_to_run_it_and_ends_with_two_exercises_whose_answers_run(path):
+    first, last = read(path).cells[0].source, read(path).cells[-1].source
+    assert f"*Run it:* `make notebooks`, then `{path.name}`" in first
+    assert last.startswith("## Exercises\n")
+    assert len(answers(read(path))) == last.count("<details") == last.count("</details>") == 2
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
@@ -119,6 +131,11 @@ def read(path):
 
 def code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def answers(notebook):
+    """The Python of the hidden answers, which continues the notebook."""
+    return ANSWER.findall(notebook.cells[-1].source)
 
 
 def said_too_much(notebook):

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
+from grokinterp.hooks.intervention import Intervention
 
 from grokinterp.config import RunConfig, TrainConfig
 from grokinterp.custom_loss import Loss, UnknownLoss
 from grokinterp.gradient_filter import GradientFilter, Grokfast, UnknownFilter
-from grokinterp.hooks.intervention import Intervention
 
 
 @pytest.fixture(autouse=True)

@@ -214,6 +214,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "long-training": lambda: by_seed(
         table_of("long-training", "runs"), "label", "generalised", "epoch of generalising"
     ),
+    "norm-clamp": lambda: by_seed(
+        table_of("norm-clamp", "runs"), "label", "generalised", "epoch of generalising"
+    ),
     "split-or-weights": lambda: whole("split-or-weights", "epochs"),
     "spread": lambda: whole("split-or-weights", "spread"),
     "order": lambda: whole("split-or-weights", "order"),

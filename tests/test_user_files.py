@@ -197,7 +197,7 @@ def test_a_field_of_a_later_version_is_said_to_be_one(tmp_path, part, capsys):
     said = capsys.readouterr()
     assert said.out.count("finished") == 1
     assert problem in said.err
-    with pytest.raises(StoreError, match="label_noise"):
+    with pytest.raises(StoreError, match="label_smoothing"):
         _ = gi.Run(runs[0].path).config
 
 

@@ -28,6 +28,12 @@ def main_axes(figure):
     return axes
 
 
+def legend(figure):
+    """Of whichever axes it stands above."""
+    [found] = [one.get_legend() for one in figure.axes if one.get_legend()]
+    return [text.get_text() for text in found.get_texts()]
+
+
 def test_a_run_draws_its_learning_curves_and_its_times():
     run = gi.open_store(FOLDER).select(id="307d2fe1")[0]
     accuracy, loss = run.plot().axes
@@ -52,7 +58,9 @@ def test_runs_are_a_list_that_draws_itself(runs):
     figure = runs.plot()
     axes = main_axes(figure)
     assert axes.get_ylabel() == "test accuracy"
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["off", "pre", "mlp-pre"]
+    assert legend(figure) == [
+        f"{name}: did not generalise" for name in ("No LN · off", "M+A* · pre", "M · mlp-pre")
+    ]
     for drawn, run in zip(line(axes, "median"), runs, strict=True):
         assert np.array_equal(drawn.get_ydata(), run.metrics["test_accuracy"])
 
@@ -63,10 +71,9 @@ def test_seeds_are_one_label_and_a_rate_another(tmp_path):
         + [gi.RunConfig(SMALL_RUN.task, SMALL_RUN.model, SMALL_RUN.train, seed=2)],
         store=tmp_path,
     )
-    legend = main_axes(runs.plot("train_loss")).get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == [
-        "mlp-pre · lr 0.001, 2 seeds",
-        "mlp-pre · lr 0.01, 1 seed",
+    assert legend(runs.plot("train_loss")) == [
+        "mlp-pre · lr 0.001: 0 of 2",
+        "mlp-pre · lr 0.01: did not generalise",
     ]
 
 

@@ -17,9 +17,6 @@ def label_noise(snapshot: Snapshot) -> dict[str, float]:
         restored_accuracy (float): Of the same pairs, by the right answer, which the model never
             saw with them. 0 to 1.
 
-    Raises:
-        NotApplicable: Never, for a model of a task.
-
     Nothing to find:
         1/p, the share of right guesses among p answers.
 

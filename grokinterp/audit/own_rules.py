@@ -98,9 +98,8 @@ def norm_clamp(free: str, clamped: str, plain: str, normed: str) -> Claim:
 
     return Claim(
         "norm_clamp",
-        "our own: what LN before the MLP spares is the way to a large weight norm and back: "
-        "without LN a bound on the norm makes a model generalise earlier, and by a larger factor "
-        "than with LN",
+        "our own: without LN a bound on the weight norm makes a model generalise earlier, and by "
+        "a larger factor than with LN before the MLP",
         WRITTEN,
         "those without the bound; none with it",
         SEEN,

@@ -1,7 +1,8 @@
 """The weight norm, bounded at what it is when a model generalises, with and without LN.
 
-Under the paper's recipe the weight norm of a model without LN rises to 56 to 59, and that of one with
-LN before the MLP to 45 to 49; both come down to 35 to 41 by the epoch at which they generalise.
+Under the paper's recipe the weight norm of a model without LN rises to 56 to 59, and that of one
+with LN before the MLP to 45 to 49; both come down to 35 to 41 by the epoch at which they
+generalise.
 """
 
 from __future__ import annotations

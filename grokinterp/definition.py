@@ -61,6 +61,8 @@ def _is_users(module: str | None) -> bool:
     """Whether what a module of this name defines is a user's, and may be edited."""
     if module is None or module.partition(".")[0] == OWN:
         return False
+    if module == "__main__":  # Whatever runs it, as `python -m pdb` does: its file says nothing.
+        return True
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:  # A notebook's or a prompt's, or built into Python.
         return module not in sys.builtin_module_names

@@ -21,12 +21,6 @@ from grokinterp.probes import PROBES
 CELLS = count()
 
 
-@pytest.fixture(autouse=True)
-def notebook(monkeypatch):
-    """Whatever started the tests, `__main__` is a notebook's, which has no file."""
-    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
-
-
 def defined(source, name, kept=True):
     """What a notebook cell defines: IPython keeps a cell's source where inspect finds it."""
     file = f"<cell {next(CELLS)}>"

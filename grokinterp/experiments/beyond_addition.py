@@ -14,7 +14,8 @@ from grokinterp.task import GroupTask, ModularTask, Task
 
 PLACEMENTS = ("off", "mlp-pre")
 TASKS: dict[str, Task] = {
-    "S5": GroupTask("S5", test_fraction=0.5),
+    # With half of the table to test, a run on another seed was at 0.03 by epoch 1,500.
+    "S5": GroupTask("S5", test_fraction=0.2),
     "a / b": ModularTask(operation="div"),
     "a² + ab + b²": ModularTask(operation="a2+ab+b2", test_fraction=0.5),
 }

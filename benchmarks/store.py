@@ -22,7 +22,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from grokinterp.results import shipped_runs
-from grokinterp.store.runs import open_store
+from grokinterp.store.store import open_store
 
 FIRST_SEED = 10_000
 PROGRAM = str(Path(sys.executable).with_name("grokinterp"))

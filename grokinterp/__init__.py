@@ -34,11 +34,14 @@ if TYPE_CHECKING:
     from grokinterp.reproduction.plan import results_of
     from grokinterp.reproduction.recipe import PAPER_RECIPE
     from grokinterp.snapshot import Snapshot
+    from grokinterp.store.checkpoint import Checkpoint
     from grokinterp.store.files import StoreError
     from grokinterp.store.lead_times import lead_times
     from grokinterp.store.probe import probe
     from grokinterp.store.progress import Bar, Observer
-    from grokinterp.store.runs import Checkpoint, Run, Runs, Store, open_store
+    from grokinterp.store.run import Run
+    from grokinterp.store.runs import Runs
+    from grokinterp.store.store import Store, open_store
     from grokinterp.sweep.train_over import train_over
     from grokinterp.task import GroupTask, ModularTask, TableTask, Task
     from grokinterp.training.train import train
@@ -65,7 +68,10 @@ _ROOMS = {
     "probes": ("PROBES",),
     "store.probe": ("probe",),
     "store.progress": ("Bar", "Observer"),
-    "store.runs": ("Checkpoint", "Run", "Runs", "Store", "open_store"),
+    "store.checkpoint": ("Checkpoint",),
+    "store.run": ("Run",),
+    "store.runs": ("Runs",),
+    "store.store": ("Store", "open_store"),
     "snapshot": ("Snapshot",),
     "sweep.train_over": ("train_over",),
     "task": ("GroupTask", "ModularTask", "TableTask", "Task"),

@@ -33,7 +33,7 @@ from grokinterp.audit.statistics import (
     while_memorising,
     with_all,
 )
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 WRITTEN = "2026-11-26"
 SEEN = (456, 789, 111, 222, 333)

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from grokinterp.audit.finding import UNKNOWN, Bounds, Value
 from grokinterp.grokking import Crossing
 from grokinterp.store.lead_times import RULES, NearExtreme, first_met
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 When = Callable[[Run], Crossing]
 Runs = Mapping[int, Mapping[str, Run]]

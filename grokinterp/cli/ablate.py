@@ -10,7 +10,7 @@ import tyro
 from grokinterp.cli.selection import STORE, Load, select
 
 if TYPE_CHECKING:
-    from grokinterp.store.runs import Run
+    from grokinterp.store.run import Run
 
 
 def ablate(

@@ -12,7 +12,7 @@ from grokinterp.config import RunConfig
 from grokinterp.store.progress import Observer, say
 
 if TYPE_CHECKING:
-    from grokinterp.store.runs import Run
+    from grokinterp.store.run import Run
 
 
 def say_cost(configs: Sequence[RunConfig], store: Path, here: bool = True) -> None:
@@ -24,7 +24,7 @@ def say_cost(configs: Sequence[RunConfig], store: Path, here: bool = True) -> No
         here: They train on this machine: what an epoch costs can be measured.
     """
     from grokinterp.store.files import NoStoreError
-    from grokinterp.store.runs import Store, open_store
+    from grokinterp.store.store import Store, open_store
     from grokinterp.training.train import in_store
 
     try:

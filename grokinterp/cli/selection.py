@@ -12,7 +12,7 @@ from grokinterp.config import check_field
 from grokinterp.options import parse_field, parse_value
 
 if TYPE_CHECKING:
-    from grokinterp.store.runs import Run
+    from grokinterp.store.run import Run
 
 STORE = "runs"
 
@@ -28,7 +28,7 @@ Load = Annotated[
 
 def select(store: Path, **filters: Any) -> list[Run]:
     """The runs of a store that fit; a line on stderr for each that cannot be read, and why."""
-    from grokinterp.store.runs import open_store
+    from grokinterp.store.store import open_store
 
     opened = open_store(store)
     say_left_out(opened.problems(**filters))

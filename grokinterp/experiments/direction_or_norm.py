@@ -13,7 +13,7 @@ from grokinterp.placement import PLACEMENTS
 from grokinterp.reproduction.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.reproduction.positions import placements
 from grokinterp.reproduction.recipe import SEEDS
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 # The paper's recipe, ended where the training pairs are known.
 UNTIL_MEMORISED = TrainConfig(

@@ -17,7 +17,7 @@ from grokinterp.reproduction.curves import SMOOTHED, probe_figure
 from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
 from grokinterp.reproduction.positions import placements
 from grokinterp.reproduction.recipe import FRESH_SEEDS, SEEDS
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 PLACEMENTS = ("off", "mlp-pre", "attn-pre-v", "attn-pre", "pre")
 MEMORISED = " when memorised"

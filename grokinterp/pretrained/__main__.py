@@ -14,7 +14,7 @@ from grokinterp.results import ship
 from grokinterp.snapshot import Inputs
 from grokinterp.store.files import fingerprint, write_json, write_tensors
 from grokinterp.store.progress import Bar
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 from grokinterp.training.train import train
 
 SEED = 456

@@ -24,7 +24,7 @@ from grokinterp.pretrained import Stage, pretrained_card, pretrained_snapshot
 from grokinterp.probes.fourier import cyclic_order, frequency_norms
 from grokinterp.snapshot import NotApplicable, Snapshot
 from grokinterp.store.files import StoreError
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 PRETRAINED = ("off", "mlp-pre", "attn-pre-qk")
 """No LN, LN before the MLP, LN before q and k."""

@@ -20,7 +20,8 @@ from grokinterp.report.runs_section import list_runs, runs_section
 from grokinterp.reproduction.cached_run import CachedRun
 from grokinterp.reproduction.verdicts import Judged
 from grokinterp.store.files import StoreError, check_output, write_whole
-from grokinterp.store.runs import Run, open_store
+from grokinterp.store.run import Run
+from grokinterp.store.store import open_store
 
 
 def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> str:

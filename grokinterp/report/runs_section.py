@@ -17,8 +17,8 @@ from grokinterp.report.packed_curves import pack_curves
 from grokinterp.report.table_cells import text_table
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
+from grokinterp.store.run import Run
 from grokinterp.store.run_names import cell
-from grokinterp.store.runs import Run
 
 MOST_ROWS = 1000
 CURVES_BYTES = 4_000_000

@@ -7,7 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from grokinterp.grokking import GrokkingTimes, grokking_times
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 
 class CachedRun(Run):

@@ -12,7 +12,7 @@ from grokinterp.audit.statistics import probed
 from grokinterp.figures.evolution import over_epochs
 from grokinterp.figures.strip import Beyond, Number, strip
 from grokinterp.reproduction.experiment import Done
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 SMOOTHED = 250
 """Epochs that running medians reach over, where the spikes of many seeds would cover them: a spike

@@ -13,7 +13,7 @@ from torch import Tensor
 from grokinterp.config import RunConfig
 from grokinterp.definition import definition_of
 from grokinterp.reproduction.recipe import SEEDS, seeded
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 if TYPE_CHECKING:
     from grokinterp.audit.claim import Claim

@@ -9,7 +9,8 @@ from grokinterp.reproduction.cached_run import CachedRun
 from grokinterp.reproduction.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import NoStoreError, StoreError
-from grokinterp.store.runs import Run, open_store
+from grokinterp.store.run import Run
+from grokinterp.store.store import open_store
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from grokinterp.grokking import GENERALISED_ACCURACY, HOLD_EPOCHS, Crossing, first_crossing
 from grokinterp.reproduction.curves import by_label
 from grokinterp.reproduction.experiment import Done
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 
 def runs_table(done: Done) -> pd.DataFrame:

@@ -9,7 +9,8 @@ from grokinterp.reproduction.experiment import Planned
 from grokinterp.store.files import StoreError
 from grokinterp.store.probe import probe
 from grokinterp.store.progress import Observer
-from grokinterp.store.runs import Run, open_store
+from grokinterp.store.run import Run
+from grokinterp.store.store import open_store
 from grokinterp.training.train import Derived, train
 
 Train = Callable[[Sequence[RunConfig], str, Observer | None], list[Run]]

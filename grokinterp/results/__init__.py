@@ -13,7 +13,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from grokinterp.store.runs import Run, Store, open_store
+from grokinterp.store.run import Run
+from grokinterp.store.store import Store, open_store
 
 FOLDER = Path(__file__).parent
 FILES = ("config.json", "metrics.parquet", "probes.parquet", "provenance.json", "status.json")

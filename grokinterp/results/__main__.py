@@ -6,7 +6,8 @@ import sys
 
 from grokinterp.experiments import planned_runs
 from grokinterp.results import ship
-from grokinterp.store.runs import Run, open_store
+from grokinterp.store.run import Run
+from grokinterp.store.store import open_store
 
 
 def as_planned(store: str) -> list[Run]:

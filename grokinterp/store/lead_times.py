@@ -8,7 +8,7 @@ from typing import Literal, cast
 import pandas as pd
 
 from grokinterp.grokking import Crossing, first_crossing, plateau
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 # Within this share of the extreme counts as having reached it, as arXiv:2602.06702 reads its
 # compressibility curves.

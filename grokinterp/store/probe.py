@@ -14,7 +14,7 @@ from grokinterp.probes.measurement import Measurement, measure
 from grokinterp.store.files import StoreError
 from grokinterp.store.notebook_bar import default_observer
 from grokinterp.store.progress import Observer
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 COLUMNS = ["run", "epoch", "probe", "name", "value"]
 

@@ -12,7 +12,7 @@ from grokinterp.store.run_names import run_names
 
 if TYPE_CHECKING:
     from grokinterp.config import RunConfig
-    from grokinterp.store.runs import Run
+    from grokinterp.store.run import Run
     from grokinterp.store.state import Report
 
 

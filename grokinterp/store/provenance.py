@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import grokinterp
+from grokinterp.config import RunConfig
+from grokinterp.store.files import StoreError, read_json, remedy, write_json
+from grokinterp.store.recording import definitions
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,32 @@ def here(device: str = "cpu") -> Provenance:
     if device.startswith("cuda"):
         device = f"{device}: {torch.cuda.get_device_name(device)}"
     return Provenance(device=device, threads=torch.get_num_threads(), **_of_process())
+
+
+def trained_stretches(folder: Path) -> list[dict[str, Any]]:
+    """What a run's folder says of where it was trained; StoreError if it does not."""
+    path = folder / "provenance.json"
+    trained = read_json(path).get("trained")
+    if not (isinstance(trained, list) and trained and all(map(_is_stretch, trained))):
+        raise StoreError(f"{path} does not say where the run was trained; {remedy(path)}")
+    return trained
+
+
+def write_provenance(
+    folder: Path, earlier: list[dict[str, Any]], epoch: int, config: RunConfig, made: Provenance
+) -> None:
+    """The stretches of before, and the one that begins here; none where it goes on alike."""
+    told = {"probes": definitions(config.train), **asdict(made)}
+    if not earlier or earlier[-1] != {**earlier[-1], **told}:
+        earlier = [*earlier, {"from_epoch": epoch, **told}]
+    write_json(folder / "provenance.json", {"trained": earlier})
+
+
+def _is_stretch(data: object) -> bool:
+    kinds = {"from_epoch": int, "probes": dict}
+    return isinstance(data, dict) and all(
+        isinstance(data.get(name), kind) for name, kind in kinds.items()
+    )
 
 
 @cache

@@ -12,8 +12,8 @@ from grokinterp.hooks import UnknownIntervention
 from grokinterp.probes.calls import expand, is_current
 from grokinterp.store.files import StoreError
 from grokinterp.store.provenance import Provenance
+from grokinterp.store.run import Run
 from grokinterp.store.run_names import TASK, cell, varying
-from grokinterp.store.runs import Run
 
 STATE = ("status", "epoch", "test accuracy", "memorised", "generalised")
 

@@ -9,7 +9,7 @@ from typing import cast
 from grokinterp.config import RunConfig
 from grokinterp.store.files import StoreError
 from grokinterp.store.progress import Observer
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 from grokinterp.store.state import Report, Row, Status
 
 SECONDS_BETWEEN_LOOKS = 1.0

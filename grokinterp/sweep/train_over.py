@@ -28,7 +28,9 @@ from grokinterp.store.files import NoStoreError, StoreError
 from grokinterp.store.lock import RunLock
 from grokinterp.store.notebook_bar import default_observer
 from grokinterp.store.progress import Observer
-from grokinterp.store.runs import Run, Runs, Store, open_store
+from grokinterp.store.run import Run
+from grokinterp.store.runs import Runs
+from grokinterp.store.store import Store, open_store
 from grokinterp.sweep import map_over
 from grokinterp.sweep.store_watcher import StoreWatcher
 from grokinterp.sweep.transfer import Parcel, pack, unpack

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from grokinterp.store.files import write_whole
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 Parcel = dict[str, bytes]
 

@@ -11,7 +11,7 @@ from grokinterp.tracking.tracker import Log, Tracker, folder, plain
 
 if TYPE_CHECKING:
     from grokinterp.config import RunConfig
-    from grokinterp.store.runs import Run
+    from grokinterp.store.run import Run
 
 
 class TensorBoardTracker(Tracker):

@@ -13,7 +13,7 @@ from grokinterp.store.progress import Observer, say
 
 if TYPE_CHECKING:
     from grokinterp.config import RunConfig
-    from grokinterp.store.runs import Run
+    from grokinterp.store.run import Run
     from grokinterp.store.state import Report
 
 

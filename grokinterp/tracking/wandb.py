@@ -10,7 +10,7 @@ from grokinterp.tracking.tracker import Log, Tracker, folder, plain
 
 if TYPE_CHECKING:
     from grokinterp.config import RunConfig
-    from grokinterp.store.runs import Run
+    from grokinterp.store.run import Run
 
 # Seconds that an unreachable server may take: to open a run, and to take the rest of it at its end.
 INIT_TIMEOUT, FINISH_TIMEOUT = 30.0, 60.0

@@ -18,13 +18,17 @@ from grokinterp.component import Unknown
 from grokinterp.config import RunConfig
 from grokinterp.model.parameters import CONSTANTS, initial_weights
 from grokinterp.optimizer_path import split_optimizer
+from grokinterp.store.checkpoint import OPTIMIZER, Checkpoint
 from grokinterp.store.files import fingerprint
 from grokinterp.store.lock import RunLock
 from grokinterp.store.notebook_bar import default_observer
 from grokinterp.store.progress import Observer
 from grokinterp.store.recording import fewest
-from grokinterp.store.runs import OPTIMIZER, Checkpoint, Run, Runs, Store, open_store
+from grokinterp.store.run import Run
+from grokinterp.store.runs import Runs
 from grokinterp.store.state import Report, Row, RunState, Status
+from grokinterp.store.store import Store, open_store
+from grokinterp.store.writer import RunWriter
 from grokinterp.training.device import check_device
 from grokinterp.training.engine import Ensemble, ensembles, group_key, side_by_side
 from grokinterp.training.interrupt import held_back
@@ -61,6 +65,7 @@ class _Work:
     """A run in training."""
 
     run: Run
+    writer: RunWriter
     config: RunConfig
     start: RunState
     state: RunState
@@ -250,7 +255,7 @@ def _train_units(
                     if report.status == "running":
                         work = group[report.run]
                         state = ensemble.state(report.run)
-                        work.run.save_state(state, work.rows, schedule=False)
+                        work.writer.save_state(state, work.rows, schedule=False)
                 ensemble.drop([report.run for report in reports])
             elif not {report.run for report in reports if report.status == "running"}:
                 del trained_by[ensemble]  # Which holds all that its runs needed.
@@ -258,13 +263,14 @@ def _train_units(
 
 
 def _open(config: RunConfig, run: Run, start: RunState, lock: ExitStack) -> _Work:
-    saved = run.load_state()
+    writer = RunWriter(run)
+    saved = writer.load_state()
     state, rows = saved or (start, [])
     recorder = _recorder(config, start) if config.train.probes else None
-    run.save_provenance(state.epoch)
+    writer.save_provenance(state.epoch)
     if state.epoch == 0:
-        run.save_checkpoint(start)
-    return _Work(run, config, start, state, rows, time.monotonic(), recorder, lock)
+        writer.save_checkpoint(start)
+    return _Work(run, writer, config, start, state, rows, time.monotonic(), recorder, lock)
 
 
 def _check_probes(configs: Sequence[RunConfig], starts: Mapping[RunConfig, RunState]) -> None:
@@ -301,14 +307,14 @@ def _save(work: _Work, report: Report, state_of: Callable[[int], RunState]) -> N
     if report.status != "running":
         work.saved_at = math.inf  # There will be nothing more to save.
     if report.status == "diverged":
-        work.run.close(work.rows, report.status, report.epoch, report.message)
+        work.writer.close(work.rows, report.status, report.epoch, report.message)
         return
     if report.status != "running":
         # No state of the last epoch: killed before it is closed, the run must go on from before.
-        work.run.save_checkpoint(state_of(report.run))
-        work.run.close(work.rows, report.status, report.epoch, report.message)
+        work.writer.save_checkpoint(state_of(report.run))
+        work.writer.close(work.rows, report.status, report.epoch, report.message)
     elif scheduled or _is_to_be_saved(work):
-        work.run.save_state(state_of(report.run), work.rows, scheduled)
+        work.writer.save_state(state_of(report.run), work.rows, scheduled)
         work.saved_at = time.monotonic()
 
 

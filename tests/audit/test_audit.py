@@ -23,7 +23,7 @@ from grokinterp.probes.calls import ProbeCall
 from grokinterp.reproduction.experiment import Planned, by_seed
 from grokinterp.reproduction.positions import PATHWAYS
 from grokinterp.reproduction.verdict_text import numbers
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 
 class MadeRun(Run):

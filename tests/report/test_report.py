@@ -41,7 +41,9 @@ from grokinterp.reproduction.plan import make_plan
 from grokinterp.reproduction.verdicts import judge
 from grokinterp.results import shipped_runs
 from grokinterp.store.files import StoreError
-from grokinterp.store.runs import Run, open_store
+from grokinterp.store.run import Run
+from grokinterp.store.store import open_store
+from grokinterp.store.writer import RunWriter
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +301,7 @@ def test_what_is_damaged_is_a_sentence_in_the_page(
     store = open_store(tmp_path / "runs", create=True)
     config = EXPERIMENTS["ln-position"].plan((789,))[0].config
     run = store.create(config)
-    run.save_status("finished", 10_000)
+    RunWriter(run).save_status("finished", 10_000)
     (run.path / "metrics.parquet").write_text("no table")
     said = f"{run.path / 'metrics.parquet'} is damaged"
     assert said in runs_section([ListedRun(run)], ())
@@ -419,7 +421,7 @@ def test_words_that_others_chose_are_no_tags(tmp_path: Path, monkeypatch) -> Non
     data = SMALL_RUN.to_dict()
     data["train"]["interventions"] = [{"name": bad, "module": "mine"}]
     run = open_store(tmp_path, create=True).create(gi.RunConfig.from_dict(data))
-    run.save_status("diverged", 0, f"message {bad}")
+    RunWriter(run).save_status("diverged", 0, f"message {bad}")
     figure = Figure()
     figure.suptitle(f"figure {bad}")
     table = pd.DataFrame({f"column {bad}": [f"cell {bad}"], "run": [f"run {bad}"]})

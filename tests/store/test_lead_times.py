@@ -6,7 +6,7 @@ from runs_cases import with_recipe
 
 import grokinterp as gi
 from grokinterp.store.lead_times import NearExtreme, StandsStill, Threshold
-from grokinterp.store.runs import Run
+from grokinterp.store.run import Run
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def test_a_run_tells_where_it_was_trained(tmp_path):
 def test_a_run_that_goes_on_elsewhere_tells_of_both(tmp_path, monkeypatch):
     def trained_in(version, epoch=None):
         made = replace(here(), torch=version)
-        monkeypatch.setattr("grokinterp.store.runs.here", lambda device: made)
+        monkeypatch.setattr("grokinterp.store.writer.here", lambda device: made)
         with suppress(KeyboardInterrupt):
             gi.train([SMALL_RUN], store=tmp_path, observer=epoch and Interrupt(epoch))
         [run] = gi.open_store(tmp_path)

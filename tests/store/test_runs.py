@@ -11,6 +11,7 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 
 import grokinterp as gi
 from grokinterp.store.files import StoreError, fingerprint, read_tensors
+from grokinterp.store.writer import RunWriter
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +86,9 @@ def test_a_last_checkpoint_that_is_gone_is_not_replaced_by_the_one_before_it(run
 def test_the_last_checkpoint_is_that_of_how_far_the_run_came(run):
     run.checkpoint_path(30).unlink()
     for status, epoch, last in (("running", 29, 20), ("diverged", 30, 20), ("running", 19, 20)):
-        run.save_status(status, epoch)
+        RunWriter(run).save_status(status, epoch)
         assert run.find_checkpoint() == last
-    run.save_status("stopped", 25)
+    RunWriter(run).save_status("stopped", 25)
     with pytest.raises(StoreError, match="at epoch 25"):
         run.snapshot()
 

@@ -12,6 +12,7 @@ from runs_cases import SMALL_RUN, as_ensembles, same_run, with_recipe
 import grokinterp as gi
 from grokinterp.cli import main
 from grokinterp.store.progress import Observer
+from grokinterp.store.writer import RunWriter
 from grokinterp.training.engine import Ensemble
 from grokinterp.training.interrupt import Terminated, cleaned_up, held_back
 
@@ -89,13 +90,13 @@ def test_it_is_saved_in_time_however_far_apart_the_evaluations_are(tmp_path, mon
     monkeypatch.setattr("grokinterp.training.train.SECONDS_BETWEEN_SAVES", 0.0)
     sparse = with_recipe(epochs=20, eval_every=20, checkpoint_every=None)
     saved = []
-    save = gi.Run.save_state
+    save = RunWriter.save_state
 
     def spied(self, state, rows, schedule):
         saved.append((state.epoch, schedule))
         save(self, state, rows, schedule)
 
-    monkeypatch.setattr(gi.Run, "save_state", spied)
+    monkeypatch.setattr(RunWriter, "save_state", spied)
     run = gi.train(sparse, store=tmp_path)
     assert saved == [(epoch, False) for epoch in range(1, 20)]
     assert (run.checkpoint_epochs, list(run.metrics["epoch"])) == ((0, 20), [1, 20])

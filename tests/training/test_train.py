@@ -25,6 +25,7 @@ from grokinterp.model.build import build_model
 from grokinterp.store.files import StoreError
 from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer
+from grokinterp.store.writer import RunWriter
 from grokinterp.training import row_blocks
 from grokinterp.training import train as training
 
@@ -125,7 +126,7 @@ def test_a_kill_before_a_run_is_closed_loses_nothing(tmp_path, monkeypatch, stop
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(gi.Run, "close", killed)
+        patch.setattr(RunWriter, "close", killed)
         with pytest.raises(KeyboardInterrupt):
             gi.train([config], store=tmp_path / "killed")
     [run] = gi.train([config], store=tmp_path / "killed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite, nan
 from numbers import Real
 from operator import index
@@ -80,6 +80,31 @@ def positive(name: str, value: Any) -> float:
     if not 0 < number < float("inf"):
         raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
     return number
+
+
+def at_least_zero(name: str, value: Any) -> float:
+    """A finite Python float of at least 0."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}")
+    return number
+
+
+def below_one(name: str, value: Any) -> float:
+    """A Python float from 0 up to, but not, 1."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be a number in [0, 1); got {value!r}")
+    return number
+
+
+def optional(check: Callable[[str, Any], T]) -> Callable[[str, Any], T | None]:
+    """The check of a value that may be None."""
+
+    def checked(name: str, value: Any) -> T | None:
+        return None if value is None else check(name, value)
+
+    return checked
 
 
 def number(name: str, value: Any) -> float:

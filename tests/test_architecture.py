@@ -111,7 +111,7 @@ def modules_imported(source: str) -> set[str]:
 
 def test_the_modules_are_found() -> None:
     expected = {
-        "config",
+        "config.run",
         "model.build",
         "training.forward",
         "hooks.ln",

@@ -11,16 +11,9 @@ from grokinterp.hooks import RemoveNorm, Temperature, UniformAttention, UnitNorm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grokinterp.config import (
-    AS_BEFORE,
-    METRICS,
-    RECORDED,
-    ModelConfig,
-    RunConfig,
-    StopRule,
-    TrainConfig,
-    identity,
-)
+from grokinterp.config import ModelConfig, RunConfig, StopRule, TrainConfig
+from grokinterp.config.identity import AS_BEFORE, identity
+from grokinterp.config.recorded import METRICS, RECORDED
 from grokinterp.gradient_filter import Grokfast, Orthogonal
 from grokinterp.reproduction.recipe import PAPER_RECIPE
 from grokinterp.sweep.grid import grid

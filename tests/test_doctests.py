@@ -10,7 +10,7 @@ MODULES = (
     "interval",
     "audit.statistics",
     "cli.arguments",
-    "config",
+    "config.stop_rule",
     "definition",
     "figures.style",
     "gradient_filter",

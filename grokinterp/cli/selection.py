@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from grokinterp.config import check_field
+from grokinterp.config.field_names import check_field
 from grokinterp.options import parse_field, parse_value
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from grokinterp.circuits.document import render
-from grokinterp.config import RECORDED, RunConfig
+from grokinterp.config import RunConfig
+from grokinterp.config.recorded import RECORDED
 from grokinterp.grokking import grokking_times
 from grokinterp.report.experiments_section import Gathered
 from grokinterp.report.packed_curves import pack_curves

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from grokinterp.config import RECORDED, RunConfig, TrainConfig, digest, identity
+from grokinterp.config import RunConfig, TrainConfig
+from grokinterp.config.identity import digest, identity
+from grokinterp.config.recorded import RECORDED
 from grokinterp.probes.calls import expand, is_current
 
 Recorded = dict[tuple[str, ...], set[int]]

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from grokinterp.config import METRICS, RunConfig
+from grokinterp.config import RunConfig
+from grokinterp.config.recorded import METRICS
 from grokinterp.grokking import GrokkingTimes, Plateau, grokking_times, plateau
 from grokinterp.jupyter import accuracy_curves, card, interval, shown
 from grokinterp.probes.calls import is_current

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grokinterp.config import RECORDED, RunConfig
+from grokinterp.config import RunConfig
+from grokinterp.config.recorded import RECORDED
 
 TASK = ("p", "operation", "operand", "group", "table")
 """What the name of every task says."""

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from grokinterp.config import AS_TEXT, RunConfig, as_field, check_field, task_fields
+from grokinterp.config import RunConfig
+from grokinterp.config.field_names import check_field, task_fields
+from grokinterp.config.train import AS_TEXT, as_field
 from grokinterp.jupyter import card, shown
 from grokinterp.store.files import (
     NoStoreError,

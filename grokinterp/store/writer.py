@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from grokinterp.config import METRICS
+from grokinterp.config.recorded import METRICS
 from grokinterp.store.checkpoint import OPTIMIZER, pack_state, unpack_state
 from grokinterp.store.files import read_tensors, write_json, write_table, write_tensors
 from grokinterp.store.provenance import here, write_provenance

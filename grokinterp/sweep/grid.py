@@ -7,7 +7,9 @@ from dataclasses import fields, replace
 from itertools import product
 from typing import Any
 
-from grokinterp.config import MOMENTUM, RunConfig, check_field, task_fields
+from grokinterp.config import RunConfig
+from grokinterp.config.field_names import check_field, task_fields
+from grokinterp.config.train import MOMENTUM
 from grokinterp.options import parse_field, parse_value, split_at_commas
 
 

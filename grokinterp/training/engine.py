@@ -19,7 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from grokinterp.config import METRICS, RunConfig
+from grokinterp.config import RunConfig
+from grokinterp.config.recorded import METRICS
 from grokinterp.hooks.attention import UniformAttention
 from grokinterp.hooks.intervention import Intervention, collect_hooks
 from grokinterp.loss import correct, losses_and_gradient, losses_of_examples

@@ -13,7 +13,7 @@ import grokinterp as gi
 from grokinterp import results as shipping
 from grokinterp.audit.rules import STEP
 from grokinterp.cli import main
-from grokinterp.config import METRICS
+from grokinterp.config.recorded import METRICS
 from grokinterp.experiments import EXPERIMENTS, planned_runs, verdicts
 from grokinterp.experiments.feature_evolution import MOVEMENT
 from grokinterp.model.build import build_model

@@ -10,7 +10,7 @@ import torch
 from runs_cases import SMALL_RUN, same_run, with_model, with_recipe
 
 import grokinterp as gi
-from grokinterp.config import METRICS
+from grokinterp.config.recorded import METRICS
 from grokinterp.probes import PROBES
 from grokinterp.probes.calls import SETS, ProbeCall, expand
 from grokinterp.snapshot import NotApplicable

@@ -9,7 +9,8 @@ from engine_cases import SMALL, TASK, run_together, start
 from golden import ENTRIES, golden
 from grokinterp.hooks import Intervention, UniformAttention, UnitNorm
 
-from grokinterp.config import METRICS, RunConfig, TrainConfig
+from grokinterp.config import RunConfig, TrainConfig
+from grokinterp.config.recorded import METRICS
 from grokinterp.loss import effective_rank
 from grokinterp.model.build import build_model
 from grokinterp.store.state import RunState

@@ -20,7 +20,7 @@ from runs_cases import (
 )
 
 import grokinterp as gi
-from grokinterp.config import METRICS
+from grokinterp.config.recorded import METRICS
 from grokinterp.model.build import build_model
 from grokinterp.store.files import StoreError
 from grokinterp.store.lock import RunLock

@@ -1,0 +1,34 @@
+"""The fields of a config, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from grokinterp.custom_loss import Loss
+from grokinterp.gradient_filter import GradientFilter
+from grokinterp.task import TASKS
+
+if TYPE_CHECKING:
+    AnyLoss = str | Loss
+    Filters = tuple[GradientFilter, ...]
+else:  # The command line gives the text.
+    AnyLoss, Filters = str, tuple[str, ...]
+from grokinterp.config.run import RunConfig
+
+
+def check_field(name: str, but: Collection[str] = (), also: Collection[str] = ()) -> None:
+    """ValueError if a config has no field of this name but these, and it is none of `also`."""
+    every = dict.fromkeys([*RunConfig().flat(), *task_fields()])
+    known = [*(field for field in every if field not in but), *also]
+    if name not in known:
+        close = " or ".join(get_close_matches(name, known))
+        hint = f"did you mean {close}?" if close else f"choose one of {', '.join(known)}"
+        raise ValueError(f"no config field {name!r}; {hint}")
+
+
+def task_fields() -> set[str]:
+    """Every field that some kind of task has."""
+    return {field.name for kind in TASKS.values() for field in fields(kind)}

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 # A module imports from lower rows only. A package is one place: its files may import each other.
 ROWS = [
-    {"checks", "definition", "failure", "interval", "jupyter", "options", "user_files"},
+    {"checks", "definition", "failure", "interval", "jupyter", "options", "registry", "user_files"},
     {"component"},
     {
         *("custom_loss", "gradient_filter", "hooks", "optimizer_path", "placement", "schedule"),
@@ -170,6 +170,25 @@ def test_the_version_is_the_same_wherever_it_stands():
     for file in ("grokinterp/__init__.py", "CITATION.cff", "README.md"):
         said = re.findall(r"^[\W_]*version[\W_]+(\d[\d.]*\d)", (ROOT / file).read_text(), re.M)
         assert set(said) == {version}, file
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["reproduce", "ln-positions"], "did you mean ln-position?"),
+        (["probe", "--probes", "normz"], "unknown probe"),
+        (["train", "--model.placement", "mlp-prae"], "placement"),
+    ],
+)
+def test_a_wrong_name_is_told_before_torch_is_there(command: list[str], sentence: str) -> None:
+    code = (
+        "import sys; from grokinterp.cli import main\n"
+        f"sys.argv = ['grokinterp', *{command!r}]\n"
+        "try:\n    main()\nfinally:\n    print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert sentence in run.stdout + run.stderr
+    assert run.stdout.endswith("False\n")
 
 
 def is_package(folder: Path) -> bool:

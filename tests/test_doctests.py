@@ -29,6 +29,7 @@ MODULES = (
     "probes.irreps",
     "probes.optimisation",
     "probes.similarity",
+    "registry",
     "reproduction.cost",
     "reproduction.recipe",
     "schedule",

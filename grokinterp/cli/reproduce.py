@@ -49,8 +49,15 @@ def reproduce(
         store: The folder that holds the runs.
         results: Figures (PNG, PDF) and tables (CSV) go to a folder of the experiment's name here.
     """
-    from grokinterp.cli.terminal import show
     from grokinterp.experiments import EXPERIMENTS
+
+    if name != "all" and name not in EXPERIMENTS:
+        close = get_close_matches(name, EXPERIMENTS)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValueError(
+            f"unknown experiment {name!r}; {hint}choose one of {', '.join(EXPERIMENTS)}, or all"
+        )
+    from grokinterp.cli.terminal import show
     from grokinterp.reproduction.experiment import Planned, on_device
     from grokinterp.reproduction.recipe import first_seeds
     from grokinterp.reproduction.reproduce import reproduce
@@ -60,12 +67,6 @@ def reproduce(
     from grokinterp.sweep.train_over import train_over
     from grokinterp.tracking import observers
 
-    if name != "all" and name not in EXPERIMENTS:
-        close = get_close_matches(name, EXPERIMENTS)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise ValueError(
-            f"unknown experiment {name!r}; {hint}choose one of {', '.join(EXPERIMENTS)}, or all"
-        )
     check_output(results / "runs.csv")
     names = list(EXPERIMENTS) if name == "all" else [name]
 

@@ -2,55 +2,42 @@
 
 from __future__ import annotations
 
-from grokinterp.experiments.attention_pathways import ATTENTION_PATHWAYS
-from grokinterp.experiments.beyond_addition import BEYOND_ADDITION
-from grokinterp.experiments.compressibility import COMPRESSIBILITY
-from grokinterp.experiments.direction_or_norm import DIRECTION_OR_NORM
-from grokinterp.experiments.edge import EDGE
-from grokinterp.experiments.feature_evolution import FEATURE_EVOLUTION
-from grokinterp.experiments.lattice import LATTICE
-from grokinterp.experiments.learning_rate import LEARNING_RATE
-from grokinterp.experiments.ln_position import LN_POSITION
-from grokinterp.experiments.long_training import LONG_TRAINING
-from grokinterp.experiments.norm_clamp import NORM_CLAMP
-from grokinterp.experiments.optimizers import OPTIMIZERS
-from grokinterp.experiments.precision import PRECISION
-from grokinterp.experiments.readout_scale import READOUT_SCALE
-from grokinterp.experiments.robustness import DEPTH, RMSNORM
-from grokinterp.experiments.shortcut import SHORTCUT
-from grokinterp.experiments.softmax_collapse import SOFTMAX_COLLAPSE
-from grokinterp.experiments.split_or_weights import SPLIT_OR_WEIGHTS
-from grokinterp.experiments.transplant import TRANSPLANT
-from grokinterp.experiments.uniform_attention import UNIFORM_ATTENTION
-from grokinterp.experiments.weight_decay import WEIGHT_DECAY
-from grokinterp.reproduction.cached_run import CachedRun
-from grokinterp.reproduction.experiment import Experiment, Planned
-from grokinterp.reproduction.verdicts import Judged, judge
+from typing import TYPE_CHECKING
 
-EXPERIMENTS: dict[str, Experiment] = {
-    "ln-position": LN_POSITION,
-    "attention-pathways": ATTENTION_PATHWAYS,
-    "shortcut": SHORTCUT,
-    "compressibility": COMPRESSIBILITY,
-    "feature-evolution": FEATURE_EVOLUTION,
-    "readout-scale": READOUT_SCALE,
-    "learning-rate": LEARNING_RATE,
-    "weight-decay": WEIGHT_DECAY,
-    "depth": DEPTH,
-    "rmsnorm": RMSNORM,
-    "precision": PRECISION,
-    "lattice": LATTICE,
-    "edge": EDGE,
-    "long-training": LONG_TRAINING,
-    "split-or-weights": SPLIT_OR_WEIGHTS,
-    "direction-or-norm": DIRECTION_OR_NORM,
-    "transplant": TRANSPLANT,
-    "uniform-attention": UNIFORM_ATTENTION,
-    "optimizers": OPTIMIZERS,
-    "softmax-collapse": SOFTMAX_COLLAPSE,
-    "norm-clamp": NORM_CLAMP,
-    "beyond-addition": BEYOND_ADDITION,
+from grokinterp.registry import Registry
+
+if TYPE_CHECKING:
+    from grokinterp.reproduction.cached_run import CachedRun
+    from grokinterp.reproduction.experiment import Experiment, Planned
+    from grokinterp.reproduction.verdicts import Judged
+
+_PLACES = {
+    "ln-position": "ln_position:LN_POSITION",
+    "attention-pathways": "attention_pathways:ATTENTION_PATHWAYS",
+    "shortcut": "shortcut:SHORTCUT",
+    "compressibility": "compressibility:COMPRESSIBILITY",
+    "feature-evolution": "feature_evolution:FEATURE_EVOLUTION",
+    "readout-scale": "readout_scale:READOUT_SCALE",
+    "learning-rate": "learning_rate:LEARNING_RATE",
+    "weight-decay": "weight_decay:WEIGHT_DECAY",
+    "depth": "robustness:DEPTH",
+    "rmsnorm": "robustness:RMSNORM",
+    "precision": "precision:PRECISION",
+    "lattice": "lattice:LATTICE",
+    "edge": "edge:EDGE",
+    "long-training": "long_training:LONG_TRAINING",
+    "split-or-weights": "split_or_weights:SPLIT_OR_WEIGHTS",
+    "direction-or-norm": "direction_or_norm:DIRECTION_OR_NORM",
+    "transplant": "transplant:TRANSPLANT",
+    "uniform-attention": "uniform_attention:UNIFORM_ATTENTION",
+    "optimizers": "optimizers:OPTIMIZERS",
+    "softmax-collapse": "softmax_collapse:SOFTMAX_COLLAPSE",
+    "norm-clamp": "norm_clamp:NORM_CLAMP",
+    "beyond-addition": "beyond_addition:BEYOND_ADDITION",
 }
+EXPERIMENTS: Registry[Experiment] = Registry(
+    "EXPERIMENTS", {name: f"grokinterp.experiments.{place}" for name, place in _PLACES.items()}
+)
 """Every experiment by name: the paper's, then our own."""
 
 
@@ -79,4 +66,6 @@ def verdicts(
     Returns:
         A verdict for each claim under each of its conventions.
     """
+    from grokinterp.reproduction.verdicts import judge
+
     return judge(EXPERIMENTS, store, read, problems)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from grokinterp.circuits.document import render
-from grokinterp.experiments import Experiment, planned_runs
+from grokinterp.experiments import planned_runs
 from grokinterp.report.charts import chart
 from grokinterp.report.claims_section import anchor
 from grokinterp.report.table_cells import table
 from grokinterp.reproduction.cached_run import CachedRun
-from grokinterp.reproduction.experiment import Done, Results
+from grokinterp.reproduction.experiment import Done, Experiment, Results
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.reproduction.verdicts import Judged
 from grokinterp.store.files import StoreError

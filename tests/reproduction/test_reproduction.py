@@ -36,6 +36,7 @@ from grokinterp.reproduction.reproduce import reproduce
 from grokinterp.reproduction.train_missing import train_missing
 from grokinterp.results import ship, shipped_runs
 from grokinterp.store.files import StoreError
+from grokinterp.store.writer import RunWriter
 
 NOWHERE = "there/is/no/store"
 SHIPPED = {}
@@ -241,7 +242,7 @@ def test_a_run_that_diverged_at_once_is_said_and_not_drawn(tmp_path, monkeypatch
     lost = experiment.plan([456])[0].config
     monkeypatch.setattr("grokinterp.reproduction.plan.shipped_runs", lambda: Without(lost.id))
     store = gi.open_store(tmp_path / "runs", create=True)
-    store.create(lost).close([], "diverged", 1, "diverged at epoch 1: test_loss is nan")
+    RunWriter(store.create(lost)).close([], "diverged", 1, "diverged at epoch 1: test_loss is nan")
     plan = make_plan(experiment, str(store.path), [456])
     assert lost.id not in {one.config.id for one in plan.missing}
     assert lost.id not in {run.id for _, run in plan.done}

@@ -103,7 +103,7 @@ def multihead_attention(
     model: ModelConfig,
     task: Task,
     names: Mapping[str, str],
-    seed: int = 0,
+    seed: int | None = None,
     eps: float | None = None,
 ) -> Snapshot:
     """A model of PyTorch's own parts: `nn.Embedding`, `nn.MultiheadAttention`, `nn.Linear`, norms.
@@ -121,7 +121,7 @@ def multihead_attention(
         task: Its task and split.
         names: What the file calls each parameter of such a model of ours; of an attention, what it
             calls the whole `nn.MultiheadAttention`.
-        seed: Draws the split.
+        seed: The seed of the split, as of `Snapshot`.
         eps: Of every norm. A state dict does not hold it: the paper's when not given (0 in a block,
             1e-5 elsewhere), and 1e-5 is the default of PyTorch's own norms.
 
@@ -228,7 +228,7 @@ def _of_pytorch(
 
 
 def pizza(
-    path: str | Path, attn_coeff: float, seed: int = 0, test_fraction: float = 0.2
+    path: str | Path, attn_coeff: float, seed: int | None = None, test_fraction: float = 0.2
 ) -> Snapshot:
     """A model of "The Clock and the Pizza".
 
@@ -239,7 +239,8 @@ def pizza(
     Args:
         path: The weights.
         attn_coeff: The coefficient, which the run's config holds.
-        seed: Draws a split, as of any task: the file does not hold the one it trained with.
+        seed: Draws a split, as of any task: the file does not hold the one it trained with, so
+            that without a seed what reads train or test examples is refused.
         test_fraction: The share of the pairs that are held out in it.
 
     Returns:
@@ -311,7 +312,7 @@ def progress_measures(
 
 
 def _snapshot(
-    model: PlacedTransformer, task: Task, seed: int = 0, epoch: int | None = None
+    model: PlacedTransformer, task: Task, seed: int | None = None, epoch: int | None = None
 ) -> Snapshot:
     model.task = task  # type: ignore[assignment]  # As `build_model` says it to interventions.
     return Snapshot(model, task, seed, epoch)

@@ -242,7 +242,8 @@ class Snapshot:
     Args:
         model: The model; it is not changed.
         task: The task that it was trained on.
-        seed: The seed of the split.
+        seed: The seed of the split that it was trained on. Not given, what reads train or test
+            examples is refused, unless the task names its `train_pairs`.
         epoch: The epoch of the weights, if they come from a run.
         others: Gives the model's snapshot at the start (`initial`, epoch 0), at the end (`final`),
             a checkpoint earlier (`previous`) or at an epoch of its training, for the probes that
@@ -258,7 +259,7 @@ class Snapshot:
         self,
         model: HookedTransformer,
         task: Task,
-        seed: int = 0,
+        seed: int | None = None,
         epoch: int | None = None,
         others: Callable[[Other], Snapshot] | None = None,
         recipe: TrainConfig | None = None,
@@ -272,16 +273,39 @@ class Snapshot:
         self._others = others
         self._remembered = Remembered(model)
 
+    @property
+    def split_seed(self) -> int:
+        """The seed of the split; any where the task names its pairs. NotApplicable if not known."""
+        if self.seed is not None:
+            return self.seed
+        if self._is_split_explicit:
+            return 0
+        raise NotApplicable(
+            "the seed of the split that the model was trained on is not known, and another split "
+            "would call examples unseen that it trained on; give it, as in "
+            "gi.Snapshot(model, task, seed=456), or take the snapshot from a run (run.snapshot())"
+        )
+
+    @property
+    def _is_split_explicit(self) -> bool:
+        return self.task.train_pairs is not None and not self.task.label_noise
+
+    @property
+    def _split_text(self) -> str:
+        if self.seed is not None:
+            return f"seed {self.seed}"
+        return "the task's own" if self._is_split_explicit else "not known"
+
     @cached_property
     def train(self) -> Inputs:
         """The train examples."""
-        split = _split(self.task, self.seed)
+        split = _split(self.task, self.split_seed)
         return self._inputs(split.train_tokens, split.train_labels)
 
     @cached_property
     def test(self) -> Inputs:
         """The test examples."""
-        split = _split(self.task, self.seed)
+        split = _split(self.task, self.split_seed)
         return self._inputs(split.test_tokens, split.test_labels)
 
     @cached_property
@@ -335,7 +359,7 @@ class Snapshot:
         hooks = dict.fromkeys(name for name, _ in hooks_of(self.model))
         rows = [
             ("task", self.task),
-            ("split", f"seed {self.seed}"),
+            ("split", self._split_text),
             ("epoch", "not known" if self.epoch is None else f"{self.epoch:,}"),
             (
                 "model",
@@ -386,7 +410,7 @@ class Snapshot:
             )
         found = self._others(which)
         # An explicit split is the same under every seed.
-        same_split = found.seed == self.seed or self.task.train_pairs is not None
+        same_split = found.seed == self.seed or self._is_split_explicit
         if found.task != self.task or not same_split:
             raise ValueError(
                 "the two checkpoints must have the same examples; give them one task and seed; got "

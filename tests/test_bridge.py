@@ -80,7 +80,7 @@ if HookedTransformer is None:
         return bridge
 
     def snapshot(model):
-        return Snapshot(model, TASK, others=lambda which: Snapshot(model, TASK))
+        return Snapshot(model, TASK, seed=0, others=lambda which: Snapshot(model, TASK, seed=0))
 
     # These are of all trainable parameters, of which a bridge has others.
     OF_PARAMETERS = {"norms", "hessian", "commutator_defect", "trajectory", "llc", "ntk"}

@@ -2,6 +2,7 @@
 them, or says that it cannot."""
 
 import math
+from dataclasses import replace
 
 import grokinterp.hooks as gh
 import numpy as np
@@ -267,5 +268,20 @@ def test_a_hook_on_a_module_may_be_anywhere():
 def test_what_no_example_decides_does_not_mix_them():
     model = perturbed_model(small_config("pre"))
     constant = torch.ones(3, 8, dtype=torch.float64)
-    shot = Snapshot(gh.attach(model, [gh.Patch("blocks.0.hook_resid_post", constant)]), TASK)
+    shot = Snapshot(gh.attach(model, [gh.Patch("blocks.0.hook_resid_post", constant)]), TASK, 0)
     assert not shot.train.examples_mix
+
+
+def test_without_the_seed_of_the_split_only_what_needs_no_split_is_measured() -> None:
+    model = perturbed_model(small_config("pre"))
+    shot, known = Snapshot(model, TASK), Snapshot(model, TASK, 0)
+    assert shot.grid.logits.equal(known.grid.logits)
+    for read in (lambda: shot.train, lambda: shot.test, lambda: PROBES["softmax_collapse"](shot)):
+        with pytest.raises(NotApplicable, match=r"give it, as in gi\.Snapshot\(model, task, seed="):
+            read()
+    assert "not known" in shot._repr_html_()
+    explicit = replace(TASK, train_pairs=tuple(TASK.split_pairs(3)[0]))
+    assert Snapshot(model, explicit).train.tokens.equal(Snapshot(model, explicit, 5).train.tokens)
+    noisy = replace(explicit, label_noise=0.5)
+    with pytest.raises(NotApplicable, match="give it"):
+        _ = Snapshot(model, noisy).train

@@ -24,7 +24,7 @@ def label_noise(snapshot: Snapshot) -> dict[str, float]:
         Doshi et al. 2024, arXiv:2310.13061.
     """
     task, train = snapshot.task, snapshot.train
-    wrong = task.wrong_labels(snapshot.seed)
+    wrong = task.wrong_labels(snapshot.split_seed)
     rows = torch.tensor([*wrong], dtype=torch.long)
     noisy = torch.zeros(len(train.labels), dtype=torch.bool)
     noisy[rows] = True
@@ -32,7 +32,7 @@ def label_noise(snapshot: Snapshot) -> dict[str, float]:
     correct = (answers == train.labels.cpu()).double()
     values = {"clean_accuracy": correct[~noisy].mean().item()}
     if wrong:
-        pairs, _ = task.split_pairs(snapshot.seed)
+        pairs, _ = task.split_pairs(snapshot.split_seed)
         right = torch.tensor([task.label(*pairs[row]) for row in wrong])
         values["noisy_accuracy"] = correct[noisy].mean().item()
         values["restored_accuracy"] = (answers[rows] == right).double().mean().item()

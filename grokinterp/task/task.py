@@ -137,7 +137,7 @@ class Task(ABC):
         train_pairs, _ = self.split_pairs(seed)
         draw = random.Random(f"label noise {seed}")
         answers = sorted({self.label(a, b) for a, b in self.pairs()})
-        rows = draw.sample(range(self.n_train), int(self.label_noise * self.n_train))
+        rows = draw.sample(range(self.n_train), round(self.label_noise * self.n_train))
         return {
             row: draw.choice([one for one in answers if one != self.label(*train_pairs[row])])
             for row in sorted(rows)

@@ -316,7 +316,7 @@ def test_a_small_float32_spectrum_is_that_of_float64(name):
 
 def test_a_vocabulary_that_does_not_fit_is_a_sentence():
     with pytest.raises(ValueError, match="must be the task's 8 tokens"):
-        Snapshot(snapshot(task=ModularTask(p=5)).model, TASK)
+        Snapshot(snapshot(task=ModularTask(p=5)).model, TASK, seed=0)
 
 
 @pytest.mark.hooked_transformer
@@ -337,7 +337,7 @@ def test_any_hooked_transformer_is_probed_or_told_why_not(normalization, attn_on
         attn_only=attn_only,
         seed=0,
     )
-    shot = Snapshot(model, TASK, others=lambda which: Snapshot(model, TASK))
+    shot = Snapshot(model, TASK, seed=0, others=lambda which: Snapshot(model, TASK, seed=0))
     # Of the coefficient's draws a few will do.
     probes = [*PROBES.keys() - {"llc"}, "llc:chains=2,draws=2,burn_in=1"]
     found = gi.measure(shot, probes)
@@ -388,7 +388,7 @@ def test_the_input_of_a_pathway_is_the_same_in_a_plain_model(normalization, plac
         part.eps = 1e-5
     tokens = TASK.encode(TASK.pairs())[0]
     torch.testing.assert_close(ours(tokens), plain(tokens))
-    shots = [Snapshot(model, TASK) for model in (plain, ours)]
+    shots = [Snapshot(model, TASK, seed=0) for model in (plain, ours)]
     for layer in range(2):
         theirs, expected = (shot.train.mlp_input(layer) for shot in shots)
         torch.testing.assert_close(theirs, expected)

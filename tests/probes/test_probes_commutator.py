@@ -133,7 +133,7 @@ def dense(shot, halves):
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 @pytest.mark.parametrize("placement", ["off", "pre"])
 def test_a_model_against_its_dense_hessians(placement):
-    shot = Snapshot(perturbed_model(small_config(placement)), TASK)
+    shot = Snapshot(perturbed_model(small_config(placement)), TASK, seed=0)
     found = commutator_defect(shot, draws=2, seed=3)
     rng, n = np.random.default_rng(3), len(shot.train.labels)
     orders = [torch.from_numpy(rng.permutation(n)) for _ in range(2)]
@@ -146,7 +146,7 @@ def test_a_model_against_its_dense_hessians(placement):
 
 
 def test_it_is_the_same_each_time_and_another_by_another_seed():
-    shot = Snapshot(perturbed_model(small_config("mlp-pre")), TASK)
+    shot = Snapshot(perturbed_model(small_config("mlp-pre")), TASK, seed=0)
     first, again = (commutator_defect(shot, draws=3) for _ in range(2))
     assert np.array_equal(first["defects"], again["defects"])
     assert first["value"] == sorted(first["defects"])[1]
@@ -155,7 +155,7 @@ def test_it_is_the_same_each_time_and_another_by_another_seed():
 
 
 def test_frozen_parameters_are_left_out():
-    shot = Snapshot(perturbed_model(small_config("off")), TASK)
+    shot = Snapshot(perturbed_model(small_config("off")), TASK, seed=0)
     everything = commutator_defect(shot, draws=1)["value"]
     for name, parameter in shot.model.named_parameters():
         parameter.requires_grad_(name == "unembed.W_U")
@@ -173,11 +173,11 @@ def test_frozen_parameters_are_left_out():
 @pytest.mark.usefixtures("unchecked")
 def test_what_it_refuses(options, sentence):
     with pytest.raises(ValueError, match=sentence):
-        commutator_defect(Snapshot(perturbed_model(small_config("off")), TASK), **options)
+        commutator_defect(Snapshot(perturbed_model(small_config("off")), TASK, seed=0), **options)
 
 
 def test_hooks_that_mix_examples_are_refused():
-    shot = Snapshot(perturbed_model(small_config("off")), TASK)
+    shot = Snapshot(perturbed_model(small_config("off")), TASK, seed=0)
     with (
         gi.hooks.applied(shot.model, [gi.hooks.AblateHead(0, "mean")]),
         pytest.raises(NotApplicable, match="mix the examples"),

@@ -91,7 +91,7 @@ def nearest_neighbour_accuracy(norms: np.ndarray, labels: np.ndarray, k: int) ->
 
 @pytest.mark.parametrize("source", ["mlp_input", "residual"])
 def test_the_readout_is_of_the_input_of_the_mlp(source):
-    shot = Snapshot(perturbed_model(small_config("mlp-pre")), TASK)
+    shot = Snapshot(perturbed_model(small_config("mlp-pre")), TASK, seed=0)
     model, tokens = shot.model, shot.train.tokens
     _, cache = model.run_with_cache(tokens)
     x = cache["resid_mid", 0][:, -1]

@@ -85,7 +85,7 @@ forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecat
 
 @cache
 def of_model(placement, **options) -> Snapshot:
-    return Snapshot(perturbed_model(small_config(placement, **options)), TASK)
+    return Snapshot(perturbed_model(small_config(placement, **options)), TASK, seed=0)
 
 
 def dense(shot: Snapshot) -> np.ndarray:
@@ -147,7 +147,7 @@ def test_an_eigenvalue_is_the_second_difference_of_the_loss(placement):
 
 @forward_mode
 def test_frozen_parameters_are_left_out():
-    shot = Snapshot(perturbed_model(small_config("pre")), TASK)
+    shot = Snapshot(perturbed_model(small_config("pre")), TASK, seed=0)
     everything = hessian(shot, top=1, tol=1e-12)["largest"]
     for parameter in shot.model.blocks[0].mlp.parameters():
         parameter.requires_grad_(False)
@@ -160,7 +160,7 @@ def test_frozen_parameters_are_left_out():
 def test_a_readout_of_zeros_leaves_only_the_readout_curved():
     # With W_U = 0 the softmax is uniform, and in W_U the loss is that of a linear softmax model:
     # H = (mean of x xᵀ) ⊗ (I/v - 1/v²); all else is flat, but for its products with W_U.
-    shot = Snapshot(perturbed_model(small_config("off")), TASK)
+    shot = Snapshot(perturbed_model(small_config("off")), TASK, seed=0)
     with torch.no_grad():
         shot.model.unembed.W_U.zero_()
     x = shot.train.cache["unembed.hook_in"][:, -1]
@@ -174,7 +174,7 @@ def test_a_readout_of_zeros_leaves_only_the_readout_curved():
 
 
 def test_random_weights_have_no_outlier_and_the_same_answer_each_time():
-    shot = Snapshot(build_model(ModelConfig("off", d_model=16, n_heads=2), TASK, 1), TASK)
+    shot = Snapshot(build_model(ModelConfig("off", d_model=16, n_heads=2), TASK, 1), TASK, seed=0)
     first, again = hessian(shot), hessian(shot)
     for name, value in first.items():
         np.testing.assert_array_equal(value, again[name])
@@ -196,7 +196,7 @@ def test_a_memorised_train_set_keeps_its_curvature_in_float32():
             # The train examples share one label, and its logit is 30 ahead.
             model.unembed.b_U[3] = 30.0
         same = [(a, b) for a in range(5) for b in range(5) if (a + b) % 5 == 3]
-        shot = Snapshot(model, ModularTask(p=5, train_pairs=tuple(same)))
+        shot = Snapshot(model, ModularTask(p=5, train_pairs=tuple(same)), seed=0)
         largest[dtype] = hessian(shot)["largest"]
     assert 0 < largest["float64"] < 1e-9
     assert largest["float32"] == pytest.approx(largest["float64"], rel=1e-3)
@@ -225,6 +225,6 @@ def test_no_convergence_is_a_sentence(monkeypatch):
 def test_the_model_is_left_as_it_was():
     model = perturbed_model(small_config("pre"))
     before = {name: p.clone() for name, p in model.state_dict().items()}
-    hessian(Snapshot(model, TASK), top=1, trace_samples=2)
+    hessian(Snapshot(model, TASK, seed=0), top=1, trace_samples=2)
     assert all(torch.equal(before[name], p) for name, p in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())

@@ -28,7 +28,7 @@ N_BETA = 100.0
 
 
 def snapshot() -> Snapshot:
-    return Snapshot(perturbed_model(small_config("pre")), TASK)
+    return Snapshot(perturbed_model(small_config("pre")), TASK, seed=0)
 
 
 def estimate(loss_function, parameters, step_size, localization, steps, seed=0):

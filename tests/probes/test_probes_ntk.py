@@ -58,7 +58,7 @@ WITH_KERNEL = [key for key in ENTRIES if "ntk_init" in ENTRIES[key]]
 @pytest.mark.parametrize("key", WITH_KERNEL)
 def test_the_authors_kernels(key):
     start, end = of_golden(key, "at_init"), of_golden(key, "at_end")
-    end = Snapshot(end.model, end.task, others=lambda which: {"initial": start}[which])
+    end = Snapshot(end.model, end.task, seed=0, others=lambda which: {"initial": start}[which])
     theirs = ENTRIES[key]["ntk_init"]
     first = kernel(start, rows=40)
     assert first[0, 0].item() == pytest.approx(theirs["sum_logits_00"], rel=1e-8)
@@ -140,9 +140,9 @@ def test_in_float32_it_is_the_same_to_rounding(kind):
     config = gi.ModelConfig("peri", d_model=16, n_heads=2)
     narrow, wide = (build_model(config, TASK, 0, dtype) for dtype in ("float32", "float64"))
     wide.load_state_dict(narrow.state_dict())
-    found = kernel(Snapshot(narrow, TASK), kind, "grid")
+    found = kernel(Snapshot(narrow, TASK, seed=0), kind, "grid")
     assert found.dtype == torch.float32
-    assert relative_error(found.double(), kernel(Snapshot(wide, TASK), kind, "grid")) < 1e-5
+    assert relative_error(found.double(), kernel(Snapshot(wide, TASK, seed=0), kind, "grid")) < 1e-5
 
 
 def test_closed_form_of_a_linear_model():
@@ -181,7 +181,7 @@ def of_seed(seed: int, initial: Snapshot | None = None, p: int = 23) -> Snapshot
     task = ModularTask(p)
     config = gi.ModelConfig("mlp-pre", d_model=32, n_heads=4)
     others = None if initial is None else lambda which: {"initial": initial}[which]
-    return Snapshot(build_model(config, task, seed, "float64"), task, others=others)
+    return Snapshot(build_model(config, task, seed, "float64"), task, seed=0, others=others)
 
 
 @of_each_kind
@@ -200,7 +200,7 @@ def test_no_distance_from_itself_and_a_clear_one_from_another_initialisation(kin
 
 def test_the_kernel_distance_is_blind_to_scale():
     start, scaled = of_seed(0), of_seed(0)
-    scaled = Snapshot(scaled.model, scaled.task, others=lambda which: start)
+    scaled = Snapshot(scaled.model, scaled.task, seed=0, others=lambda which: start)
     scaled.model.unembed.readout_scale = 3.0
     found = ntk(scaled)
     assert found["relative_distance"] == pytest.approx(8)
@@ -280,7 +280,9 @@ def test_a_scaled_kernel_has_moved_by_its_scale_alone():
     """Twice the readout scale makes four times the kernel: 3 in norm, and 0 by the cosine."""
     before, now = of_seed(0, p=7), of_seed(0, p=7)
     now.model.unembed.readout_scale = 2.0
-    shot = Snapshot(now.model, now.task, epoch=5, others=lambda which: {"previous": before}[which])
+    shot = Snapshot(
+        now.model, now.task, seed=0, epoch=5, others=lambda which: {"previous": before}[which]
+    )
     found = ntk(shot, other="previous")
     assert found["relative_distance"] == pytest.approx(3)
     assert found["kernel_distance"] == pytest.approx(0, abs=1e-20)
@@ -359,7 +361,7 @@ def test_a_model_that_is_not_ours_is_a_sentence():
         normalization_type=None,
     )
     with pytest.raises(ValueError, match="for the parameters of build_model's models"):
-        ntk(Snapshot(model, TASK))
+        ntk(Snapshot(model, TASK, seed=0))
 
 
 def test_a_model_with_nothing_to_train_is_a_sentence():

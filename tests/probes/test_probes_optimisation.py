@@ -25,11 +25,11 @@ def planted(logits, dtype="float64", recipe=None, **options) -> Snapshot:
     with torch.no_grad():
         model.unembed.W_U.zero_()
         model.unembed.b_U.copy_(torch.tensor(logits))
-    return Snapshot(model, TASK, recipe=recipe and gi.TrainConfig(**recipe), **options)
+    return Snapshot(model, TASK, seed=0, recipe=recipe and gi.TrainConfig(**recipe), **options)
 
 
 def test_norms_of_known_weights():
-    shot = Snapshot(perturbed_model(small_config("pre")), TASK)
+    shot = Snapshot(perturbed_model(small_config("pre")), TASK, seed=0)
     found = norms(shot)
     parameters = dict(shot.model.named_parameters())
     assert found.keys() == {"total", *parameters}
@@ -42,7 +42,7 @@ def test_norms_of_known_weights():
 
 
 def test_norms_need_no_pass_through_the_model(monkeypatch):
-    shot = Snapshot(perturbed_model(small_config("pre")), TASK)
+    shot = Snapshot(perturbed_model(small_config("pre")), TASK, seed=0)
     monkeypatch.setattr(type(shot.model), "forward", None)
     assert norms(shot)["total"] > 0
 
@@ -59,7 +59,7 @@ def test_the_total_is_the_weight_norm_of_training(freeze_ln):
     weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     for _, reports in train_together([config], [weights], [RunState.initial(weights)]):
         [report] = reports
-    total = norms(Snapshot(model, TASK))["total"]
+    total = norms(Snapshot(model, TASK, seed=0))["total"]
     assert total == pytest.approx(report.row["weight_norm"], rel=1e-10)
 
 
@@ -96,9 +96,9 @@ def test_margins_ignore_a_constant_and_mean_abs_does_not():
 def test_random_weights_have_no_margin_for_the_label():
     config = gi.ModelConfig("off", d_model=32, n_heads=2)
     task = gi.ModularTask(p=23)
-    found = logit_scale(Snapshot(build_model(config, task, 0, "float64"), task), "grid")
+    found = logit_scale(Snapshot(build_model(config, task, 0, "float64"), task, seed=0), "grid")
     assert found["correct_margin"] < 0 < found["top2_margin"] < found["mean_abs"]
-    assert softmax_collapse(Snapshot(build_model(config, task, 0), task)) == {
+    assert softmax_collapse(Snapshot(build_model(config, task, 0), task, seed=0)) == {
         "one_hot": 0,
         "zero_loss": 0,
     }

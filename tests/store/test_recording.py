@@ -352,7 +352,7 @@ def test_one_probe_s_trouble_does_not_stop_the_others(tmp_path):
 )
 def test_a_layer_that_is_not_there_is_a_sentence(probe):
     config = gi.ModelConfig(n_layers=2, d_model=8, n_heads=2)
-    shot = gi.Snapshot(gi.build_model(config, SMALL_RUN.task), SMALL_RUN.task)
+    shot = gi.Snapshot(gi.build_model(config, SMALL_RUN.task), SMALL_RUN.task, seed=0)
     for layer in (2, -3, True, 0.5):
         with pytest.raises(NotApplicable, match="layer must be an integer from 0 to 1, or from"):
             PROBES[probe](shot, layer=layer)
@@ -428,7 +428,7 @@ def calling_a_library(snapshot):
 
 def test_a_bug_keeps_its_place_and_a_refusal_is_a_sentence(monkeypatch):
     config = gi.ModelConfig(d_model=8, n_heads=2)
-    shot = gi.Snapshot(gi.build_model(config, SMALL_RUN.task), SMALL_RUN.task)
+    shot = gi.Snapshot(gi.build_model(config, SMALL_RUN.task), SMALL_RUN.task, seed=0)
     for probe in (refusing, calling_numpy, calling_torch, calling_a_library):
         monkeypatch.setitem(PROBES, probe.__name__, probe)
     names = ["refusing", "calling_numpy", "calling_torch", "calling_a_library"]

@@ -93,6 +93,12 @@ def test_a_model_that_knows_the_rule_restores_the_answers():
 
 def test_without_noise_every_pair_is_clean():
     task = gi.ModularTask(7)
-    shot = gi.Snapshot(gi.build_model(gi.ModelConfig(d_model=16), task), task)
+    shot = gi.Snapshot(gi.build_model(gi.ModelConfig(d_model=16), task), task, seed=0)
     right = shot.train.logits.argmax(-1) == shot.train.labels
     assert gi.PROBES["label_noise"](shot) == {"clean_accuracy": right.double().mean().item()}
+
+
+def test_the_share_is_rounded_and_not_cut():
+    """0.29 · 100 is 28.999999999999996 to a float."""
+    task = gi.ModularTask(11, train_pairs=tuple(gi.ModularTask(11).pairs()[:100]), label_noise=0.29)
+    assert len(task.wrong_labels(0)) == 29

@@ -34,6 +34,7 @@ _PLACES = {
     "softmax-collapse": "softmax_collapse:SOFTMAX_COLLAPSE",
     "norm-clamp": "norm_clamp:NORM_CLAMP",
     "beyond-addition": "beyond_addition:BEYOND_ADDITION",
+    "progress-measures": "progress_measures:PROGRESS_MEASURES",
 }
 EXPERIMENTS: Registry[Experiment] = Registry(
     "EXPERIMENTS", {name: f"grokinterp.experiments.{place}" for name, place in _PLACES.items()}

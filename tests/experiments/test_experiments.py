@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from cases import TASK, perturbed_model, small_config
 
 import grokinterp as gi
 from grokinterp.cli import main
-from grokinterp.experiments import EXPERIMENTS, transplant
+from grokinterp.experiments import EXPERIMENTS, progress_measures, transplant
 from grokinterp.experiments.split_or_weights import POWER, _order, components, seeds_needed
 from grokinterp.experiments.transplant import unchanged, with_mlp_norm, without_mlp_norm
 from grokinterp.figures.strip import Beyond
@@ -212,3 +213,13 @@ def test_an_order_that_is_not_known_is_not_counted():
     assert of(20, 10) == of(Beyond(100), 10) == 1
     assert of(10, 20) == of(10, Beyond(100)) == of(10, 10) == 0
     assert of(Beyond(100), 200) is of(Beyond(100), Beyond(100)) is None
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_progress_measure_is_that_of_the_last_checkpoint_until_an_event():
+    run = SimpleNamespace(
+        metrics=pd.DataFrame({"epoch": [0, 50, 100], "restricted_loss.loss": [4.7, 2.0, 0.1]})
+    )
+    found = [progress_measures._at(run, "restricted_loss", at) for at in (0, 99, 100, 5000)]
+    assert found == [4.7, 2.0, 0.1, 0.1]
+    assert np.isnan(progress_measures._at(run, "restricted_loss", None))

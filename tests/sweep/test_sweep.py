@@ -19,6 +19,7 @@ from sweep_functions import die_so_often, fail, not_for_pickle, sleep, square
 
 import grokinterp as gi
 from grokinterp.cli import main
+from grokinterp.config import RunConfig
 from grokinterp.store.files import StoreError, read_json
 from grokinterp.store.lock import RunLock
 from grokinterp.store.progress import Observer
@@ -28,27 +29,30 @@ from grokinterp.sweep.store_watcher import StoreWatcher
 from grokinterp.sweep.train_over import _train_here, pending_units, train_over
 from grokinterp.user_files import Loaded, load_file
 
-# A probe that waits, halfway through a run, for a file OPEN beside its own, so that a kill meets
-# training.
+# A gradient filter that waits, halfway through a run, for a file OPEN beside its own, so that a kill
+# meets training. Its count of steps is saved with a run and goes on with it. (A probe could wait as
+# well, but each worker would import TransformerLens for it, which takes seconds.)
 GATE = """
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import grokinterp as gi
 
 OPEN = Path(__file__).with_name("OPEN")
 
 
-def gate(snapshot):
-    while snapshot.epoch == 100 and not OPEN.exists():
-        time.sleep(0.02)
-    return {"value": 1.0}
+@dataclass(frozen=True)
+class Gate(gi.GradientFilter):
+    remembers: ClassVar[tuple[str, ...]] = ("steps",)
 
-
-gi.PROBES["gate"] = gate
+    def filtered(self, tensor, gradient, memory):
+        steps = memory["steps"].add_(1)
+        while steps.max() == 100 and not OPEN.exists():
+            time.sleep(0.02)
+        return gradient / steps
 """
-LONG = with_recipe(epochs=200, eval_every=5, checkpoint_every=5, probes={"gate": 100})
-LONG_RUNS = [replace(LONG, seed=seed) for seed in (1, 2)]
 
 
 class Killer(Observer):
@@ -99,11 +103,17 @@ def open_gate(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, open_gate) -> Iterator[list[gi.Run]]:
+def long_runs(open_gate) -> Iterator[list[RunConfig]]:
+    gate = load_file(open_gate).Gate()
+    long = with_recipe(epochs=200, eval_every=5, checkpoint_every=5, gradient_filters=(gate,))
+    yield [replace(long, seed=seed) for seed in (1, 2)]
+    del gi.GradientFilter.classes["Gate"]  # Of which the tests of other files know nothing.
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, long_runs) -> list[gi.Run]:
     """The long runs, by `train`."""
-    load_file(open_gate)
-    yield gi.train(LONG_RUNS, store=tmp_path_factory.mktemp("trained") / "runs")
-    del gi.PROBES["gate"]  # Of which the tests of other files know nothing.
+    return gi.train(long_runs, store=tmp_path_factory.mktemp("trained") / "runs")
 
 
 @pytest.fixture
@@ -194,9 +204,9 @@ def test_workers_train_what_train_trains(tmp_path):
     assert train_over([], tmp_path / "none") == []
 
 
-def test_a_killed_workers_run_goes_on_from_its_save(tmp_path, trained, gate):
+def test_a_killed_workers_run_goes_on_from_its_save(tmp_path, long_runs, trained, gate):
     killer = Killer(gate)
-    runs = train_over(LONG_RUNS, tmp_path, workers=2, observer=killer, load=[gate])
+    runs = train_over(long_runs, tmp_path, workers=2, observer=killer, load=[gate])
     killer.check()
     assert killer.reasons == ["killed by SIGKILL"]
     for one, other in zip(runs, trained, strict=True):
@@ -415,10 +425,10 @@ def two_nodes() -> Iterator[str]:
 
 @pytest.mark.filterwarnings("ignore")
 def test_ray_ends_as_local_does_with_a_worker_killed_in_the_middle(
-    tmp_path, trained, gate, two_nodes
+    tmp_path, long_runs, trained, gate, two_nodes
 ):
     killer = Killer(gate)
-    runs = train_over(LONG_RUNS, tmp_path, two_nodes, observer=killer, load=[gate])
+    runs = train_over(long_runs, tmp_path, two_nodes, observer=killer, load=[gate])
     killer.check()
     for one, other in zip(runs, trained, strict=True):
         same_run(one, other)

@@ -172,9 +172,11 @@ def test_workers_load_the_files_too(tmp_path, send_back, monkeypatch):
     path = tmp_path / f"of_workers_{len(send_back)}.py"
     path.write_text(SOURCE.replace("Louder", "Softer").split("OPERATIONS[")[0])
     options = [*SMALL_OPTIONS, "--seeds", "1", "--intervene", "Softer:by=0.5", "--load", str(path)]
+    options += ["--probes", "norms", "10"]
     main(["sweep", *options, "--workers", "1", *send_back, "--store", str(tmp_path / "runs")])
     main(["train", *options, "--store", str(tmp_path / "train")])
     [run], [alone] = (gi.open_store(tmp_path / name).select() for name in ("runs", "train"))
+    assert "norms.total" in run.metrics
     assert run.metrics.equals(alone.metrics)
     assert run.status == "finished"
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 import grokinterp as gi
 from grokinterp.experiments.precision import MOST_CHANGED
+from grokinterp.reproduction.cached_run import CachedRun
 from grokinterp.reproduction.experiment import Done
 from grokinterp.reproduction.plan import make_plan
 from grokinterp.reproduction.published import best_seed_epochs, generalisation_epochs
@@ -25,6 +27,8 @@ PAGES = (DOCS / "claims.md", DOCS / "findings.md")
 BLOCK = re.compile(r"(<!-- table (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 # Only what ships, whatever this folder's own store holds.
 NOWHERE = "no-store"
+READ: dict[str, CachedRun] = {}
+"""Each run is read once, however many tables take it."""
 SHORTCUT_EPOCHS = (100, 200, 500, 1000, 1500, 2000, 2500, 5000, 10_000)
 
 
@@ -34,11 +38,16 @@ def markdown(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 
 
 def table_of(experiment: str, name: str) -> pd.DataFrame:
-    return gi.results_of(gi.EXPERIMENTS[experiment], NOWHERE).tables[name]
+    return tables_of(experiment)[name].copy()
+
+
+@cache
+def tables_of(experiment: str) -> Mapping[str, pd.DataFrame]:
+    return gi.EXPERIMENTS[experiment].results(done(experiment)).tables
 
 
 def done(experiment: str, seeds: Sequence[int] | None = None) -> Done:
-    return make_plan(gi.EXPERIMENTS[experiment], NOWHERE, seeds).done
+    return make_plan(gi.EXPERIMENTS[experiment], NOWHERE, seeds, read=READ).done
 
 
 def by_seed(table: pd.DataFrame, rows: str, value: str, title: str) -> str:
@@ -128,7 +137,7 @@ def recipe() -> str:
 
 
 def claims() -> str:
-    return overview(gi.verdicts(NOWHERE))
+    return overview(gi.verdicts(NOWHERE, READ))
 
 
 def transplant() -> str:

@@ -29,9 +29,9 @@ from grokinterp.sweep.store_watcher import StoreWatcher
 from grokinterp.sweep.train_over import _train_here, pending_units, train_over
 from grokinterp.user_files import Loaded, load_file
 
-# A gradient filter that waits, halfway through a run, for a file OPEN beside its own, so that a kill
-# meets training. Its count of steps is saved with a run and goes on with it. (A probe could wait as
-# well, but each worker would import TransformerLens for it, which takes seconds.)
+# A gradient filter that waits, halfway through a run, for a file OPEN beside its own, so that a
+# kill meets training. Its count of steps is saved with a run and goes on with it. (A probe could
+# wait as well, but each worker would import TransformerLens for it, which takes seconds.)
 GATE = """
 import time
 from dataclasses import dataclass

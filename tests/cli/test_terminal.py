@@ -75,6 +75,9 @@ def store(tmp_path):
     return tmp_path
 
 
+BETWEEN = "-- the next command --"
+
+
 def test_every_command_fits_forty_columns_of_plain_ascii(store):
     run = next(iter(gi.open_store(store))).id
     commands = (
@@ -82,14 +85,22 @@ def test_every_command_fits_forty_columns_of_plain_ascii(store):
         ["probe", run, "--probes", "norms", "--epochs", "0", "30"],
         ["probe", run, "--probes", "norms", "--leads"],
     )
+    store = ["--store", str(store)]
+    code = f"""
+from grokinterp.cli import main
+for command in {[[*command, *store] for command in commands]}:
+    main(command)
+    print({BETWEEN!r})
+"""
     environment = {**os.environ, "COLUMNS": "40", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    for command in commands:
-        code = f"from grokinterp.cli import main; main({[*command, '--store', str(store)]})"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
-        assert done.returncode == 0, done.stderr
-        lines = done.stdout.decode("ascii").splitlines()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    *shown, rest = done.stdout.decode("ascii").split(f"{BETWEEN}\n")
+    assert (len(shown), rest) == (len(commands), "")
+    for command, said in zip(commands, shown, strict=True):
         # The heading of a run's values is a sentence, which the terminal breaks.
-        assert max(len(line) for line in lines if "generalised not" not in line) <= 40, command
+        lines = [line for line in said.splitlines() if "generalised not" not in line]
+        assert max(map(len, lines)) <= 40, command
 
 
 def test_the_table_shows_what_differs_and_no_none(store, capsys, monkeypatch):
@@ -217,4 +228,5 @@ def test_a_demo_that_does_not_generalise_ends_with_advice(tmp_path, capsys):
     assert "grokinterp demo --p 5 --seed 456 --epochs 60" in shown
     # What comes next is about this run, in this store.
     code = shown[shown.index('"import') + 1 : shown.index('.model())"') + 9]
-    assert "HookPoint" in subprocess.check_output([sys.executable, "-c", code], text=True)
+    exec(code, {})
+    assert "HookPoint" in capsys.readouterr().out

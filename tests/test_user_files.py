@@ -46,7 +46,10 @@ def my_module(tmp_path_factory):
 
 COMMANDS_IN_TURN = """
 import contextlib, io, json, sys
+from grokinterp import experiments
 from grokinterp.cli import main
+# An audit reads what ships of all of them, which takes seconds.
+experiments.EXPERIMENTS = {"weight-decay": experiments.EXPERIMENTS["weight-decay"]}
 said = []
 for arguments in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
@@ -68,14 +71,24 @@ def in_a_new_process(*commands):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, my_module):
-    """Nine runs of the package's own, and one under an intervention of a user's own."""
-    path = tmp_path_factory.mktemp("stores") / "runs"
-    gi.train([replace(SMALL_RUN, seed=seed) for seed in range(1, 10)], store=path)
-    own = ["--intervene", "Louder:by=3", "--load", my_module]
-    in_a_new_process(["train", *SMALL_OPTIONS, "--seeds", 10, "--store", path, *own])
+def stores(tmp_path_factory, my_module):
+    """A folder of two stores. `runs` holds nine runs of the package's own, and one under an
+    intervention of a user's own; `probed` holds one that recorded a probe of a user's own."""
+    path = tmp_path_factory.mktemp("stores")
+    gi.train([replace(SMALL_RUN, seed=seed) for seed in range(1, 10)], store=path / "runs")
+    train, known = ["train", *SMALL_OPTIONS], ["--load", my_module]
+    in_a_new_process(
+        [*train, "--seeds", 10, "--store", path / "runs", "--intervene", "Louder:by=3", *known],
+        [*train, "--store", path / "probed", "--probes", "answer", "10", *known],
+    )
     assert "Louder" not in INTERVENTIONS
+    assert "answer" not in gi.PROBES
     return path
+
+
+@pytest.fixture(scope="module")
+def store(stores):
+    return stores / "runs"
 
 
 def test_a_run_under_an_unknown_intervention_leaves_the_others_readable(store):
@@ -142,10 +155,9 @@ def test_with_its_file_it_acts(store, my_module, tmp_path):
     assert len(opened.problems(betas=(0.9, 0.98))) == 1
 
 
-def test_a_recorded_probe_that_is_unknown_is_named(my_module, tmp_path):
-    where, known = ["--store", tmp_path / "runs"], ["--load", my_module]
-    in_a_new_process(["train", *SMALL_OPTIONS, *where, "--probes", "answer", "10", *known])
-    [run] = gi.open_store(tmp_path / "runs").select()
+def test_a_recorded_probe_that_is_unknown_is_named(stores, my_module):
+    where, known = ["--store", stores / "probed"], ["--load", my_module]
+    [run] = gi.open_store(stores / "probed").select()
     listed, detailed, loaded = in_a_new_process(
         ["runs", *where], ["runs", "--id", run.id, *where], ["runs", *where, *known]
     )

@@ -12,8 +12,7 @@ SMALL = "--p 5 --d-model 8 --n-heads 2 --epochs 5 --store"
     ("more", "loaded"),
     [
         ([], "False"),
-        (["--probes", "attention_entropy", "5"], "True"),
-        (["--intervene", "UnitNorm:mlp"], "True"),
+        (["--probes", "attention_entropy", "5", "--intervene", "UnitNorm:mlp"], "True"),
     ],
 )
 def test_transformer_lens_is_loaded_where_a_probe_or_a_hook_needs_it(tmp_path, more, loaded):

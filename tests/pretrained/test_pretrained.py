@@ -94,22 +94,24 @@ def test_all_of_it_is_small():
     assert total <= 30e6
 
 
-@pytest.fixture
-def rebuilt(tmp_path, monkeypatch):
-    """Models of small runs in a folder of their own."""
+@pytest.fixture(scope="module")
+def small_runs(tmp_path_factory):
     recipe = replace(SMALL_RUN.train, epochs=400, checkpoint_every=50, weight_decay=0.1)
     small = replace(SMALL_RUN, train=recipe)
-    runs = gi.train(
+    return gi.train(
         [with_model(small, placement=name) for name in ("off", "mlp-pre", "peri")],
-        store=tmp_path / "runs",
+        store=tmp_path_factory.mktemp("rebuilt") / "runs",
     )
-    folder = tmp_path / "models"
-    folder.mkdir()
-    rebuilding.write(runs, folder)
-    monkeypatch.setattr(pretrained, "FOLDER", folder)
+
+
+@pytest.fixture
+def rebuilt(small_runs, tmp_path, monkeypatch):
+    """Models of small runs in a folder of their own."""
+    rebuilding.write(small_runs, tmp_path)
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     pretrained._cards.cache_clear()
     pretrained._snapshot.cache_clear()
-    yield runs
+    yield small_runs
     pretrained._cards.cache_clear()
     pretrained._snapshot.cache_clear()
 

@@ -1,5 +1,7 @@
 """Under no_grad and inference_mode, as a notebook's first cell may switch them on: the same."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,12 @@ def fresh(run):
     return gi.Run(run.path).snapshot(20)
 
 
+@pytest.fixture(scope="module")
+def expected(run):
+    """What a probe gives where gradients are taken, by name."""
+    return cache(lambda name: PROBES[name](fresh(run), **OPTIONS.get(name, {})))
+
+
 def same(one, other):
     assert one.keys() == other.keys()
     for name, value in one.items():
@@ -75,26 +83,25 @@ def test_a_mode_is_as_it_was_afterwards(tmp_path, mode):
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_a_probe_gives_the_same(run, mode, name):
-    options = OPTIONS.get(name, {})
-    expected = PROBES[name](fresh(run), **options)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_probe_gives_the_same(run, expected, mode, name):
+    options, plain = OPTIONS.get(name, {}), expected(name)
     with mode():
-        same(PROBES[name](fresh(run), **options), expected)
+        same(PROBES[name](fresh(run), **options), plain)
     outside = fresh(run)
     with mode():
-        same(PROBES[name](outside, **options), expected)
+        same(PROBES[name](outside, **options), plain)
 
 
 @pytest.mark.parametrize("name", OF_GRADIENTS)
-def test_what_a_snapshot_keeps_can_be_used_where_gradients_are_taken(run, mode, name):
-    options = OPTIONS.get(name, {})
-    expected = PROBES[name](fresh(run), **options)
+def test_what_a_snapshot_keeps_can_be_used_where_gradients_are_taken(run, expected, mode, name):
+    plain = expected(name)
     with mode():
         shot = fresh(run)
         for inputs in (shot.train, shot.test, shot.grid):
             assert inputs.logits is not None
         before = shot.train.gradients["embed.W_E"]
-    same(PROBES[name](shot, **options), expected)
+    same(PROBES[name](shot, **OPTIONS.get(name, {})), plain)
     assert torch.equal(before, fresh(run).train.gradients["embed.W_E"])
 
 

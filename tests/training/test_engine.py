@@ -77,7 +77,7 @@ def test_a_hook_is_given_all_examples(monkeypatch):
 @pytest.mark.parametrize("runs", [1, 3])
 def test_what_comes_out_does_not_depend_on_the_number_of_cores(monkeypatch, runs, interventions):
     monkeypatch.setattr(row_blocks, "ROWS_ON_CPU", 4)
-    config = replace(SMALL, train=replace(SMALL.train, epochs=30, interventions=interventions))
+    config = replace(SMALL, train=replace(SMALL.train, epochs=10, interventions=interventions))
     configs = [replace(config, seed=seed) for seed in range(runs)]
     found, before = [], torch.get_num_threads()
     for cores in (1, 2, 3):

@@ -2,6 +2,7 @@
 
 import pytest
 from drawn import log_axes_say_so, parts_stand_apart, text_is_dark_enough, tick_labels_stand_apart
+from shipped import SHIPPED
 
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.figures.evolution import MAIN, PANEL
@@ -10,7 +11,6 @@ from grokinterp.reproduction.experiment import Results
 from grokinterp.reproduction.plan import make_plan
 
 NOWHERE = "no/such/store"
-SHIPPED = {}
 
 
 def of_two_seeds(name: str) -> Results | None:

@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 import torch
 from runs_cases import SMALL_RUN, with_model
+from shipped import SHIPPED
 
 import grokinterp as gi
 from grokinterp import results as shipping
@@ -39,8 +40,6 @@ from grokinterp.store.files import StoreError
 from grokinterp.store.writer import RunWriter
 
 NOWHERE = "there/is/no/store"
-SHIPPED = {}
-"""Runs that ship, once read, for the tests that change nothing of how they are read."""
 
 
 def with_shipped_runs():

@@ -89,5 +89,8 @@ def running_median(
     found = np.full(len(values), np.nan)
     for count in np.unique(counts):
         at = np.flatnonzero((counts == count) & ~np.isnan(values))
-        found[at] = np.nanmedian(values[first[at][:, None] + np.arange(count)], axis=1)
+        near = values[first[at][:, None] + np.arange(count)]
+        # The same where there is no NaN, and many times as fast.
+        median = np.nanmedian if np.isnan(near).any() else np.median
+        found[at] = median(near, axis=1)
     return found

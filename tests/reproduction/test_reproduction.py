@@ -265,15 +265,18 @@ class Without(gi.Store):
         return [] if id == self.lost else super().recordings(id)
 
 
+@pytest.fixture(scope="module")
+def bare():
+    """The first run alone, without a column of a probe."""
+    return Bare(next(run for run in shipped_runs() if run.config.start == "seed").path)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_figures_of_nothing_are_left_out(name):
-    """Of the first run alone, which has no column of a probe."""
+def test_figures_of_nothing_are_left_out(name, bare):
     experiment = EXPERIMENTS[name]
     planned = experiment.plan(experiment.seeds)[0]
-    shipped = next(run for run in shipped_runs() if run.config.start == "seed")
-    run = Bare(shipped.path)
     if name != "direction-or-norm":  # Its numbers are those of probes.
-        found = experiment.results([(planned, run)])
+        found = experiment.results([(planned, bare)])
         assert all(len(table) for table in found.tables.values()) or name == "shortcut"
 
 

@@ -1,6 +1,7 @@
 """Probes in the store: recorded while training, and computed on checkpoints afterwards."""
 
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,19 @@ PROBED = with_recipe(
     # Thread counts and the order of sums aside, a probe of a float64 model is exact.
     dtype="float64",
 )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The small run, for the tests that write nothing to it."""
+    return gi.train(SMALL_RUN, store=tmp_path_factory.mktemp("trained") / "runs")
+
+
+@pytest.fixture
+def small(trained, tmp_path):
+    """A copy of it, to write to."""
+    store = shutil.copytree(trained.path.parent, tmp_path / "runs")
+    return gi.Run(store / trained.path.name)
 
 
 class Failures(Observer):
@@ -139,8 +153,7 @@ def test_a_cadence_is_a_number_of_epochs(probes):
         gi.TrainConfig(probes=probes)
 
 
-def test_afterwards_computes_what_is_missing_and_nothing_twice(tmp_path, monkeypatch):
-    [run] = gi.train([SMALL_RUN], store=tmp_path)
+def test_afterwards_computes_what_is_missing_and_nothing_twice(small, monkeypatch):
     measured = []
     real = probing.measure
 
@@ -149,18 +162,18 @@ def test_afterwards_computes_what_is_missing_and_nothing_twice(tmp_path, monkeyp
         return real(snapshot, probes)
 
     monkeypatch.setattr(probing, "measure", count)
-    first = gi.probe([run], ["attention_entropy"], epochs=[10])
+    first = gi.probe([small], ["attention_entropy"], epochs=[10])
     assert measured == [(10, ["attention_entropy"])]
     assert first[["run", "epoch", "probe", "name"]].to_numpy().tolist() == [
-        [run.id, 10, "attention_entropy", "mean"]
+        [small.id, 10, "attention_entropy", "mean"]
     ]
-    direct = PROBES["attention_entropy"](run.snapshot(10))
+    direct = PROBES["attention_entropy"](small.snapshot(10))
     assert first["value"].item() == direct["mean"]
-    stored = gi.Run(run.path).arrays(10, "attention_entropy")
+    stored = gi.Run(small.path).arrays(10, "attention_entropy")
     assert np.array_equal(stored["per_head"], direct["per_head"])
 
     measured.clear()
-    both = gi.probe([run], ["attention_entropy", "fourier_concentration"])
+    both = gi.probe([small], ["attention_entropy", "fourier_concentration"])
     assert measured == [
         (0, ["attention_entropy", "fourier_concentration"]),
         (10, ["fourier_concentration"]),
@@ -169,9 +182,9 @@ def test_afterwards_computes_what_is_missing_and_nothing_twice(tmp_path, monkeyp
     ]
     assert len(both) == 8
     measured.clear()
-    gi.probe([run], ["attention_entropy"], epochs=[10], again=True)
+    gi.probe([small], ["attention_entropy"], epochs=[10], again=True)
     assert measured == [(10, ["attention_entropy"])]
-    assert len(run.probes) == 8
+    assert len(small.probes) == 8
 
 
 def test_a_probe_that_does_not_apply_leaves_the_others_alone(tmp_path):
@@ -193,31 +206,23 @@ def test_a_probe_that_does_not_apply_leaves_the_others_alone(tmp_path):
         (["cheap"], [7], "no checkpoint at epoch 7; the nearest are 0, 10, 20, 30"),
     ],
 )
-def test_bad_input_afterwards_writes_nothing(tmp_path, probes, epochs, sentence):
-    [run] = gi.train([SMALL_RUN], store=tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+def test_bad_input_afterwards_writes_nothing(small, probes, epochs, sentence):
+    before = {path: path.stat().st_mtime_ns for path in small.path.rglob("*")}
     with pytest.raises(ValueError, match=sentence):
-        gi.probe([run], probes, epochs)
-    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+        gi.probe([small], probes, epochs)
+    assert {path: path.stat().st_mtime_ns for path in small.path.rglob("*")} == before
 
 
-def test_arrays_that_are_not_there_are_a_sentence(tmp_path):
-    [run] = gi.train([SMALL_RUN], store=tmp_path)
+def test_arrays_that_are_not_there_are_a_sentence(trained):
     with pytest.raises(gi.StoreError, match="holds no arrays of attention_entropy at epoch 10"):
-        run.arrays(10, "attention_entropy")
-
-
-@pytest.fixture(scope="module")
-def small_run(tmp_path_factory):
-    """To be read: what it holds stays as it is."""
-    return gi.train(SMALL_RUN, store=tmp_path_factory.mktemp("small") / "runs")
+        trained.arrays(10, "attention_entropy")
 
 
 @pytest.mark.parametrize("name", [*PROBES])
-def test_every_probe_keeps_its_word(small_run, name):
+def test_every_probe_keeps_its_word(trained, name):
     """Floats and arrays, the same twice; the model and the global generators untouched."""
     options = {"chains": 2, "draws": 5, "burn_in": 2} if name == "llc" else {}
-    shot = small_run.snapshot(20)
+    shot = trained.snapshot(20)
     before = {key: value.clone() for key, value in shot.model.state_dict().items()}
     states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     first = PROBES[name](shot, **options)
@@ -225,7 +230,7 @@ def test_every_probe_keeps_its_word(small_run, name):
     assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
     assert all(torch.equal(value, before[key]) for key, value in shot.model.state_dict().items())
     assert not any(hook.fwd_hooks or hook.bwd_hooks for hook in shot.model.hook_dict.values())
-    again = PROBES[name](small_run.snapshot(20), **options)
+    again = PROBES[name](trained.snapshot(20), **options)
     assert first, name
     assert first.keys() == again.keys()
     for key, value in first.items():
@@ -277,17 +282,15 @@ def test_what_is_compared_with_the_end_waits_for_it(tmp_path, monkeypatch):
     assert table[30, "blocks.0.hook_resid_post"] == pytest.approx(1)
 
 
-def test_scalars_lost_to_a_kill_are_computed_again(tmp_path, monkeypatch):
-    [run] = gi.train([SMALL_RUN], store=tmp_path)
-
+def test_scalars_lost_to_a_kill_are_computed_again(small, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("grokinterp.store.probe_records.write_table", killed)
         with pytest.raises(KeyboardInterrupt):
-            gi.probe([run], ["attention_entropy"], epochs=[10])
-    assert len(gi.probe([run], ["attention_entropy"], epochs=[10])) == 1
+            gi.probe([small], ["attention_entropy"], epochs=[10])
+    assert len(gi.probe([small], ["attention_entropy"], epochs=[10])) == 1
 
 
 def test_a_trajectory_is_of_one_model(tmp_path):
@@ -344,9 +347,8 @@ def test_options_may_be_tuples_and_enter_columns(tmp_path):
     assert "blocks.0.hook_resid_post.r2_max" in set(run.probes["name"])
 
 
-def test_one_probe_s_trouble_does_not_stop_the_others(tmp_path):
-    [run] = gi.train([SMALL_RUN], store=tmp_path)
-    found = gi.measure(run.snapshot(), (n for n in ("norm_readout:layer=4", "norms")))
+def test_one_probe_s_trouble_does_not_stop_the_others(trained):
+    found = gi.measure(trained.snapshot(), (n for n in ("norm_readout:layer=4", "norms")))
     assert "norms.total" in found.columns
     assert "layer must be an integer from 0 to 0" in found.failures["norm_readout:layer=4"]
     assert not found.tracebacks
@@ -379,10 +381,9 @@ def test_a_layer_that_is_not_there_is_a_sentence(probe):
         (3, 3.0),
     ],
 )
-def test_a_number_is_a_number_however_it_comes(tmp_path, monkeypatch, given, scalar):
+def test_a_number_is_a_number_however_it_comes(small, monkeypatch, given, scalar):
     monkeypatch.setitem(PROBES, "mine", lambda snapshot: {"value": given})
-    [run] = gi.train([SMALL_RUN], store=tmp_path)
-    table = gi.probe([run], ["mine"], epochs=[10])
+    table = gi.probe([small], ["mine"], epochs=[10])
     assert table["value"].tolist() == [scalar]
 
 
@@ -405,10 +406,9 @@ def test_a_number_is_a_number_however_it_comes(tmp_path, monkeypatch, given, sca
         (1.0, "mine must give a dictionary of values by name; it gave float"),
     ],
 )
-def test_what_is_no_number_is_refused_by_its_name(tmp_path, monkeypatch, given, sentence):
+def test_what_is_no_number_is_refused_by_its_name(trained, monkeypatch, given, sentence):
     monkeypatch.setitem(PROBES, "mine", lambda snapshot: given)
-    [run] = gi.train([SMALL_RUN], store=tmp_path)
-    found = gi.measure(run.snapshot(), ["mine", "norms"])
+    found = gi.measure(trained.snapshot(), ["mine", "norms"])
     assert re.search(sentence, found.failures["mine"])
     assert "norms.total" in found.columns
     assert not any(probe == "mine" for probe, _ in [*found.scalars, *found.arrays])
@@ -461,10 +461,9 @@ def test_sets_name_probes_that_exist():
     assert [str(one) for one in expand(["cheap", "norms"])].count("norms") == 1
 
 
-def test_one_run_one_probe_and_one_epoch_need_no_lists(tmp_path):
-    run = gi.train(SMALL_RUN, store=tmp_path)
-    one = gi.probe(run, "norms", 20)
-    several = gi.probe([run], ["norms"], [20])
+def test_one_run_one_probe_and_one_epoch_need_no_lists(small):
+    one = gi.probe(small, "norms", 20)
+    several = gi.probe([small], ["norms"], [20])
     pd.testing.assert_frame_equal(one, several)
     assert set(one["epoch"]) == {20}
 
@@ -512,18 +511,16 @@ def test_what_fails_is_warned_of_where_nobody_is_told(tmp_path, monkeypatch):
         (lambda run: gi.probe(run, epochs=[10, "20"]), "each of epochs must be an integer"),
     ],
 )
-def test_what_is_no_run_and_no_epoch_is_a_sentence(tmp_path, monkeypatch, call, said):
+def test_what_is_no_run_and_no_epoch_is_a_sentence(trained, tmp_path, monkeypatch, call, said):
     monkeypatch.chdir(tmp_path)
-    run = gi.train(SMALL_RUN, store="there")
     with pytest.raises(ValueError, match=said):
-        call(run)
-    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+        call(trained)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_epochs_may_be_an_array_s(tmp_path):
-    run = gi.train(SMALL_RUN, store=tmp_path)
+def test_epochs_may_be_an_array_s(small):
     for epochs in (np.array([10, 20]), np.arange(10, 30, 10), pd.Series([20, 10, 20])):
-        assert set(gi.probe(run, "norms", epochs=epochs)["epoch"]) == {10, 20}
-    assert set(gi.probe(run, "norms", epochs=np.int64(30))["epoch"]) == {30}
-    assert gi.probe(run, "norms", epochs=[]).empty
+        assert set(gi.probe(small, "norms", epochs=epochs)["epoch"]) == {10, 20}
+    assert set(gi.probe(small, "norms", epochs=np.int64(30))["epoch"]) == {30}
+    assert gi.probe(small, "norms", epochs=[]).empty

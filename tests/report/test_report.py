@@ -102,10 +102,11 @@ def test_the_page_holds_every_experiment_run_and_verdict(
     page: Path, experiments: dict[str, Experiment], mixed: Path
 ) -> None:
     html = page.read_text()
+    read: dict = {}
     for name, experiment in experiments.items():
         assert html.count(f'id="experiment-{name}"') == 1
         assert experiment.question.split("'")[0] in html
-        whole = not make_plan(experiment, str(mixed)).missing
+        whole = not make_plan(experiment, str(mixed), read=read).missing
         assert whole or f"grokinterp reproduce {name}" in html
     assert len(open_store(mixed)) == 3
     for run in (*open_store(mixed), *shipped_runs()):
@@ -117,7 +118,7 @@ def test_the_page_holds_every_experiment_run_and_verdict(
         assert f'id="unreadable-{folder}"' in html
         assert escape(problem) in html
     assert "3 in the store, 2 there that cannot be read" in html
-    judged = judge(experiments, str(mixed))
+    judged = judge(experiments, str(mixed), read)
     assert judged
     for one in judged:
         anchors = re.findall(r'id="(claim-[^"]+)"', html)
@@ -297,16 +298,19 @@ def test_what_is_damaged_is_a_sentence_in_the_page(
 ) -> None:
     """A run that an experiment plans: its row and its experiment say so, and what ships stands in
     for it."""
+    # Of two seeds: to read all that ships takes seconds.
+    experiment = replace(EXPERIMENTS["ln-position"], seeds=(789, 456))
+    monkeypatch.setitem(EXPERIMENTS, "ln-position", experiment)
     of_experiments(monkeypatch, "ln-position")
     store = open_store(tmp_path / "runs", create=True)
-    config = EXPERIMENTS["ln-position"].plan((789,))[0].config
+    config = experiment.plan((789,))[0].config
     run = store.create(config)
     RunWriter(run).save_status("finished", 10_000)
     (run.path / "metrics.parquet").write_text("no table")
     said = f"{run.path / 'metrics.parquet'} is damaged"
     assert said in runs_section([ListedRun(run)], ())
     read: dict = {}
-    gathered = gather("ln-position", EXPERIMENTS["ln-position"], str(store.path), read)
+    gathered = gather("ln-position", experiment, str(store.path), read)
     [trouble] = gathered.troubles
     assert f"{run.path.name} is left out: {said}" in trouble
     assert trouble in experiments_section([gathered], [])

@@ -69,10 +69,7 @@ def losses_and_gradient(
         losses, gradient, others = by_margins(seen, labels)
         gradient.scatter_(-1, label, -others)
     else:
-        log_share = seen.log_softmax(-1)
-        losses = -log_share.gather(-1, label)[..., 0]
-        gradient = log_share.exp_()
-        gradient.scatter_(-1, label, gradient.gather(-1, label) - 1)
+        losses, gradient = _by_shares(seen, labels)
     return losses, gradient.mul_(weight * config.loss_logit_scale).to(logits.dtype)
 
 
@@ -114,6 +111,21 @@ def by_margins(
     total = others + (-top).exp()
     losses = torch.where(top > 0, top + total.log(), others.log1p())
     return losses[..., 0], share / total, others / total
+
+
+def _by_shares(
+    logits: Float[Tensor, "run batch d_vocab"], labels: Int[Tensor, "run batch"]
+) -> tuple[Float[Tensor, "run batch"], Float[Tensor, "run batch d_vocab"]]:
+    """Cross-entropy and its gradient, by exponentials that are taken once."""
+    label = labels[..., None]
+    share = logits - logits.amax(-1, keepdim=True)
+    own = share.gather(-1, label)
+    share.exp_()
+    total = share.sum(-1, keepdim=True)
+    losses = (total.log() - own)[..., 0]
+    share.div_(total)
+    share.scatter_(-1, label, share.gather(-1, label) - 1)
+    return losses, share
 
 
 def loss_logits(

@@ -8,7 +8,7 @@ import torch
 from runs_cases import with_model, with_recipe
 
 import grokinterp as gi
-from grokinterp.loss import effective_rank, losses_and_gradient, losses_of_examples
+from grokinterp.loss import correct, effective_rank, losses_and_gradient, losses_of_examples
 
 
 def of_rank(rank: int, rows: int = 9, columns: int = 6, seed: int = 0) -> torch.Tensor:
@@ -85,6 +85,11 @@ def test_a_model_of_low_rank_trains_under_the_penalty(tmp_path, dtype):
             model.get_parameter(name)[..., 3:] = 0
     [run] = gi.train([config], store=tmp_path, init=model)
     assert run.status == "finished"
+
+
+def test_of_equal_logits_the_first_counts():
+    logits = torch.tensor([[[0.0, 2.0, 2.0], [0.0, 2.0, 2.0], [1.0, 1.0, 1.0]]])
+    assert correct(logits, torch.tensor([[1, 2, 0]])).tolist() == [[True, False, True]]
 
 
 def examples(scale: float, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:

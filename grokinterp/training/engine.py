@@ -30,6 +30,7 @@ from grokinterp.training.device import check_device, keep_freed_memory
 from grokinterp.training.forward import last_position
 from grokinterp.training.layout import Layout, Vectors
 from grokinterp.training.minibatches import minibatches
+from grokinterp.training.reads import Reads
 from grokinterp.training.row_blocks import (
     Batch,
     Runs,
@@ -230,6 +231,7 @@ class Ensemble:
         self._leaves = self._layout.views(self._theta)
         for leaf in self._leaves.values():
             leaf.requires_grad_()
+        self._reads: dict[int, Reads] = {}
         # Of each block; what none of them writes stays zero.
         blocks = train_blocks(self.train_config, self._train_labels)
         self._gradients = self._theta.new_zeros(len(blocks), *self._theta.shape)
@@ -296,7 +298,7 @@ class Ensemble:
         scored: Scored | None = None
         gradient: Vectors | None = None
         if evaluated or self.train_config.batch_size is None:
-            scored, gradient = self._differentiate(whole, active, evaluated)
+            scored, gradient = self._differentiate(whole, active, evaluated, self._reads)
         # Before a filter changes it.
         grad_norm = gradient.norm(dim=1) if evaluated and gradient is not None else None
         before = self._theta.clone() if evaluated else None
@@ -334,7 +336,11 @@ class Ensemble:
         return total / whole.labels.shape[1]
 
     def _differentiate(
-        self, batch: Batch, active: Sequence[Intervention], with_answers: bool
+        self,
+        batch: Batch,
+        active: Sequence[Intervention],
+        with_answers: bool,
+        reads: dict[int, Reads] | None = None,
     ) -> tuple[Scored, Vectors]:
         """Each example's loss, and the gradient of the objective."""
         if all(map(_on_fast_path, active)):
@@ -346,6 +352,7 @@ class Ensemble:
                 self._places[:blocks],
                 self._workers,
                 with_answers,
+                reads,
             )
             gradient = self._gradients[:blocks].sum(0)
             by_name = self._layout.views(gradient)

@@ -19,7 +19,8 @@ from grokinterp.config import ModelConfig
 from grokinterp.model.linear import linear
 from grokinterp.model.normalise import layer_norm, rms_norm
 from grokinterp.placement import norm_eps
-from grokinterp.training.last_block import Attended, Parameters, flat, gather, last_block
+from grokinterp.training.last_block import Attended, Parameters, last_block
+from grokinterp.training.reads import flat, gather
 
 
 @torch.no_grad()

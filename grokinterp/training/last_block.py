@@ -21,6 +21,7 @@ from grokinterp.config import ModelConfig
 from grokinterp.model.linear import linear, write_weight_gradient
 from grokinterp.model.normalise import layer_norm_pullback, rms_norm_pullback
 from grokinterp.placement import DEFAULT_EPS, norm_eps
+from grokinterp.training.reads import Reads, gather
 
 Parameters = Mapping[str, Float[Tensor, "run ..."]]
 
@@ -45,12 +46,21 @@ class Attended(NamedTuple):
     residual: Float[Tensor, "run of d_model"]
     """The stream that enters the block there; one row where it is the same for all examples."""
 
+    def reads(self) -> Reads:
+        """Which rows each example reads."""
+        runs, size, heads = self.scores.shape
+        rows = self.rows
+        if rows is None:
+            rows = torch.arange(size, device=self.scores.device).view(1, -1, 3).expand(runs, -1, -1)
+        return Reads(rows, size, heads)
+
 
 def last_block(
     config: ModelConfig,
     parameters: Parameters,
     attended: Attended,
     readout_scale: Float[Tensor, " run"],
+    reads: Reads | None = None,
 ) -> tuple[
     Float[Tensor, "run batch d_vocab"],
     Float[Tensor, "run batch d_model"],
@@ -59,7 +69,8 @@ def last_block(
     """Logits, `hook_resid_post`, and the pullback of both.
 
     The pullback takes the gradients of the logits and of the residual (None where there is none),
-    writes those of the parameters that it has a place for, and returns those of `attended`.
+    writes those of the parameters that it has a place for, and returns those of `attended`. `reads`
+    are the `attended.reads()` of the same rows, where they are kept.
     """
     block = f"blocks.{config.n_layers - 1}."
     style = config.ln.style
@@ -69,7 +80,7 @@ def last_block(
             return x, _unchanged
         return _norm(config, parameters, block + name, x, norm_eps(config.ln, name))
 
-    z, pull_attention = _attention(attended)
+    z, pull_attention = _attention(attended, reads or attended.reads())
     attn_out, pull_o = _linear(parameters, block + "attn.W_O", None, z)
     attn_out, pull_ln1_post = norm("ln1_post", attn_out, style == "peri")
     mid, pull_ln1 = norm("ln1", attended.residual + attn_out, style == "post")
@@ -97,36 +108,22 @@ def last_block(
 
 
 def _attention(
-    attended: Attended,
+    attended: Attended, reads: Reads
 ) -> tuple[Float[Tensor, "run batch d_model"], Callable[[Tensor], tuple[Tensor, Tensor]]]:
     """The heads' weighted values, side by side."""
-    heads = attended.scores.shape[-1]
-    index = None if attended.rows is None else flat(attended.rows, attended.values.shape[1])
-
-    def by_example(rows: Tensor) -> Tensor:
-        return rows.unflatten(1, (-1, 3)) if index is None else gather(rows, index)
-
-    def by_row(gradient: Tensor, rows: Tensor) -> Tensor:
-        gradient = gradient.flatten(1, 2)
-        if index is None:
-            return gradient
-        sums = torch.zeros_like(rows)
-        sums.flatten(0, 1).index_add_(0, index.flatten(), gradient.flatten(0, 1))
-        return sums
-
-    pattern = by_example(attended.scores).softmax(2)
-    values = by_example(attended.values).unflatten(-1, (heads, -1))
-    weighted = values * pattern[..., None]
-    z = (weighted[:, :, 0] + weighted[:, :, 1]).add_(weighted[:, :, 2])
+    scores, values = attended.scores, attended.values
+    pattern = gather(scores, reads.index).softmax(2)
+    weights = pattern.mT.contiguous()
+    z = reads.weighted_sums(values, weights)
 
     def pullback(d_z: Tensor) -> tuple[Tensor, Tensor]:
-        d_z = d_z.unflatten(-1, (heads, -1))[:, :, None]
-        d_pattern = (values * d_z).sum(-1)
-        d_scores = torch._softmax_backward_data(d_pattern, pattern, 2, pattern.dtype)
-        d_values = (pattern[..., None] * d_z).flatten(3)
-        return by_row(d_scores, attended.scores), by_row(d_values, attended.values)
+        d_pattern = reads.gradient_by_weights(values, d_z).mT
+        by_position = torch._softmax_backward_data(d_pattern, pattern, 2, pattern.dtype)
+        d_scores = torch.zeros_like(scores)
+        d_scores.flatten(0, 1).index_add_(0, reads.index.flatten(), by_position.flatten(0, 2))
+        return d_scores, reads.gradient_by_rows(weights, d_z)
 
-    return z.flatten(2), pullback
+    return z, pullback
 
 
 def _mlp(
@@ -233,17 +230,3 @@ def _norm(
 
 def _unchanged(gradient: Tensor, gradients: Gradients) -> Tensor:
     return gradient
-
-
-def gather(
-    rows: Float[Tensor, "run row d"], index: Int[Tensor, "run batch pos"]
-) -> Float[Tensor, "run batch pos d"]:
-    """Each run's rows, by an index into those of all runs."""
-    return F.embedding(index, rows.flatten(0, 1))
-
-
-def flat(index: Int[Tensor, "run batch pos"], rows: int) -> Int[Tensor, "run batch pos"]:
-    """From each run's index into its own rows to one into those of all runs in turn."""
-    if len(index) == 1:
-        return index
-    return index + torch.arange(len(index), device=index.device)[:, None, None] * rows

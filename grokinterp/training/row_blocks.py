@@ -20,6 +20,7 @@ from grokinterp.config import ModelConfig, TrainConfig
 from grokinterp.loss import correct, effective_rank, losses_and_gradient, losses_of_examples
 from grokinterp.training.forward import attend, last_position
 from grokinterp.training.last_block import Attended, Gradients, Parameters, last_block
+from grokinterp.training.reads import Reads
 
 # On a CPU a block's activations stay near a core: those of the MLP are two megabytes in float32.
 # An accelerator wants more rows at once, and memory bounds them.
@@ -155,6 +156,7 @@ def backpropagate(
     places: Sequence[Gradients],
     workers: Workers,
     with_answers: bool = True,
+    reads: dict[int, Reads] | None = None,
 ) -> tuple[Scored, Parameters]:
     """Score each example and differentiate the objective, the sum of each run's mean loss.
 
@@ -164,6 +166,8 @@ def backpropagate(
             be summed; as many as there are blocks.
         workers: Who computes the blocks.
         with_answers: Find out which are correct, too; otherwise none is said to be.
+        reads: Of each block, by its first row: used where they are there, and put there where not,
+            for the next time that the same batch comes.
 
     Returns:
         The scores, and the gradients of what is before the last block's pattern, which are to be
@@ -172,13 +176,17 @@ def backpropagate(
     with torch.enable_grad():
         attended = attend(runs.model, runs.parameters, batch.tokens, runs.uniform_attention)
     size = batch.labels.shape[1]
+    kept = {} if reads is None else reads
 
     @torch.no_grad()
     def of_block(item: tuple[slice, Gradients]) -> tuple[Scored, Attended]:
         rows, place = item
         _, labels, before = batch.part(rows)
+        part = _part(attended, rows)
+        if rows.start not in kept:
+            kept[rows.start] = part.reads()
         logits, residual, pullback = last_block(
-            runs.model, runs.parameters, _part(attended, rows), runs.readout_scale
+            runs.model, runs.parameters, part, runs.readout_scale, kept[rows.start]
         )
         losses, d_logits = losses_and_gradient(runs.train, logits, labels, before, 1 / size)
         d_residual = rank_gradient(runs.train, residual)

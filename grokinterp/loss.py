@@ -69,7 +69,8 @@ def losses_and_gradient(
         losses, gradient, others = by_margins(seen, labels)
         gradient.scatter_(-1, label, -others)
     else:
-        losses, gradient = _by_shares(seen, labels)
+        losses, gradient = _by_shares(seen, labels, weight * config.loss_logit_scale)
+        return losses, gradient.to(logits.dtype)
     return losses, gradient.mul_(weight * config.loss_logit_scale).to(logits.dtype)
 
 
@@ -114,18 +115,17 @@ def by_margins(
 
 
 def _by_shares(
-    logits: Float[Tensor, "run batch d_vocab"], labels: Int[Tensor, "run batch"]
+    logits: Float[Tensor, "run batch d_vocab"], labels: Int[Tensor, "run batch"], weight: float
 ) -> tuple[Float[Tensor, "run batch"], Float[Tensor, "run batch d_vocab"]]:
-    """Cross-entropy and its gradient, by exponentials that are taken once."""
+    """Cross-entropy, and the gradient of `weight` times its sum, by the same exponentials."""
     label = labels[..., None]
     share = logits - logits.amax(-1, keepdim=True)
     own = share.gather(-1, label)
     share.exp_()
     total = share.sum(-1, keepdim=True)
     losses = (total.log() - own)[..., 0]
-    share.div_(total)
-    share.scatter_(-1, label, share.gather(-1, label) - 1)
-    return losses, share
+    share.scatter_(-1, label, own.exp_() - total)
+    return losses, share.mul_(weight / total)
 
 
 def loss_logits(

@@ -85,16 +85,19 @@ def _attend_last(
     uniform: bool,
 ) -> Attended:
     """The last block's part of it, which needs one query for each example."""
-    q_in, keys, values = _projections(config, block, rows)
-    w_q = _stack_heads(block["attn.W_Q"])
+    q_in, k_in, values = _projections(config, block, rows)
+    w_q, w_k = block["attn.W_Q"], block["attn.W_K"]
     if index is not None:
-        # All examples share the last token, so one query serves them.
-        query, residual = linear(q_in[:, -1:], w_q), rows[:, -1:]
+        # All examples share the last token, so one query serves them, and keys need not be made.
+        query, residual = linear(q_in[:, -1:], _stack_heads(w_q)), rows[:, -1:]
+        of_query = (w_k @ _split_heads(query[:, 0], config.d_head)[..., None])[..., 0]
+        scores = linear(k_in, of_query.mT)
     else:
-        last = _positions(q_in)[:, :, -1]
-        query = linear(last, w_q).repeat_interleave(3, dim=1)
+        query = linear(_positions(q_in)[:, :, -1], _stack_heads(w_q))
         residual = _positions(rows)[:, :, -1]
-    scores = _split_heads(keys * query, config.d_head).sum(-1) / math.sqrt(config.d_head)
+        products = linear(k_in, _stack_heads(w_k)) * query.repeat_interleave(3, dim=1)
+        scores = _split_heads(products, config.d_head).sum(-1)
+    scores = scores / math.sqrt(config.d_head)
     return Attended(torch.zeros_like(scores) if uniform else scores, values, index, residual)
 
 
@@ -107,7 +110,8 @@ def _block(
 ) -> Float[Tensor, "run row_out d_model"]:
     """One block, not the last. `index` maps (example, position) to rows; None: rows are (example,
     position), as those that it returns are."""
-    q_in, keys, values = _projections(config, block, rows)
+    q_in, k_in, values = _projections(config, block, rows)
+    keys = linear(k_in, _stack_heads(block["attn.W_K"]))
     query = linear(q_in, _stack_heads(block["attn.W_Q"]))
     if index is not None:
         index = flat(index, rows.shape[1])
@@ -132,12 +136,11 @@ def _block(
 def _projections(
     config: ModelConfig, block: Parameters, rows: Float[Tensor, "run row d_model"]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What queries are read from, and the keys and values, of these rows."""
+    """What queries and keys are read from, and the values, of these rows."""
     ln = config.ln
     ln_rows = _norm(config, block, "ln1", rows) if ln.attention else rows
     q_in, k_in, v_in = (ln_rows if norm else rows for norm in (ln.q, ln.k, ln.v))
-    w_k, w_v = (_stack_heads(block[f"attn.{name}"]) for name in ("W_K", "W_V"))
-    return q_in, linear(k_in, w_k), linear(v_in, w_v)
+    return q_in, k_in, linear(v_in, _stack_heads(block["attn.W_V"]))
 
 
 def _later(scores: Float[Tensor, "run batch query head key"]) -> Bool[Tensor, "query 1 key"]:

@@ -96,7 +96,7 @@ def last_block(
             d_out = d_out + d_residual
         d_out = pull_post(d_out, gradients)
         d_mlp_in = pull_mlp(pull_ln2_post(d_out, gradients), gradients)
-        d_mid = pull_ln1(d_out + pull_ln2(d_mlp_in, gradients), gradients)
+        d_mid = pull_ln1(pull_ln2(d_mlp_in, gradients).add_(d_out), gradients)
         d_z = pull_o(pull_ln1_post(d_mid, gradients), gradients)
         d_scores, d_values = pull_attention(d_z)
         one = attended.residual.shape[1] == 1

@@ -30,9 +30,9 @@ from grokinterp.training.device import check_device, keep_freed_memory
 from grokinterp.training.forward import last_position
 from grokinterp.training.layout import Layout, Vectors
 from grokinterp.training.minibatches import minibatches
-from grokinterp.training.reads import Reads
 from grokinterp.training.row_blocks import (
     Batch,
+    KeptReads,
     Runs,
     Scored,
     Workers,
@@ -231,7 +231,8 @@ class Ensemble:
         self._leaves = self._layout.views(self._theta)
         for leaf in self._leaves.values():
             leaf.requires_grad_()
-        self._reads: dict[int, Reads] = {}
+        self._train_reads: KeptReads = {}
+        self._test_reads: KeptReads = {}
         # Of each block; what none of them writes stays zero.
         blocks = train_blocks(self.train_config, self._train_labels)
         self._gradients = self._theta.new_zeros(len(blocks), *self._theta.shape)
@@ -298,7 +299,7 @@ class Ensemble:
         scored: Scored | None = None
         gradient: Vectors | None = None
         if evaluated or self.train_config.batch_size is None:
-            scored, gradient = self._differentiate(whole, active, evaluated, self._reads)
+            scored, gradient = self._differentiate(whole, active, evaluated, self._train_reads)
         # Before a filter changes it.
         grad_norm = gradient.norm(dim=1) if evaluated and gradient is not None else None
         before = self._theta.clone() if evaluated else None
@@ -340,7 +341,7 @@ class Ensemble:
         batch: Batch,
         active: Sequence[Intervention],
         with_answers: bool,
-        reads: dict[int, Reads] | None = None,
+        reads: KeptReads | None = None,
     ) -> tuple[Scored, Vectors]:
         """Each example's loss, and the gradient of the objective."""
         if all(map(_on_fast_path, active)):
@@ -397,7 +398,10 @@ class Ensemble:
     def _test(self, active: Sequence[Intervention]) -> Scored:
         tokens, labels = self._test_tokens, self._test_labels
         if all(map(_on_fast_path, active)):
-            return evaluate(self._runs(active), Batch(tokens, labels), self._workers, self._initial)
+            batch = Batch(tokens, labels)
+            return evaluate(
+                self._runs(active), batch, self._workers, self._initial, self._test_reads
+            )
         # A hook may mix the examples of a batch, so that it must see all of them at once.
         logits, _ = self._forward_hooked(self._leaves, tokens, active)
         before = None

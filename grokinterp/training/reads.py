@@ -21,8 +21,7 @@ _SUM = 0
 class Reads:
     """Of every example the row at each position, of which a head reads its part.
 
-    What the gradient alone needs is found when it is first asked for, and kept: it costs as much
-    as using it.
+    What is asked for more than once is found once.
 
     Args:
         rows: Of each run, in its own table.
@@ -44,18 +43,15 @@ class Reads:
         weights: Float[Tensor, "run batch head 3"],
     ) -> Float[Tensor, "run batch d_model"]:
         """Of each example, with each head's part of the rows times its weights."""
-        starts = torch.arange(0, len(self._parts), POSITIONS, device=rows.device)
-        sums = _bags(self._by_head(rows), self._parts, starts, weights)
+        sums = _bags(self._by_head(rows), self._parts, self._starts, weights)
         return sums.view(*self.shape[:2], rows.shape[-1])
 
     def gradient_by_weights(
         self, rows: Float[Tensor, "run row d_model"], d_sums: Float[Tensor, "run batch d_model"]
     ) -> Float[Tensor, "run batch head 3"]:
         """Of `weighted_sums`."""
-        bags = torch.arange(len(self._parts), device=rows.device)
-        starts, bag = bags[::POSITIONS].contiguous(), bags // POSITIONS
         return torch.ops.aten._embedding_bag_per_sample_weights_backward(  # type: ignore[no-any-return]
-            self._by_head(d_sums), self._by_head(rows), self._parts, starts, bag, _SUM
+            self._by_head(d_sums), self._by_head(rows), self._parts, self._starts, self._bag, _SUM
         ).view(self.shape)
 
     def gradient_by_rows(
@@ -65,8 +61,20 @@ class Reads:
     ) -> Float[Tensor, "run row d_model"]:
         """Of `weighted_sums`: of each row the sum over its readers."""
         order, readers, starts = self._readers
-        sums = _bags(self._by_head(d_sums), readers, starts, weights.flatten()[order])
+        sums = _bags(
+            self._by_head(d_sums), readers, starts, weights.flatten().index_select(0, order)
+        )
         return sums.view(len(d_sums), -1, d_sums.shape[-1])
+
+    @cached_property
+    def _starts(self) -> Tensor:
+        """Where the reads of each head of an example begin."""
+        return torch.arange(0, len(self._parts), POSITIONS, device=self._parts.device)
+
+    @cached_property
+    def _bag(self) -> Tensor:
+        """Which of these each read belongs to."""
+        return torch.arange(len(self._parts), device=self._parts.device) // POSITIONS
 
     @cached_property
     def _readers(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -29,6 +29,9 @@ ROWS_ON_CPU, ROWS_ELSEWHERE = 1024, 4096
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+KeptReads = dict[int, Reads]
+"""What the examples of each block of a batch read, by the block's first row."""
+
 
 class Batch(NamedTuple):
     """Examples of each run, with the logits that the loss subtracts where it does."""
@@ -129,18 +132,34 @@ def train_blocks(train: TrainConfig, labels: Int[Tensor, "run batch"]) -> list[s
 
 @torch.no_grad()
 def evaluate(
-    runs: Runs, batch: Batch, workers: Workers, initial: Parameters | None = None
+    runs: Runs,
+    batch: Batch,
+    workers: Workers,
+    initial: Parameters | None = None,
+    reads: KeptReads | None = None,
 ) -> Scored:
     """Score each example, a block at a time: never with all logits at once.
 
-    `initial` are the weights whose logits the loss subtracts, computed here, a block at a time.
+    Args:
+        runs: As they stand.
+        batch: The examples.
+        workers: Who computes the blocks.
+        initial: The weights whose logits the loss subtracts, computed here, a block at a time.
+        reads: See `backpropagate`.
     """
+    kept = {} if reads is None else reads
+
+    def attended_by(tokens: Int[Tensor, "run batch 3"]) -> Attended:
+        return attend(runs.model, runs.parameters, tokens, runs.uniform_attention)
+
+    # What examples share is computed once; what each has of its own, a block at a time.
+    shared = attended_by(batch.tokens) if runs.model.n_layers == 1 else None
 
     def of_block(rows: slice) -> Scored:
         tokens, labels, before = batch.part(rows)
-        logits, _ = last_position(
-            runs.model, runs.parameters, tokens, runs.readout_scale, runs.uniform_attention
-        )
+        part = attended_by(tokens) if shared is None else _part(shared, rows)
+        of_rows = _kept(kept, rows, part)
+        logits, *_ = last_block(runs.model, runs.parameters, part, runs.readout_scale, of_rows)
         if initial is not None:
             before, _ = last_position(runs.model, initial, tokens, runs.readout_scale)
         losses = losses_of_examples(runs.train, logits, labels, before)
@@ -156,7 +175,7 @@ def backpropagate(
     places: Sequence[Gradients],
     workers: Workers,
     with_answers: bool = True,
-    reads: dict[int, Reads] | None = None,
+    reads: KeptReads | None = None,
 ) -> tuple[Scored, Parameters]:
     """Score each example and differentiate the objective, the sum of each run's mean loss.
 
@@ -166,8 +185,8 @@ def backpropagate(
             be summed; as many as there are blocks.
         workers: Who computes the blocks.
         with_answers: Find out which are correct, too; otherwise none is said to be.
-        reads: Of each block, by its first row: used where they are there, and put there where not,
-            for the next time that the same batch comes.
+        reads: Of each block: used where they are there, and put there where not, for the next
+            time that the same batch comes.
 
     Returns:
         The scores, and the gradients of what is before the last block's pattern, which are to be
@@ -183,10 +202,8 @@ def backpropagate(
         rows, place = item
         _, labels, before = batch.part(rows)
         part = _part(attended, rows)
-        if rows.start not in kept:
-            kept[rows.start] = part.reads()
         logits, residual, pullback = last_block(
-            runs.model, runs.parameters, part, runs.readout_scale, kept[rows.start]
+            runs.model, runs.parameters, part, runs.readout_scale, _kept(kept, rows, part)
         )
         losses, d_logits = losses_and_gradient(runs.train, logits, labels, before, 1 / size)
         d_residual = rank_gradient(runs.train, residual)
@@ -211,6 +228,12 @@ def rank_gradient(
         leaf = residual.detach().requires_grad_()
         penalty = train.effective_rank_penalty * effective_rank(leaf).sum()
         return torch.autograd.grad(penalty, leaf)[0]
+
+
+def _kept(kept: KeptReads, rows: slice, part: Attended) -> Reads:
+    if rows.start not in kept:
+        kept[rows.start] = part.reads()
+    return kept[rows.start]
 
 
 def _part(attended: Attended, rows: slice) -> Attended:

@@ -38,20 +38,14 @@ def test_examples_are_taken_in_blocks(monkeypatch, interventions):
     """The logits of all its pairs would take p³ numbers, and what is inside d_mlp times p²."""
     config = replace(SMALL, train=replace(SMALL.train, epochs=1, interventions=interventions))
     whole = run_together([config])[0]
-    rows = []
+    rows, block = [], row_blocks.last_block
 
-    def spied(name):
-        function = getattr(row_blocks, name)
+    def spy(*arguments):
+        found = block(*arguments)
+        rows.append(found[0].shape[1])
+        return found
 
-        def spy(*arguments):
-            found = function(*arguments)
-            rows.append(found[0].shape[1])
-            return found
-
-        monkeypatch.setattr(row_blocks, name, spy)
-
-    spied("last_block")
-    spied("last_position")
+    monkeypatch.setattr(row_blocks, "last_block", spy)
     monkeypatch.setattr(row_blocks, "ROWS_ON_CPU", 10)
     [[row]], [[expected_row]] = run_together([config])[0], whole
     assert rows == [8, 7, 9, 9, 9, 7]  # 15 to train with, 34 to test.

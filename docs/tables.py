@@ -226,6 +226,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "norm-clamp": lambda: by_seed(
         table_of("norm-clamp", "runs"), "label", "generalised", "epoch of generalising"
     ),
+    "softmax-collapse": lambda: by_seed(
+        table_of("softmax-collapse", "runs"), "label", "generalised", "epoch of generalising"
+    ),
+    "beyond-addition": lambda: by_seed(
+        table_of("beyond-addition", "runs"), "label", "generalised", "epoch of generalising"
+    ),
+    "progress-measures": lambda: whole("progress-measures", "progress_measures"),
     "split-or-weights": lambda: whole("split-or-weights", "epochs"),
     "spread": lambda: whole("split-or-weights", "spread"),
     "order": lambda: whole("split-or-weights", "order"),

@@ -12,6 +12,7 @@ MODULES = (
     "cli.arguments",
     "config.stop_rule",
     "definition",
+    "experiments.progress_measures",
     "figures.style",
     "gradient_filter",
     "grokking",

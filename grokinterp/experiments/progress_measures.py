@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from grokinterp.audit.statistics import probed
 from grokinterp.figures.progress_measures import progress_measures
+from grokinterp.placement import both_names
 from grokinterp.reproduction.curves import by_label
 from grokinterp.reproduction.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.reproduction.positions import placements
@@ -19,13 +20,13 @@ from grokinterp.store.run import Run
 EVERY = 50
 """Epochs between checkpoints: the measures need the key frequencies of the training's end."""
 
-RESTRICTED, EXCLUDED = "restricted_loss", "excluded_loss"
+MEASURES = ("restricted_loss", "excluded_loss")
 
 
 def plan(seeds: Sequence[int]) -> list[Planned]:
     recipe = replace(UNTIL_GENERALISED, checkpoint_every=EVERY, probes={})
     near = tuple(range(0, recipe.epochs + 1, EVERY))
-    measures = [Afterwards((RESTRICTED, EXCLUDED), near)]
+    measures = [Afterwards(MEASURES, near)]
     return placements(("off", "mlp-pre"), seeds, recipe, measures)
 
 
@@ -33,7 +34,7 @@ def results(done: Done) -> Results:
     figures: dict[str, Figure | None] = {}
     for label, runs in by_label(done).items():
         run = runs[0]
-        restricted, excluded = (probed(run, one, "loss") for one in (RESTRICTED, EXCLUDED))
+        restricted, excluded = (probed(run, one, "loss") for one in MEASURES)
         both = restricted.index.intersection(excluded.index)
         if both.empty:
             continue
@@ -44,32 +45,55 @@ def results(done: Done) -> Results:
             excluded[both].to_numpy(),
             memorised=run.grokking.memorised.by,
             generalised=run.grokking.generalised.by,
-            title=f"Progress measures: {run.config.name}",
+            title=f"Progress measures: {both_names(label)}, seed {run.config.seed}",
         )
     return Results(figures, {"progress_measures": _table(done)})
 
 
 def _table(done: Done) -> pd.DataFrame:
+    """When the excluded loss turned and the restricted loss fell, beside the events."""
     rows = []
     for planned, run in done:
         times = run.grokking
-        row = {"placement": planned.label, "seed": run.config.seed}
-        row |= {"memorised": times.memorised.by, "generalised": times.generalised.by}
-        for probe in (RESTRICTED, EXCLUDED):
-            name = probe.replace("_", " ")
-            row |= {
-                f"{name} when memorised": _at(run, probe, times.memorised.by),
-                f"{name} when generalised": _at(run, probe, times.generalised.by),
+        restricted, excluded = (_until(run, probed(run, one, "loss")) for one in MEASURES)
+        test = _until(run, run.metrics.set_index("epoch")["test_loss"])
+        rows.append(
+            {
+                "placement": planned.label,
+                "seed": run.config.seed,
+                "memorised": times.memorised.by,
+                "excluded loss lowest": _lowest(excluded),
+                "restricted loss halved": halved(restricted),
+                "test loss halved": halved(
+                    _until(run, run.metrics.set_index("epoch")["test_loss"])
+                ),
+                "generalised": times.generalised.by,
             }
-        rows.append(row)
+        )
     return pd.DataFrame(rows)
 
 
-def _at(run: Run, probe: str, epoch: int | None) -> float:
-    """At the last checkpoint until then; NaN where there is none."""
-    values = probed(run, probe, "loss")
-    values = values[values.index <= epoch] if epoch is not None else values[:0]
-    return float(values.iloc[-1]) if len(values) else float("nan")
+def _until(run: Run, values: pd.Series) -> pd.Series:
+    """Until it generalised."""
+    end = run.grokking.generalised.by
+    return values if end is None else values[values.index <= end]
+
+
+def _lowest(values: pd.Series) -> int | None:
+    return None if values.empty else int(values.index[values.argmin()])
+
+
+def halved(values: pd.Series) -> int | None:
+    """The first epoch, after that of the largest value, with less than half of it; None if none.
+
+    >>> halved(pd.Series([4.0, 5.0, 2.6, 2.4, 3.0], index=[0, 50, 100, 150, 200]))
+    150
+    """
+    if values.empty:
+        return None
+    after = values[values.index > values.index[values.argmax()]]
+    low = after[after < values.max() / 2]
+    return None if low.empty else int(low.index[0])
 
 
 PROGRESS_MEASURES = Experiment(

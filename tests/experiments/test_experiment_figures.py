@@ -19,7 +19,7 @@ def of_two_seeds(name: str) -> Results | None:
     return experiment.results(plan.done) if plan.done else None
 
 
-NOT_TRAINED = ("depth", "beyond-addition")
+NOT_TRAINED = ("depth",)
 
 
 @pytest.mark.parametrize("name", NOT_TRAINED)

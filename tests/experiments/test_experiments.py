@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from importlib import import_module
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -215,11 +214,8 @@ def test_an_order_that_is_not_known_is_not_counted():
     assert of(Beyond(100), 200) is of(Beyond(100), Beyond(100)) is None
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_a_progress_measure_is_that_of_the_last_checkpoint_until_an_event():
-    run = SimpleNamespace(
-        metrics=pd.DataFrame({"epoch": [0, 50, 100], "restricted_loss.loss": [4.7, 2.0, 0.1]})
-    )
-    found = [progress_measures._at(run, "restricted_loss", at) for at in (0, 99, 100, 5000)]
-    assert found == [4.7, 2.0, 0.1, 0.1]
-    assert np.isnan(progress_measures._at(run, "restricted_loss", None))
+def test_a_loss_is_halved_after_its_largest_value():
+    epochs = [0, 50, 100, 150]
+    assert progress_measures.halved(pd.Series([1.0, 4.0, 2.0, 1.9], index=epochs)) == 150
+    assert progress_measures.halved(pd.Series([1.0, 4.0, 2.0, 2.1], index=epochs)) is None
+    assert progress_measures.halved(pd.Series(dtype=float)) is None

@@ -64,9 +64,7 @@ def _table(done: Done) -> pd.DataFrame:
                 "memorised": times.memorised.by,
                 "excluded loss lowest": _lowest(excluded),
                 "restricted loss halved": halved(restricted),
-                "test loss halved": halved(
-                    _until(run, run.metrics.set_index("epoch")["test_loss"])
-                ),
+                "test loss halved": halved(test),
                 "generalised": times.generalised.by,
             }
         )
@@ -80,7 +78,7 @@ def _until(run: Run, values: pd.Series) -> pd.Series:
 
 
 def _lowest(values: pd.Series) -> int | None:
-    return None if values.empty else int(values.index[values.argmin()])
+    return None if values.empty else int(values.index.to_numpy()[values.argmin()])
 
 
 def halved(values: pd.Series) -> int | None:
@@ -91,9 +89,9 @@ def halved(values: pd.Series) -> int | None:
     """
     if values.empty:
         return None
-    after = values[values.index > values.index[values.argmax()]]
+    after = values.iloc[int(values.argmax()) + 1 :]
     low = after[after < values.max() / 2]
-    return None if low.empty else int(low.index[0])
+    return None if low.empty else int(low.index.to_numpy()[0])
 
 
 PROGRESS_MEASURES = Experiment(

@@ -135,7 +135,8 @@ class Kill(Observer):
 
 
 def train_and_die(store: Path) -> None:
-    gi.train([TRACKED], store=store, observer=observers([*TRACKERS], Kill()))
+    # Without probes, for which a new process would import TransformerLens.
+    gi.train([SMALL_RUN], store=store, observer=observers([*TRACKERS], Kill()))
 
 
 def test_wandb_holds_the_metrics_and_the_config(tmp_path):
@@ -211,7 +212,7 @@ def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path):
     assert child.exitcode == -signal.SIGKILL
     assert gi.open_store(tmp_path).select()[0].epoch == 20
     [killed] = wandb_files(tmp_path)
-    [run] = gi.train([TRACKED], store=tmp_path, observer=observers([*TRACKERS]))
+    [run] = gi.train([SMALL_RUN], store=tmp_path, observer=observers([*TRACKERS]))
     [other] = {*wandb_files(tmp_path)} - {killed}
     *before, last = rows_of(run)
     assert wandb_rows(other) == [last]

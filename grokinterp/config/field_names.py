@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
-from grokinterp.custom_loss import Loss
-from grokinterp.gradient_filter import GradientFilter
-from grokinterp.task import TASKS
-
-if TYPE_CHECKING:
-    AnyLoss = str | Loss
-    Filters = tuple[GradientFilter, ...]
-else:  # The command line gives the text.
-    AnyLoss, Filters = str, tuple[str, ...]
 from grokinterp.config.run import RunConfig
+from grokinterp.task import TASKS
 
 
 def check_field(name: str, but: Collection[str] = (), also: Collection[str] = ()) -> None:

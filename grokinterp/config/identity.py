@@ -6,16 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from grokinterp.custom_loss import Loss
-from grokinterp.gradient_filter import GradientFilter
-
-if TYPE_CHECKING:
-    AnyLoss = str | Loss
-    Filters = tuple[GradientFilter, ...]
-else:  # The command line gives the text.
-    AnyLoss, Filters = str, tuple[str, ...]
 from grokinterp.config.recorded import RECORDED
 from grokinterp.config.stop_rule import StopRule
 

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from grokinterp.checks import check_flag, check_one_of, integer, positive
-from grokinterp.custom_loss import Loss
-from grokinterp.gradient_filter import GradientFilter
 from grokinterp.placement import LNPlacement, resolve_placement
-
-if TYPE_CHECKING:
-    AnyLoss = str | Loss
-    Filters = tuple[GradientFilter, ...]
-else:  # The command line gives the text.
-    AnyLoss, Filters = str, tuple[str, ...]
 
 
 @dataclass(frozen=True)

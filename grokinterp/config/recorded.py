@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from grokinterp.custom_loss import Loss
-from grokinterp.gradient_filter import GradientFilter
-
-if TYPE_CHECKING:
-    AnyLoss = str | Loss
-    Filters = tuple[GradientFilter, ...]
-else:  # The command line gives the text.
-    AnyLoss, Filters = str, tuple[str, ...]
-
-
 METRICS = (
     "train_loss",
     "train_accuracy",

@@ -6,25 +6,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 
 from grokinterp.checks import integer
-from grokinterp.custom_loss import Loss, stored_loss
-from grokinterp.gradient_filter import GradientFilter, stored_filter
-from grokinterp.hooks.unknown import stored_intervention
-from grokinterp.jupyter import card, shown
-from grokinterp.task import TASKS, ModularTask, Task, kind_of
-
-if TYPE_CHECKING:
-    AnyLoss = str | Loss
-    Filters = tuple[GradientFilter, ...]
-else:  # The command line gives the text.
-    AnyLoss, Filters = str, tuple[str, ...]
 from grokinterp.config.identity import completed, identity, later_fields
 from grokinterp.config.model import ModelConfig
 from grokinterp.config.train import TrainConfig
+from grokinterp.custom_loss import Loss, stored_loss
+from grokinterp.gradient_filter import stored_filter
+from grokinterp.hooks.unknown import stored_intervention
+from grokinterp.jupyter import card, shown
+from grokinterp.task import TASKS, ModularTask, Task, kind_of
 
 
 @dataclass(frozen=True)

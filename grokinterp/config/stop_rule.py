@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from grokinterp.checks import check_one_of
-from grokinterp.custom_loss import Loss
-from grokinterp.gradient_filter import GradientFilter
-
-if TYPE_CHECKING:
-    AnyLoss = str | Loss
-    Filters = tuple[GradientFilter, ...]
-else:  # The command line gives the text.
-    AnyLoss, Filters = str, tuple[str, ...]
 from grokinterp.config.recorded import METRICS
 
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from grokinterp.store.files import (
-    fingerprint,
-)
+from grokinterp.store.files import fingerprint
 from grokinterp.store.state import RunState
 
 if TYPE_CHECKING:

@@ -9,9 +9,7 @@ from markupsafe import Markup
 
 from grokinterp.config import RunConfig
 from grokinterp.jupyter import card, shown, table
-from grokinterp.store.files import (
-    StoreError,
-)
+from grokinterp.store.files import StoreError
 from grokinterp.store.run import Run
 from grokinterp.store.run_names import TASK, cell, labels, varying
 

@@ -19,7 +19,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 
@@ -27,19 +27,11 @@ from grokinterp.config import RunConfig
 from grokinterp.config.field_names import check_field, task_fields
 from grokinterp.config.train import AS_TEXT, as_field
 from grokinterp.jupyter import card, shown
-from grokinterp.store.files import (
-    NoStoreError,
-    StoreError,
-    read_json,
-    write_json,
-)
+from grokinterp.store.files import NoStoreError, StoreError, read_json, write_json
 from grokinterp.store.provenance import Provenance, here, write_provenance
 from grokinterp.store.recording import amount, definitions, folder_name, recorded
 from grokinterp.store.run import Run
 from grokinterp.store.runs import MOST_SHOWN, Runs, rows_of
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT = 2
 

@@ -35,6 +35,14 @@ def check_flag(name: str, value: object) -> None:
         raise ValueError(f"{name} must be True or False; got {value!r}")
 
 
+def check_kind(name: str, value: object, kind: type, such_as: str) -> None:
+    """ValueError for what is no instance of a class."""
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"{name} must be of class {kind.__name__}, such as {such_as}; got {value!r}"
+        )
+
+
 def integer(name: str, value: Any, least: int = 0) -> int:
     """A Python int of at least `least`."""
     # A mask is no index, though torch gives its elements one.

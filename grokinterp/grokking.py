@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grokinterp.checks import check_kind
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -60,7 +62,11 @@ def grokking_times(metrics: pd.DataFrame) -> GrokkingTimes:
 
     Args:
         metrics: A row for each evaluated epoch, as `Run.metrics`.
+
+    Raises:
+        ValueError: They are no table.
     """
+    _check_table(metrics)
     epochs = metrics["epoch"].tolist()
     accurate = (metrics["test_accuracy"] >= GENERALISED_ACCURACY).tolist()
     return GrokkingTimes(
@@ -73,6 +79,12 @@ def grokking_times(metrics: pd.DataFrame) -> GrokkingTimes:
             epochs, (metrics["test_loss"] <= GENERALISED_LOSS).tolist()
         ),
     )
+
+
+def _check_table(metrics: object) -> None:
+    import pandas as pd  # Late: what describes a run does without it.
+
+    check_kind("metrics", metrics, pd.DataFrame, "run.metrics")
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,7 @@ def plateau(metrics: pd.DataFrame, name: str) -> Plateau:
     Raises:
         ValueError: There is no such column, or it holds no value.
     """
+    _check_table(metrics)
     if name not in metrics or name == "epoch":
         columns = ", ".join(str(column) for column in metrics if column != "epoch")
         raise ValueError(f"no recorded scalar {name!r}; choose one of {columns}")

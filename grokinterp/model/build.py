@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from grokinterp.checks import check_kind
 from grokinterp.config import ModelConfig
 from grokinterp.model.parameters import initial_weights, is_trained
 from grokinterp.model.shape import shape_of
@@ -32,7 +33,12 @@ def build_model(
         seed: Draws the weights.
         dtype: float32 or float64.
         device: cpu, cuda, cuda:N or mps.
+
+    Raises:
+        ValueError: An argument is not what it must be.
     """
+    check_kind("config", config, ModelConfig, 'ModelConfig("mlp-pre")')
+    check_kind("task", task, Task, "ModularTask(113)")
     model = PlacedTransformer(shape_of(config, task, dtype), config.readout_scale)
     # For the interventions that are about what the tokens mean.
     model.task = task  # type: ignore[assignment]

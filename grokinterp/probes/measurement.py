@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from grokinterp.checks import check_kind
 from grokinterp.failure import failure_of
 from grokinterp.probes import PROBES
 from grokinterp.probes.calls import ProbeCall, expand
@@ -33,20 +34,21 @@ class Measurement:
         return {f"{probe}.{name}": value for (probe, name), value in self.scalars.items()}
 
 
-def measure(snapshot: Snapshot, probes: Iterable[str | ProbeCall]) -> Measurement:
+def measure(snapshot: Snapshot, probes: str | Iterable[str | ProbeCall]) -> Measurement:
     """Run these probes; one that does not apply to the snapshot does not keep others from it.
 
     Args:
         snapshot: The model, its task and split.
-        probes: Names, with options as `shortcut:convention=paper`, `cheap` or `all`.
+        probes: One or several names, with options as `shortcut:convention=paper`; `cheap`, `all`.
 
     Returns:
         What they found, by probe and value name, and why the others failed.
 
     Raises:
-        ValueError: A name is unknown.
+        ValueError: A name is unknown, or an argument is not what it must be.
     """
-    probes = list(probes)
+    check_kind("snapshot", snapshot, Snapshot, "run.snapshot()")
+    probes = [probes] if isinstance(probes, str) else list(probes)
     chosen = [one for one in probes if isinstance(one, ProbeCall)]
     chosen += expand(one for one in probes if isinstance(one, str))
     found = Measurement({}, {}, {}, set())

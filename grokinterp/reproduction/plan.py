@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from grokinterp.checks import check_kind
 from grokinterp.reproduction.cached_run import CachedRun
 from grokinterp.reproduction.experiment import Afterwards, Done, Experiment, Planned, Results
 from grokinterp.results import shipped_runs
@@ -104,8 +105,9 @@ def results_of(experiment: Experiment, store: str = "runs") -> Results:
         store: The folder that holds runs, beside those that ship with the package.
 
     Raises:
-        ValueError: None of its runs is there.
+        ValueError: It is no experiment, or none of its runs is there.
     """
+    check_kind("experiment", experiment, Experiment, "EXPERIMENTS['ln-position']")
     plan = make_plan(experiment, store)
     if not plan.done:
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 import pandas as pd
 
+from grokinterp.checks import check_kind
 from grokinterp.grokking import Crossing, first_crossing, plateau
 from grokinterp.store.run import Run
 
@@ -103,7 +104,11 @@ def lead_times(run: Run, rules: dict[tuple[str, str], Rule] | Rule | None = None
         in the epochs (after, by]; `by` missing: not within `after`), and `lead`, the generalising
         epoch less `by`, in epochs; missing where either is censored. A rule that the first record
         meets already is crossed where it is met again after a break.
+
+    Raises:
+        ValueError: It is no run.
     """
+    check_kind("run", run, Run, "one of open_store('runs')")
     stated = RULES if rules is None else rules if isinstance(rules, dict) else {}
     generalised = run.grokking.generalised.by
     unstated: tuple[Rule, ...] = (NearExtreme("minimum"), NearExtreme("maximum"))

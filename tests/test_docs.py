@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import docstring_parser
 import pytest
+from chromium import CHROMIUM, Browser, faint_texts
 
 import grokinterp as gi
 from grokinterp.cli import main
@@ -20,6 +21,8 @@ from grokinterp.cli.task import TaskOptions
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+# Of text, of code with its outputs, of signatures.
+PAGES = ("index.html", "tutorials/05_fourier_circuit.html", "reference/grokinterp.html")
 # What a page names by these, a browser loads with it.
 LOADED = {"script": "src", "img": "src", "iframe": "src", "link": "href"}
 
@@ -114,6 +117,23 @@ def test_these_checks_find_what_they_look_for():
     assert dead(pages, files) == [("index.html", "a/b.html#x"), ("a/b.html", "../index.html#no")]
     assert ("index.html", "c.png") in dead(pages, set(pages))
     assert Links('<script src="https://a.org/b.js"></script>').loaded == ["https://a.org/b.js"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_read_on_a_screen_and_on_a_phone(site, scheme, tmp_path):
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.look(1400, scheme)
+        for page in PAGES:
+            browser.open(site / page)
+            for width in (1400, 390):
+                browser.look(width, scheme)
+                browser.wait_for(f"document.documentElement.scrollWidth <= {width}")
+                assert faint_texts(browser) == [], page
+            assert browser.complaints() == [], page
+    finally:
+        browser.close()
 
 
 def test_formulas_are_drawn(site):

@@ -141,8 +141,11 @@ def test_matches_torch_step_by_step(optimizer, lr_schedule, decay_schedule):
                 torch.testing.assert_close(found, value.detach(), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMISERS)
-def test_an_optimiser_equals_torch_s_from_equal_gradients(optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "lr_schedule"),
+    [*((one, "constant") for one in OPTIMISERS), *(("adamw", one) for one in SCHEDULES)],
+)
+def test_an_optimiser_equals_torch_s_from_equal_gradients(optimizer, lr_schedule):
     """Without the model's rounding between them."""
     options, of_torch = OPTIMISERS[optimizer]
     generator = torch.Generator().manual_seed(0)
@@ -160,13 +163,21 @@ def test_an_optimiser_equals_torch_s_from_equal_gradients(optimizer):
          shapes.items()} for _ in range(2)
     ]  # fmt: skip
     theta = layout.flatten(weights)
-    recipe = TrainConfig(optimizer=optimizer, **options)
+    recipe = TrainConfig(
+        epochs=STEPS,
+        optimizer=optimizer,
+        lr_schedule=lr_schedule,
+        decay_schedule="step:25=0.5",
+        **options,
+    )
     configs = [
         RunConfig(train=replace(recipe, lr=lr, weight_decay=decay))
         for lr, decay in ((1e-2, 0.3), (3e-3, 1.0))
     ]
     ours = Update(configs, layout, [RunState.initial(one) for one in weights])
     theirs = []
+    factor = torch.optim.SGD([torch.ones(1)], lr=1.0)
+    schedule = SCHEDULES[lr_schedule](factor)
     for config, one in zip(configs, weights, strict=True):
         for value in one.values():
             value.requires_grad_()
@@ -174,12 +185,19 @@ def test_an_optimiser_equals_torch_s_from_equal_gradients(optimizer):
     for epoch in range(1, STEPS + 1):
         gradient = torch.randn(theta.shape, generator=generator, dtype=torch.float64)
         for row, (one, reference) in enumerate(zip(weights, theirs, strict=True)):
+            for group in reference.param_groups:
+                group["lr"] = configs[row].lr * factor.param_groups[0]["lr"]
+                group["weight_decay"] = configs[row].train.weight_decay * (
+                    0.5 if epoch >= 25 else 1
+                )
             for name, g in layout.of_run(gradient, row).items():
                 one[name].grad = g
             reference.step()
+        factor.step()
+        schedule.step()
         ours.step(theta, gradient.clone(), epoch)
     expected = layout.flatten([{n: v.detach() for n, v in one.items()} for one in weights])
-    torch.testing.assert_close(theta, expected, rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(theta, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_every_optimiser_of_ours_is_held_against_torch_s():

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         pretrained_metrics,
         pretrained_snapshot,
     )
+    from grokinterp.pretrained.evolution import pretrained_evolution
     from grokinterp.probes import PROBES
     from grokinterp.probes.measurement import measure
     from grokinterp.reproduction.plan import results_of
@@ -65,6 +66,7 @@ _ROOMS = {
         "pretrained_metrics",
         "pretrained_snapshot",
     ),
+    "pretrained.evolution": ("pretrained_evolution",),
     "probes": ("PROBES",),
     "store.probe": ("probe",),
     "store.progress": ("Bar", "Observer"),
@@ -116,6 +118,7 @@ __all__ = [
     "plateau",
     "pre_norm_lattice",
     "pretrained_card",
+    "pretrained_evolution",
     "pretrained_metrics",
     "pretrained_snapshot",
     "probe",

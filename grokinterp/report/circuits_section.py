@@ -21,6 +21,7 @@ from grokinterp.circuits import (
 from grokinterp.circuits.document import render
 from grokinterp.placement import ALIASES, PLACEMENTS
 from grokinterp.pretrained import Stage, pretrained_card, pretrained_snapshot
+from grokinterp.pretrained.evolution import EVOLVED, pretrained_evolution
 from grokinterp.probes.fourier import cyclic_order, frequency_norms
 from grokinterp.snapshot import NotApplicable, Snapshot
 from grokinterp.store.files import StoreError
@@ -130,15 +131,22 @@ def _named(name: str, in_store: Sequence[Run]) -> Subject:
 
 
 def _pretrained(placement: str, in_store: Sequence[Run]) -> Subject:
-    """The run itself, where the store holds its checkpoints."""
+    """The run itself, where the store holds its checkpoints; one that shipped while it grokked,
+    where there is one."""
     card = pretrained_card(placement)
     for run in in_store:
         if run.id == card["run"] and _is_over(run) and len(run.checkpoint_epochs) > 2:
             return _of_run(run)
-    snapshots: dict[int, Callable[[], Snapshot]] = {
-        card["stages"][stage]["epoch"]: partial(pretrained_snapshot, placement, stage)
-        for stage in get_args(Stage)
-    }
+    snapshots: dict[int, Callable[[], Snapshot]]
+    if placement in EVOLVED:
+        evolution = pretrained_evolution(placement)
+        card = evolution.card
+        snapshots = {epoch: partial(evolution.__getitem__, epoch) for epoch in evolution}
+    else:
+        snapshots = {
+            card["stages"][stage]["epoch"]: partial(pretrained_snapshot, placement, stage)
+            for stage in get_args(Stage)
+        }
     return Subject(card["run"], f"{placement} · seed {card['config']['seed']}", snapshots)
 
 

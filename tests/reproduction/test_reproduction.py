@@ -20,6 +20,7 @@ from grokinterp.experiments.feature_evolution import MOVEMENT
 from grokinterp.model.build import build_model
 from grokinterp.placement import PLACEMENTS
 from grokinterp.pretrained import pretrained_card
+from grokinterp.pretrained.evolution import EVOLVED, pretrained_evolution
 from grokinterp.probes import PROBES
 from grokinterp.probes.calls import ProbeCall
 from grokinterp.reproduction import cost, verdict_text
@@ -53,9 +54,9 @@ def with_shipped_runs():
 
 
 def test_what_ships_are_whole_runs_of_the_experiments():
-    wanted = {one.config.id for one in planned_runs()} | {
-        pretrained_card(name)["run"] for name in PLACEMENTS
-    }
+    wanted = {one.config.id for one in planned_runs()}
+    wanted |= {pretrained_card(name)["run"] for name in PLACEMENTS}
+    wanted |= {pretrained_evolution(name).card["run"] for name in EVOLVED}
     runs = shipped_runs().select()
     assert runs
     for run in runs:

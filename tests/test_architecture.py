@@ -24,6 +24,7 @@ ROWS = [
     {"figures"},
     {"config"},
     {"grokking", "loss", "model"},
+    {"inputs"},
     {"snapshot"},
     {"importers", "probes"},
     {"store"},

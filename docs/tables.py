@@ -94,7 +94,7 @@ def positions() -> str:
 
 
 def fresh_positions() -> str:
-    runs = runs_table(done("ln-position", FRESH_SEEDS))
+    runs = runs_table(done("attention-pathways", FRESH_SEEDS))
     return by_seed(runs, "label", "generalised", "epoch of generalising")
 
 

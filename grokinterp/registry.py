@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +31,10 @@ class Registry(MutableMapping[str, T], Generic[T]):
         self._found: dict[str, Any] = dict.fromkeys(places, self._places)  # Not looked for yet.
 
     def __getitem__(self, name: str) -> T:
+        if name not in self._found:
+            close = get_close_matches(str(name), self._found)
+            hint = f"did you mean {' or '.join(close)}? " if close else ""
+            raise KeyError(f"{self._name} has no {name!r}; {hint}it holds {', '.join(self)}")
         found = self._found[name]
         if found is self._places:
             module, _, attribute = self._places[name].partition(":")

@@ -45,3 +45,11 @@ def test_what_is_of_another_class_is_refused(case):
     call, sentence = OF_ANOTHER_CLASS[case]
     with pytest.raises(ValueError, match=re.escape(sentence)):
         call()
+
+
+def test_a_wrong_name_is_told_close_ones():
+    with pytest.raises(KeyError, match=r"PROBES has no 'key_frequencys'; did you mean key_freq"):
+        gi.PROBES["key_frequencys"]
+    with pytest.raises(KeyError, match="EXPERIMENTS has no 5; it holds ln-position,"):
+        gi.EXPERIMENTS[5]
+    assert gi.PROBES.get("key_frequencys") is None

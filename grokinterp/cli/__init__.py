@@ -27,6 +27,8 @@ COMMANDS = {
     "report": "write one HTML page of experiments, verdicts, runs and circuits; works offline",
     "ablate": "take a pathway, head, cluster or frequency away from a run, beside a random control",
 }
+SAVE = ("demo", "train", "sweep", "probe", "reproduce")
+"""What was interrupted goes on; the others are over in a minute, and begin anew."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,7 +80,8 @@ def _run(arguments: Sequence[str], debug: bool) -> None:
         if debug:
             raise
         how, code = ("terminated", 143) if isinstance(ended, Terminated) else ("interrupted", 130)
-        _fail(f"{how}; the same command goes on from the last save", code)
+        on = "; the same command goes on from the last save" if command in SAVE else ""
+        _fail(how + on, code)
     except Exception as error:
         if debug:
             raise

@@ -66,7 +66,10 @@ def ablate(
         snapshot = kept.snapshot(epoch)
         name = kept.config.name
     interventions = [parse(snapshot, text) for text in hook]
-    say(f"to measure: the run as it is, {', '.join(hook)}, and at most {controls} random controls")
+    say(
+        f"to measure: the run as it is, {', '.join(hook)}, and at most {controls} random controls "
+        "(a whole pathway has none)"
+    )
     table = measure_ablation(snapshot, interventions, controls, seed)
     record = f"ablation:{'+'.join(hook)}"
     assert snapshot.epoch is not None
@@ -79,7 +82,9 @@ def ablate(
         except (OSError, StoreError) as error:  # A store that can only be read.
             say(f"not kept: {error}")
     print(f"{name}, epoch {snapshot.epoch:,}: {', '.join(map(str, hook))}")
-    print(show(summarise(table).map("{:.4f}".format).replace("nan", NOTHING), index=True))
+    found = summarise(table)
+    written = found.map("{:.4f}".format).replace("nan", NOTHING)
+    print(show(written.assign(n=found["n"].map(str)), index=True))
     if "control" not in set(table["condition"]):
         print("A whole pathway has no random control of its size.")
 

@@ -25,8 +25,9 @@ def report(
     """
     from grokinterp.report import save_report
     from grokinterp.store.files import check_output
+    from grokinterp.store.progress import say
 
     check_output(out)
-    print("Reading runs, and drawing figures and circuits: half a minute or so.", flush=True)
-    path = save_report(str(store), out, circuits or None)
+    print("Reading runs, and drawing figures and circuits: a minute or so.", flush=True)
+    path = save_report(str(store), out, circuits or None, lambda stage: say(f"· {stage}"))
     print(f"Report: {path.resolve()} ({path.stat().st_size / 1e6:.1f} MB)")

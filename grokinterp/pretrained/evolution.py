@@ -95,6 +95,15 @@ def pretrained_evolution(placement: str = "mlp-pre") -> Evolution:
     Examples:
         >>> list(pretrained_evolution("mlp-pre"))
         [0, 136, 265, 331, 414, 500, 646, 1500, 3852, 9500]
+
+        Its circles as they form, behind a slider::
+
+            circuits.over_checkpoints(
+                {
+                    epoch: circuits.frequency_circles(shot, [7, 21, 45])
+                    for epoch, shot in pretrained_evolution("mlp-pre").items()
+                }
+            )
     """
     name = resolve_placement(placement).name
     if name not in _cards():

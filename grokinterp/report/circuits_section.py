@@ -64,10 +64,13 @@ def choose_subjects(
     return [_named(name, in_store) for name in PRETRAINED] + [_of_run(run) for run in own]
 
 
-def circuits_section(subjects: Sequence[Subject]) -> tuple[Markup, Collection[str]]:
+def circuits_section(
+    subjects: Sequence[Subject], tell: Callable[[str], object] = lambda stage: None
+) -> tuple[Markup, Collection[str]]:
     """The section, and the kinds of its pictures, which decide what scripts the page needs."""
     drawn: list[tuple[Subject, list[Picture], StoreError | ValueError | None]] = []
     for subject in subjects:
+        tell(f"circuits of {subject.title}, {len(subject.snapshots)} checkpoints")
         try:
             drawn.append((subject, draw(subject), None))
         except (StoreError, ValueError) as error:

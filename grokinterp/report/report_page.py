@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from grokinterp.circuits.document import document, render
@@ -24,7 +24,11 @@ from grokinterp.store.run import Run
 from grokinterp.store.store import open_store
 
 
-def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> str:
+def build_report(
+    store: str = "runs",
+    circuits: Sequence[str] | None = None,
+    tell: Callable[[str], object] = lambda stage: None,
+) -> str:
     """The page as HTML: it holds its data, pictures, scripts and styles, and loads nothing.
 
     Nothing is trained. What cannot be read stands in the page as a sentence.
@@ -33,6 +37,7 @@ def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> 
         store: The folder that holds the runs; where there is none, the runs that ship are shown.
         circuits: Whose circuits are drawn: placements that ship trained, and beginnings of ids of
             the store's runs; a choice of both when not given.
+        tell: Called with the name of each stage as it begins.
 
     Raises:
         StoreError: The folder is there, and is no run store.
@@ -47,10 +52,15 @@ def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> 
     # First, because a name that fits nothing should be told at once.
     subjects = choose_subjects(in_store, circuits, planned_ids() if circuits is None else ())
     read: dict[str, CachedRun] = {}
-    gathered = [gather(name, experiment, store, read) for name, experiment in EXPERIMENTS.items()]
+    gathered = []
+    for name, experiment in EXPERIMENTS.items():
+        tell(f"runs and figures of {name}")
+        gathered.append(gather(name, experiment, store, read))
+    tell("verdicts")
     listed = list_runs(gathered, in_store, unreadable)
     judged = _judged(store, read)
-    circuits_drawn, kinds = circuits_section(subjects)
+    circuits_drawn, kinds = circuits_section(subjects, tell)
+    tell("the page")
     body = render(
         "report/report_page.html",
         about=_about(gathered, len(listed), len(in_store), len(unreadable)),
@@ -66,12 +76,15 @@ def build_report(store: str = "runs", circuits: Sequence[str] | None = None) -> 
 
 
 def save_report(
-    store: str = "runs", path: str | Path = "report.html", circuits: Sequence[str] | None = None
+    store: str = "runs",
+    path: str | Path = "report.html",
+    circuits: Sequence[str] | None = None,
+    tell: Callable[[str], object] = lambda stage: None,
 ) -> Path:
     """Write the page of `build_report` to a file, whole or not at all."""
     path = Path(path)
     check_output(path)
-    page = build_report(store, circuits)
+    page = build_report(store, circuits, tell)
     write_whole(path, lambda target: target.write_text(page, encoding="utf-8"))
     return path
 

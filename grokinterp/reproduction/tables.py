@@ -48,7 +48,7 @@ def seeds_table(done: Done, paper: Mapping[str, int] | None = None) -> pd.DataFr
         row = {
             "label": label,
             "seeds": len(runs),
-            "generalised": ", ".join(map(str, epochs)),
+            "generalised": "; ".join(map(str, epochs)),
             "median": f"{median:,.0f}" if np.isfinite(median) else "not within",
             "of the mean curve": str(mean_curve_crossing(runs) or "–"),
         }

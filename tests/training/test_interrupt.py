@@ -147,3 +147,14 @@ def test_the_command_says_how_to_go_on(tmp_path, monkeypatch, capsys, number, co
     assert ended.value.code == code
     assert f"{said}; the same command goes on from the last save" in capsys.readouterr().err
     assert "grokinterp.training.train" in sys.modules
+
+
+def test_a_command_that_saves_nothing_does_not_say_that_it_goes_on(tmp_path, monkeypatch, capsys):
+    def send(*arguments: object, **options: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("grokinterp.report.save_report", send)
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "--out", str(tmp_path / "report.html")])
+    assert ended.value.code == 143
+    assert capsys.readouterr().err == "grokinterp: terminated\n"

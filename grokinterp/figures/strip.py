@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -53,7 +54,8 @@ def strip(
 
     The thin line is the interval of the median from order statistics, 95 % or more of six seeds
     and more, and the range of fewer. A value that is only known to be beyond a bound is an open
-    arrow at the bound; where the median or an end of the interval is one, it is not drawn.
+    arrow at the bound, with their number where they are several; where the median or an end of the
+    interval is one, it is not drawn.
 
     Args:
         series: Values of the seeds, by series and label. A series is drawn in one colour; of a
@@ -129,6 +131,16 @@ def _draw(axes: Axes, y: float, seeds: Sequence[Number], look: Look) -> None:
     bounds = [one.least for one in seeds if isinstance(one, Beyond)]
     if bounds:
         axes.plot(bounds, np.full(len(bounds), y), ">", mfc="none", mec=look.color, ms=7)
+        for bound, number in Counter(bounds).items():
+            if number > 1:
+                axes.annotate(
+                    f"×{number}",
+                    (bound, y),
+                    (6, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize="small",
+                )
     if not len(values) or np.isnan(values).any():
         return
     # Half of an infinite value and a finite one is infinite, as it should be.
@@ -148,6 +160,9 @@ def _caption(series: Mapping[str, Mapping[str, Sequence[Number]]]) -> str:
     if counts[-1] > 1:
         parts.append(f"line: {interval_name(counts)}")
     if any(isinstance(one, Beyond) for seeds in groups for one in seeds):
-        parts.append("open arrow: not within so many epochs")
+        parts.append(
+            "open arrow: not within so many epochs, ×n: in n seeds (and a line that would end "
+            "beyond is left out)"
+        )
     key = names_key(dict.fromkeys([*series, *(label for one in series.values() for label in one)]))
     return f"{'; '.join(parts)}. {key}".strip()

@@ -11,6 +11,10 @@ import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
 
+# What a checked module imports first is looked up among checked modules, where no bytecode of it
+# is: it would be compiled anew.
+import transformer_lens  # noqa: F401
+
 # Before anything imports grokinterp, or the modules are loaded unchecked.
 CHECKED = (
     *("circuits", "figures", "hooks", "loss", "model", "probes", "snapshot"),

@@ -4,7 +4,6 @@ Not those of what reads, plans and tells, which hold no arrays: mypy reads them,
 again takes a third of the tests' time.
 """
 
-import os
 from collections.abc import Iterator
 
 import jaxtyping
@@ -29,22 +28,11 @@ import torch  # noqa: E402
 # The models of the tests are too small to share between cores.
 torch.set_num_threads(1)
 
+pytest_plugins = ["skips"]
+
 # No test fails for being slow.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[pytest.TestReport]:
-    """Where CI is set, what a test needs is installed: one that would be skipped fails."""
-    report = yield
-    skipped = call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception)
-    if skipped and os.environ.get("CI") and "gpu" not in item.keywords:
-        report.outcome = "failed"
-        report.longrepr = f"skipped, which no test is where CI is set: {call.excinfo.value}"
-    return report
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_a_test_that_would_be_skipped_fails_in_ci(tmp_path, ci, counts):
     (tmp_path / "test_skipping.py").write_text(SKIPPING)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    gpu: needs CUDA\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "conftest", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "skips", str(tmp_path)],
         env={**os.environ, "CI": ci, "PYTHONPATH": str(TESTS)},
         cwd=tmp_path,
         capture_output=True,
@@ -57,6 +57,10 @@ def test_a_test_that_would_be_skipped_fails_in_ci(tmp_path, ci, counts):
     said = ", ".join(re.findall(r"\d+ (?:failed|passed|skipped|xfailed|errors?)", done.stdout))
     assert said == counts, done.stdout
     assert ("skipped, which no test is where CI is set: has no browser" in done.stdout) == bool(ci)
+
+
+def test_that_is_so_of_these_tests(pytestconfig):
+    assert pytestconfig.pluginmanager.hasplugin("skips")
 
 
 @pytest.mark.parametrize("browser", ["", "chromium", "google-chrome"])

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import jaxtyping
 import pytest
-from hypothesis import HealthCheck, settings
 
 # What a checked module imports first is looked up among checked modules, where no bytecode of it
 # is: it would be compiled anew.
 import transformer_lens  # noqa: F401
+from hypothesis import HealthCheck, settings
 
 # Before anything imports grokinterp, or the modules are loaded unchecked.
 CHECKED = (

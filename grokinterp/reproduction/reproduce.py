@@ -61,6 +61,10 @@ def reproduce(
         tell(f"{len(plan.found)} of {len(plan.planned)} runs: {(results / name).resolve()}")
         for table in found.tables.values():
             tell(write(table))
+        if found.drawn:
+            tell(f"Figures: {', '.join(found.drawn)}")
+        if claims := [f"grokinterp audit --claim {one.name}" for one in plan.experiment.claims]:
+            tell(f"What is claimed of it is judged by {'; '.join(claims)}")
         return plan
 
     plans = {name: draw(name) for name in experiments}

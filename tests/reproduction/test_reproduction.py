@@ -461,7 +461,13 @@ def test_the_audit_s_json_says_no_more_than_its_numbers(judged):
 def test_commands(tmp_path, capsys):
     paths = ["--store", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
     main(["reproduce", "ln-position", "--no-train", *paths])
-    assert "LN position. Does where LN sits" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "LN position. Does where LN sits" in said
+    *_, figures, judged = said.splitlines()
+    assert figures.startswith("Figures: ")
+    assert "overview" in figures
+    for claim in EXPERIMENTS["ln-position"].claims:
+        assert f"grokinterp audit --claim {claim.name}" in judged
     saved = {path.name for path in (tmp_path / "results" / "ln-position").iterdir()}
     assert {"overview.png", "overview.pdf", "seeds.csv", "runs.csv"} <= saved
     assert not (tmp_path / "runs").exists()

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 # Before anything imports grokinterp, or the modules are loaded unchecked.
 CHECKED = (
-    *("circuits", "figures", "hooks", "loss", "model", "probes", "snapshot"),
+    *("circuits", "figures", "hooks", "inputs", "loss", "model", "probes", "snapshot"),
     # A checked function is decorated where it is defined: those that are defined inside others, as
     # the pullbacks of the rest of training are, would be so at each call.
     *("training.forward", "training.optimizer"),

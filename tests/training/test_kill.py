@@ -12,7 +12,6 @@ from runs_cases import SMALL_RUN, same_run, with_recipe
 
 import grokinterp as gi
 
-KILLS = 20
 LONG_RUNS = [
     with_recipe(epochs=400, eval_every=2, checkpoint_every=4, **recipe)
     for recipe in (
@@ -55,14 +54,15 @@ def test_two_processes_with_one_run_train_it_once(tmp_path, context):
     assert shared.metrics["epoch"].tolist() == alone.metrics["epoch"].tolist()
 
 
-def test_killed_runs_end_bit_identical(tmp_path, context):
+@pytest.mark.parametrize("wanted", [8, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_runs_end_bit_identical(tmp_path, context, wanted):
     moments = random.Random(0)
     kills, killed_at, seeds = 0, set(), []
-    while kills < KILLS:
+    while kills < wanted:
         seeds.append(len(seeds))
         config = seeded(seeds[-1])
         over = False
-        until = KILLS * len(seeds) / len(LONG_RUNS)  # So that each recipe has its share.
+        until = wanted * len(seeds) / len(LONG_RUNS)  # So that each recipe has its share.
         while not over:
             child = context.Process(target=train_one, args=(config, tmp_path / "killed"))
             child.start()
@@ -85,7 +85,7 @@ def test_killed_runs_end_bit_identical(tmp_path, context):
                 killed_at.add((config.seed, epoch_of(tmp_path / "killed", config)))
             over = child.exitcode == 0
             assert child.exitcode in (0, -signal.SIGKILL)
-    assert len(killed_at) >= KILLS // 4, f"kills met too few moments: {killed_at}"
+    assert len(killed_at) >= wanted // 4, f"kills met too few moments: {killed_at}"
     assert len(seeds) >= len(LONG_RUNS), "not every recipe was killed"
     for seed in seeds:
         child = context.Process(target=train_one, args=(seeded(seed), tmp_path / "whole"))

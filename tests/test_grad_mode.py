@@ -53,23 +53,29 @@ def same(one, other):
         np.testing.assert_array_equal(value, other[name], err_msg=name)
 
 
-def test_training_is_the_same_bit_for_bit(tmp_path, mode):
-    config = with_recipe(
-        probes={"hessian": 10, "norms": 10},
-        interventions=(AblateHead(1, "mean", from_epoch=11),),
-        subtract_initial_prediction=True,
-    )
-    [plain] = gi.train([config], store=tmp_path / "plain")
+TRAINED = with_recipe(
+    probes={"hessian": 10, "norms": 10},
+    interventions=(AblateHead(1, "mean", from_epoch=11),),
+    subtract_initial_prediction=True,
+)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A run, and one that begins with its weights, trained where gradients are taken."""
+    store = tmp_path_factory.mktemp("plain")
+    [run] = gi.train([TRAINED], store=store)
+    return run, *gi.train([SMALL_RUN], store=store, init=run.model(20, interventions=False))
+
+
+def test_training_is_the_same_bit_for_bit(tmp_path, plain, mode):
     with mode():
-        [run] = gi.train([config], store=tmp_path / "mode")
-    same_run(run, plain)
+        [run] = gi.train([TRAINED], store=tmp_path)
+    same_run(run, plain[0])
     with mode():
         model = run.model(20, interventions=False)
-    [fork] = gi.train([SMALL_RUN], store=tmp_path / "mode", init=model)
-    same_run(
-        fork,
-        gi.train([SMALL_RUN], store=tmp_path / "plain", init=run.model(20, interventions=False))[0],
-    )
+    [fork] = gi.train([SMALL_RUN], store=tmp_path, init=model)
+    same_run(fork, plain[1])
 
 
 def test_a_mode_is_as_it_was_afterwards(tmp_path, mode):

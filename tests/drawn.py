@@ -6,9 +6,15 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 
+def lay_out(figure: Figure) -> None:
+    """As it is drawn, unless nothing changed since then."""
+    if figure.stale:
+        figure.draw_without_rendering()
+
+
 def tick_labels_stand_apart(figure: Figure) -> bool:
     """Whether no two tick labels of an axis touch."""
-    figure.draw_without_rendering()
+    lay_out(figure)
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
@@ -26,7 +32,7 @@ def tick_labels_stand_apart(figure: Figure) -> bool:
 
 def parts_stand_apart(figure: Figure) -> bool:
     """Whether title, caption, legends and the axes, with their names, leave each other room."""
-    figure.draw_without_rendering()
+    lay_out(figure)
     parts = [axes.get_tightbbox() for axes in figure.axes]
     parts += [legend.get_window_extent() for legend in figure.legends]
     parts += [text.get_window_extent() for text in figure.texts if text.get_text()]

@@ -1,5 +1,8 @@
 """What many tests share: small models of every placement, with weights that leave no symmetry."""
 
+from collections.abc import Iterable
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -14,6 +17,13 @@ from grokinterp.training.last_block import last_block
 TASK = ModularTask(p=5)
 EVERY_PLACEMENT = (*(placement.name for placement in pre_norm_lattice()), "post", "peri")
 TOKENS, LABELS = TASK.encode(TASK.pairs())
+
+
+def slow_but(quick: Iterable[str], every: Iterable[str]) -> list:
+    """Values of a parameter, of which the quick tests take these alone."""
+    quick, every = set(quick), list(every)
+    assert quick < set(every)
+    return [pytest.param(one, marks=() if one in quick else pytest.mark.slow) for one in every]
 
 
 def small_config(placement: str, **options) -> ModelConfig:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import TASK, perturbed_model, small_config
+from cases import TASK, perturbed_model, slow_but, small_config
 from lens import HookedTransformer, plain_model
 from transformer_lens import SVDInterpreter
 
@@ -274,7 +274,9 @@ def outcome(feature, placement):
 
 
 @pytest.mark.filterwarnings("ignore:get_act_patch_direct_path is most accurate")
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize(
+    "placement", slow_but(("off", "attn-pre-v", "pre", "post", "peri"), PLACEMENTS)
+)
 @pytest.mark.parametrize("feature", FEATURES)
 def test_each_feature_is_exact_or_refused_as_the_docs_say(feature, placement):
     expected = documented()[feature, placement]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from cases import EVERY_PLACEMENT, TASK, perturbed_model, small_config
+from cases import EVERY_PLACEMENT, TASK, perturbed_model, slow_but, small_config
 from golden import ENTRIES, of_golden
 from lens import plain_model
 from runs_cases import SMALL_RUN, with_recipe
@@ -106,7 +106,9 @@ VARIANTS = {
 
 
 @of_each_kind
-@pytest.mark.parametrize("placement", ["off", "pre", "mlp-pre", "post", "peri"])
+@pytest.mark.parametrize(
+    "placement", slow_but(("mlp-pre", "post"), ("off", "pre", "mlp-pre", "post", "peri"))
+)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_equals_explicit_gradients_of_every_variant(variant, placement, kind):
     shot = small_snapshot(placement, **VARIANTS[variant])

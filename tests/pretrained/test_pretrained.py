@@ -23,8 +23,18 @@ def accuracy(inputs) -> float:
     return (inputs.logits.argmax(-1) == inputs.labels).double().mean().item()
 
 
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize(
+    ("placement", "stage"),
+    [
+        pytest.param(
+            placement,
+            stage,
+            marks=() if stage == "grokked" or placement in ("off", "mlp-pre") else pytest.mark.slow,
+        )
+        for placement in PLACEMENTS
+        for stage in STAGES
+    ],
+)
 def test_a_model_is_what_its_card_says(placement, stage):
     card = pretrained_card(placement)
     shot = gi.pretrained_snapshot(placement, stage)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 
 import pytest
@@ -88,14 +89,13 @@ def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
 def test_a_probe_that_no_figure_reads_may_get_another_definition(monkeypatch):
     """What ships recorded it: its values are no longer shown, and the runs are found as before."""
 
-    def plans():
-        read = {}
-        few = ("ln-position", "shortcut", "learning-rate")
+    def plans(read):
+        few = ("ln-position", "shortcut")
         return {name: make_plan(EXPERIMENTS[name], NOWHERE, read=read).done for name in few}
 
-    before = {name: len(done) for name, done in plans().items()}
+    before = {name: len(done) for name, done in plans(SHIPPED).items()}
     monkeypatch.setattr(PROBES["softmax_collapse"], "version", 99, raising=False)
-    found = plans()
+    found = plans({})
     assert {name: len(done) for name, done in found.items()} == before
     recorded = [run for _, run in found["ln-position"] if "softmax_collapse" in run.definitions]
     assert recorded
@@ -458,7 +458,8 @@ def test_the_audit_s_json_says_no_more_than_its_numbers(judged):
 
 
 @pytest.mark.usefixtures("unchecked")  # Reading every run takes twice as long with the checks.
-def test_commands(tmp_path, capsys):
+def test_commands(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("grokinterp.experiments.verdicts", partial(verdicts, read=SHIPPED))
     paths = ["--store", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
     main(["reproduce", "ln-position", "--no-train", *paths])
     said = capsys.readouterr().out
@@ -485,12 +486,14 @@ def shipped_from_seeds():
     for run in shipping.shipped_runs():
         if run.config.start == "seed" and not run.config.train.interventions:
             kinds.setdefault(replace(run.config.model, readout_scale=1.0), []).append(run)
-    return [run for runs in kinds.values() for run in (runs[0], runs[-1])]
+    return [
+        pytest.param(run, id=f"{run.config.name}, {run.id}", marks=marks)
+        for runs in kinds.values()
+        for run, marks in ((runs[0], ()), (runs[-1], pytest.mark.slow))
+    ]
 
 
-@pytest.mark.parametrize(
-    "run", shipped_from_seeds(), ids=lambda run: f"{run.config.name}, {run.id}"
-)
+@pytest.mark.parametrize("run", shipped_from_seeds())
 def test_a_run_that_ships_began_with_the_weights_that_its_config_draws(run):
     config = run.config
     model = build_model(config.model, config.task, config.drawn_by, "float32")

@@ -22,6 +22,7 @@ from runs_cases import SMALL_RUN, with_model, with_recipe
 import grokinterp as gi
 from grokinterp.cli import main
 from grokinterp.experiments import EXPERIMENTS
+from grokinterp.pretrained.evolution import EVOLVED
 from grokinterp.report import build_report, report_page, save_report
 from grokinterp.report.charts import chart, in_words
 from grokinterp.report.circuits_section import (
@@ -332,13 +333,13 @@ def test_a_folder_that_is_no_store_is_refused_and_nothing_is_written(tmp_path, c
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(report_page, "build_report", lambda store, circuits: "<p>new</p>")
+    monkeypatch.setattr(report_page, "build_report", lambda *given: "<p>new</p>")
     out = tmp_path / "made" / "report.html"
     main(["report", "--store", str(tmp_path / "none"), "--out", str(out)])
     assert str(out) in capsys.readouterr().out
     assert out.read_text() == "<p>new</p>"
 
-    monkeypatch.setattr(report_page, "build_report", lambda store, circuits: "\ud800")
+    monkeypatch.setattr(report_page, "build_report", lambda *given: "\ud800")
     with pytest.raises(StoreError, match="cannot write"):
         save_report(str(tmp_path / "none"), out)
     assert out.read_text() == "<p>new</p>"
@@ -348,11 +349,13 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch,
 def test_whose_circuits_are_drawn(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = list(open_store(store))
     own = [subject.title for subject in choose_subjects(runs, None)]
-    assert own == [f"{name} · seed 456" for name in PRETRAINED] + [run.config.name for run in runs]
+    # What ships while it groks is of another seed.
+    shipped = [f"{name} · seed {1 if name in EVOLVED else 456}" for name in PRETRAINED]
+    assert own == shipped + [run.config.name for run in runs]
     planned = {run.id for run in runs}
     assert len(choose_subjects(runs, None, planned)) == len(PRETRAINED)
     [subject] = choose_subjects(runs, ["M"])
-    assert next(iter(subject.snapshots)) == 0
+    assert list(subject.snapshots) == list(gi.pretrained_evolution("mlp-pre"))
     [subject] = choose_subjects(runs, [SMALL_RUN.id[:6]])
     assert list(subject.snapshots) == [0, 10, 20, 30]
     [run] = [one for one in runs if one.id == SMALL_RUN.id]

@@ -177,7 +177,7 @@ def test_training_under_an_unknown_intervention_is_refused_and_writes_nothing(st
     assert not list(tmp_path.glob("runs/*/"))
 
 
-@pytest.mark.parametrize("send_back", [[], ["--send-back"]])
+@pytest.mark.parametrize("send_back", [pytest.param([], marks=pytest.mark.slow), ["--send-back"]])
 def test_workers_load_the_files_too(tmp_path, send_back, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr("grokinterp.hooks.intervention.INTERVENTIONS", dict(INTERVENTIONS))

@@ -215,7 +215,7 @@ def test_a_killed_workers_run_goes_on_from_its_save(tmp_path, long_runs, trained
         assert killer.epochs[one.id] == one.metrics["epoch"].tolist()
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shared", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_run_that_another_process_trains_is_left_for_last(tmp_path, shared):
     configs = [replace(SMALL_RUN, seed=seed) for seed in (1, 2)]
     busy = gi.open_store(tmp_path, create=True).create(configs[0])

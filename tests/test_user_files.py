@@ -1,16 +1,19 @@
 """What a run's config holds and this process does not know: listed, and made known by a file."""
 
+import contextlib
+import io
 import json
-import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from forked import in_a_new_process
 from grokinterp.hooks import INTERVENTIONS, UnitNorm, UnknownIntervention, intervention_from_dict
 from grokinterp.hooks.unknown import stored_intervention
 from runs_cases import SMALL_OPTIONS, SMALL_RUN
 
 import grokinterp as gi
+from grokinterp import experiments
 from grokinterp.cli import COMMANDS, main
 from grokinterp.definition import definition_of
 from grokinterp.store.files import StoreError
@@ -44,30 +47,21 @@ def my_module(tmp_path_factory):
     return path
 
 
-COMMANDS_IN_TURN = """
-import contextlib, io, json, sys
-from grokinterp import experiments
-from grokinterp.cli import main
-# An audit reads what ships of all of them, which takes seconds.
-experiments.EXPERIMENTS = {"weight-decay": experiments.EXPERIMENTS["weight-decay"]}
-said = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        main(arguments)
-    said.append((out.getvalue(), err.getvalue()))
-json.dump(said, sys.stdout)
-"""
-
-
-def in_a_new_process(*commands):
+def say(*commands):
     """What each command says to stdout and stderr where nothing is loaded that they do not name."""
-    given = json.dumps([[*map(str, arguments)] for arguments in commands])
-    done = subprocess.run(
-        [sys.executable, "-c", COMMANDS_IN_TURN, given], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return in_a_new_process(_say, [[*map(str, arguments)] for arguments in commands])
+
+
+def _say(commands):
+    # An audit reads what ships of all of them, which takes seconds.
+    experiments.EXPERIMENTS = {"weight-decay": experiments.EXPERIMENTS["weight-decay"]}
+    said = []
+    for arguments in commands:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main(arguments)
+        said.append((out.getvalue(), err.getvalue()))
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +71,7 @@ def stores(tmp_path_factory, my_module):
     path = tmp_path_factory.mktemp("stores")
     gi.train([replace(SMALL_RUN, seed=seed) for seed in range(1, 10)], store=path / "runs")
     train, known = ["train", *SMALL_OPTIONS], ["--load", my_module]
-    in_a_new_process(
+    say(
         [*train, "--seeds", 10, "--store", path / "runs", "--intervene", "Louder:by=3", *known],
         [*train, "--store", path / "probed", "--probes", "answer", "10", *known],
     )
@@ -114,7 +108,7 @@ def test_a_run_under_an_unknown_intervention_leaves_the_others_readable(store):
 
 def test_every_command_lists_it_and_says_how_it_becomes_known(store, my_module):
     where = ["--store", store]
-    listed, probed, audited, known = in_a_new_process(
+    listed, probed, audited, known = say(
         ["runs", *where],
         ["probe", *where, "--probes", "circularity", "--epochs", 30],
         ["audit", *where],
@@ -136,7 +130,7 @@ def test_with_its_file_it_acts(store, my_module, tmp_path):
     [own] = gi.open_store(store).select(seed=10)
     where = ["--store", store, "--load", my_module]
     task = ["--operation", "a+2b", f"--load={my_module}"]
-    ablated, probed, trained = in_a_new_process(
+    ablated, probed, trained = say(
         ["ablate", own.id, *where, "--hook", "Louder:by=0"],
         ["probe", own.id, *where, "--probes", "answer"],
         ["train", *SMALL_OPTIONS, "--store", tmp_path / "runs", *task],
@@ -158,7 +152,7 @@ def test_with_its_file_it_acts(store, my_module, tmp_path):
 def test_a_recorded_probe_that_is_unknown_is_named(stores, my_module):
     where, known = ["--store", stores / "probed"], ["--load", my_module]
     [run] = gi.open_store(stores / "probed").select()
-    listed, detailed, loaded = in_a_new_process(
+    listed, detailed, loaded = say(
         ["runs", *where], ["runs", "--id", run.id, *where], ["runs", *where, *known]
     )
     assert listed[0].count("finished") == 1

@@ -1,6 +1,5 @@
 """SIGKILL at random moments, then the same command again: bit-identical results."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -8,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from forked import forking
 from runs_cases import SMALL_RUN, same_run, with_recipe
 
 import grokinterp as gi
 
-LONG_RUNS = [
-    with_recipe(epochs=400, eval_every=2, checkpoint_every=4, **recipe)
+RECIPES = [
+    with_recipe(eval_every=2, checkpoint_every=4, **recipe)
     for recipe in (
         {},
         {"optimizer": "sgd", "gradient_filters": ("orthogonal", "grokfast"), "weight_decay": 1e-3},
@@ -32,10 +32,8 @@ def train_one(config: gi.RunConfig, store: Path) -> None:
 
 @pytest.fixture
 def context():
-    """Processes whose server has imported the library, so that a kill meets training."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["grokinterp.training.train", "runs_cases"])
-    return context
+    """Of processes that begin at once, so that a kill meets training."""
+    return forking()
 
 
 def test_two_processes_with_one_run_train_it_once(tmp_path, context):
@@ -54,21 +52,23 @@ def test_two_processes_with_one_run_train_it_once(tmp_path, context):
     assert shared.metrics["epoch"].tolist() == alone.metrics["epoch"].tolist()
 
 
-@pytest.mark.parametrize("wanted", [8, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_runs_end_bit_identical(tmp_path, context, wanted):
+@pytest.mark.parametrize(
+    ("wanted", "epochs"), [(8, 120), pytest.param(20, 400, marks=pytest.mark.slow)]
+)
+def test_killed_runs_end_bit_identical(tmp_path, context, wanted, epochs):
     moments = random.Random(0)
     kills, killed_at, seeds = 0, set(), []
     while kills < wanted:
         seeds.append(len(seeds))
-        config = seeded(seeds[-1])
+        config = seeded(seeds[-1], epochs)
         over = False
-        until = wanted * len(seeds) / len(LONG_RUNS)  # So that each recipe has its share.
+        until = wanted * len(seeds) / len(RECIPES)  # So that each recipe has its share.
         while not over:
             child = context.Process(target=train_one, args=(config, tmp_path / "killed"))
             child.start()
             if kills < until:
                 # Measured in epochs, so that the kill meets training on any machine.
-                ahead = 0 if moments.random() < 0.2 else moments.randint(1, 80)
+                ahead = 0 if moments.random() < 0.2 else moments.randint(1, epochs // 5)
                 reached = epoch_of(tmp_path / "killed", config)
                 while child.exitcode is None and (
                     epoch_of(tmp_path / "killed", config) < reached + ahead
@@ -86,9 +86,9 @@ def test_killed_runs_end_bit_identical(tmp_path, context, wanted):
             over = child.exitcode == 0
             assert child.exitcode in (0, -signal.SIGKILL)
     assert len(killed_at) >= wanted // 4, f"kills met too few moments: {killed_at}"
-    assert len(seeds) >= len(LONG_RUNS), "not every recipe was killed"
+    assert len(seeds) >= len(RECIPES), "not every recipe was killed"
     for seed in seeds:
-        child = context.Process(target=train_one, args=(seeded(seed), tmp_path / "whole"))
+        child = context.Process(target=train_one, args=(seeded(seed, epochs), tmp_path / "whole"))
         child.start()
         child.join()
         [run] = gi.open_store(tmp_path / "killed").select(seed=seed)
@@ -97,9 +97,9 @@ def test_killed_runs_end_bit_identical(tmp_path, context, wanted):
         same_run(run, whole)
 
 
-def seeded(seed: int) -> gi.RunConfig:
+def seeded(seed: int, epochs: int) -> gi.RunConfig:
     """One recipe after another."""
-    return replace(LONG_RUNS[seed % len(LONG_RUNS)], seed=seed)
+    return replace(with_recipe(RECIPES[seed % len(RECIPES)], epochs=epochs), seed=seed)
 
 
 def epoch_of(store: Path, config: gi.RunConfig) -> int:

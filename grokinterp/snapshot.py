@@ -17,6 +17,7 @@ from grokinterp.inputs import Inputs as Inputs
 from grokinterp.inputs import NotApplicable as NotApplicable
 from grokinterp.jupyter import card, shown
 from grokinterp.model.memo import Remembered, hooks_of
+from grokinterp.placement import both_names
 from grokinterp.task import Task
 
 if TYPE_CHECKING:
@@ -77,6 +78,15 @@ class Snapshot:
         self.recipe = recipe or TrainConfig(loss_dtype="float64")
         self._others = others
         self._remembered = Remembered(model)
+
+    @property
+    def title(self) -> str:
+        """Its LN placement by both names, or its class; its seed; whether hooks act on it."""
+        placement = getattr(self.model.blocks[0], "placement", None)
+        parts = [both_names(placement.name) if placement else type(self.model).__name__]
+        parts += [f"seed {self.seed}"] if self.seed is not None else []
+        parts += ["under hooks"] if hooks_of(self.model) else []
+        return ", ".join(parts)
 
     @property
     def split_seed(self) -> int:

@@ -46,4 +46,5 @@ def attention_heads(snapshot: Snapshot, a: int, b: int) -> Picture:
         f"From the destination token (row) to the source token (column){shares}. The answer is "
         f"read at “{snapshot.positions[-1]}”, so its row is the one that matters.",
         (Frame(snapshot.epoch, data),),
+        snapshot.title,
     )

@@ -42,4 +42,5 @@ def logit_attribution(snapshot: Snapshot) -> Picture:
         "nothing. Norms "
         "between a part and the readout keep the scale that they have on each input.",
         (Frame(snapshot.epoch, {"bars": bars}),),
+        snapshot.title,
     )

@@ -34,8 +34,11 @@ def over_checkpoints(pictures: Mapping[int, Picture]) -> Picture:
             )
         if len(picture.frames) != 1:
             raise ValueError(f"the picture of epoch {epoch} has a slider already; give single ones")
+    models = {picture.model for picture in pictures.values()}
     return replace(
-        last, frames=tuple(Frame(epoch, picture.frames[0].data) for epoch, picture in ordered)
+        last,
+        frames=tuple(Frame(epoch, picture.frames[0].data) for epoch, picture in ordered),
+        model=last.model if len(models) == 1 else "",
     )
 
 

@@ -55,6 +55,7 @@ def frequency_circles(snapshot: Snapshot, frequencies: Sequence[int]) -> Picture
         "and the line, follow the angle that the token has on a perfect circle. Random weights "
         "of the same power scatter around the dashed ring: a circle counts where it is wider.",
         (Frame(snapshot.epoch, {"panels": panels}),),
+        snapshot.title,
     )
 
 

@@ -56,6 +56,7 @@ def grid(snapshot: Snapshot, what: str = "logit", *components: Component) -> Pic
         f"{subject} over all inputs",
         "At the last position; a runs down and b across. Point at a cell for its value." + cut,
         (Frame(snapshot.epoch, {"panels": panels, **scale}),),
+        snapshot.title,
     )
 
 

@@ -53,6 +53,8 @@ class Picture(Shown):
     title: str
     caption: str
     frames: tuple[Frame, ...]
+    model: str = ""
+    """Whose it is, as `Snapshot.title` says it: a file that is saved says so too."""
 
     @property
     def html(self) -> str:

@@ -56,4 +56,5 @@ def circuit_tables(snapshot: Snapshot, position: Position = "a") -> Picture:
         f"Below, what it adds to the logit of each answer when it looks at {position} alone, "
         "not counting what the MLP makes of it. The heads share a scale.",
         (Frame(snapshot.epoch, {"panels": panels}),),
+        snapshot.title,
     )

@@ -12,6 +12,9 @@ from grokinterp.reproduction.experiment import Experiment, Planned
 from grokinterp.reproduction.output import plan_table, save
 from grokinterp.reproduction.plan import Plan, make_plan
 
+MOST_ROWS = 25
+"""Of a table that is told; what is longer hides what stands before it, and is saved like all."""
+
 
 def reproduce(
     experiments: Mapping[str, Experiment],
@@ -59,8 +62,11 @@ def reproduce(
         save(found, results / name)
         tell(f"\n{title}. {plan.experiment.question}")
         tell(f"{len(plan.found)} of {len(plan.planned)} runs: {(results / name).resolve()}")
-        for table in found.tables.values():
-            tell(write(table))
+        for file, table in found.tables.items():
+            if len(table) <= MOST_ROWS:
+                tell(write(table))
+            else:
+                tell(f"Table of {len(table)} rows: {file}.csv")
         if found.drawn:
             tell(f"Figures: {', '.join(found.drawn)}")
         if claims := [f"grokinterp audit --claim {one.name}" for one in plan.experiment.claims]:

@@ -265,3 +265,18 @@ def test_a_wrong_question_is_answered_in_a_sentence(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         draw(snapshot)
+
+
+def test_a_page_says_whose_picture_it_is(pictures: dict[str, circuits.Picture]) -> None:
+    for picture in pictures.values():
+        assert picture.model == "M · mlp-pre"
+        assert "M · mlp-pre" in Reader(picture.html).text["p"]
+    model = perturbed_model(small_config("mlp-pre"))
+    first = Snapshot(model, TASK, seed=3, epoch=0)
+    other = Snapshot(model, TASK, seed=4, epoch=5)
+    two = circuits.over_checkpoints({one.epoch: circuits.grid(one) for one in (first, other)})
+    assert first.title == "M · mlp-pre, seed 3"
+    # Of two models, so that neither's name stands over both.
+    assert two.model == ""
+    model.add_hook("blocks.0.hook_mlp_out", lambda value, hook: None)
+    assert first.title == "M · mlp-pre, seed 3, under hooks"

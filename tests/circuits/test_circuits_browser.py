@@ -139,7 +139,7 @@ def test_every_picture_is_saved_as_png_and_svg(
         root = ET.parse(svg).getroot()
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert root[0].get("fill") == "#ffffff"
-        assert root[-1].text == f"{picture.title}, epoch 50"
+        assert root[-1].text == f"{picture.title}, {picture.model}, epoch 50"
         assert root.findall(f"{{*}}g/{{*}}{mark}")
         words = " ".join(text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text"))
         labels = {"heatmaps": "b = 0", "bars": "head 1", "circles": "frequency 2"}

@@ -71,7 +71,17 @@ def test_what_ships_is_small():
     assert total < 25e6
 
 
-@pytest.mark.parametrize("name", with_shipped_runs())
+QUICK = ("ln-position", "shortcut", "optimizers")
+"""The figures of all of them are looked at in test_experiment_figures.py, of two seeds each."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in with_shipped_runs()
+    ],
+)
 def test_an_experiment_is_drawn_from_what_ships(name, monkeypatch):
     for function in ("train", "probe"):
         monkeypatch.setattr(
@@ -464,6 +474,9 @@ def test_commands(tmp_path, capsys, monkeypatch):
     main(["reproduce", "ln-position", "--no-train", *paths])
     said = capsys.readouterr().out
     assert "LN position. Does where LN sits" in said
+    # The table of every run is saved, and too long to be told.
+    assert "Table of 44 rows: runs.csv" in said
+    assert len(said.splitlines()) < 12
     *_, figures, judged = said.splitlines()
     assert figures.startswith("Figures: ")
     assert "overview" in figures

@@ -448,6 +448,7 @@ def test_what_a_node_cannot_read_is_a_sentence(two_nodes):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_ray_sends_runs_back_and_tells_what_went_wrong(tmp_path, two_nodes):
     configs = [replace(SMALL_RUN, seed=seed) for seed in (1, 2, 3)]
     runs = train_over(configs, tmp_path / "ray", two_nodes, shared=False)

@@ -171,24 +171,5 @@ def test_the_version_is_the_same_wherever_it_stands():
         assert set(said) == {version}, file
 
 
-@pytest.mark.parametrize(
-    ("command", "sentence"),
-    [
-        (["reproduce", "ln-positions"], "did you mean ln-position?"),
-        (["probe", "--probes", "normz"], "unknown probe"),
-        (["train", "--model.placement", "mlp-prae"], "placement"),
-    ],
-)
-def test_a_wrong_name_is_told_before_torch_is_there(command: list[str], sentence: str) -> None:
-    code = (
-        "import sys; from grokinterp.cli import main\n"
-        f"sys.argv = ['grokinterp', *{command!r}]\n"
-        "try:\n    main()\nfinally:\n    print('torch' in sys.modules)"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert sentence in run.stdout + run.stderr
-    assert run.stdout.endswith("False\n")
-
-
 def is_package(folder: Path) -> bool:
     return (folder / "__init__.py").exists()

@@ -1,44 +1,68 @@
 """The command line, as a person meets it."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from runs_cases import SMALL_OPTIONS, SMALL_RUN
+from shipped import SHIPPED
 
 import grokinterp as gi
+from grokinterp import experiments
 from grokinterp.cli import COMMANDS, main
 from grokinterp.results import FOLDER
 
+MISSPELT = {
+    "train --placement mlp-pr": "unknown placement 'mlp-pr'",
+    "train --operation ad": "ad",
+    "train --probes norm 10": "unknown probe 'norm'; did you mean norm_readout or norms?",
+    "train --probes entropie 10": "unknown probe 'entropie'",
+    "train --intervene UnitNor:mlp": "unknown intervention 'UnitNor'",
+    "train --model.placement mlp-prae": "placement",
+    "probe --probes norm": "unknown probe 'norm'",
+    "ablate 3f2a --hook UnitNrm:mlp": "unknown intervention 'UnitNrm'",
+    "ablate 3f2a --hook cluster:5 UnitNorm:mpl": "unknown pathway 'mpl'",
+    "sweep --vary lrr=1": "no config field 'lrr'; did you mean lr?",
+    "runs --where sed=1": "no config field 'sed'; did you mean seed?",
+    "reproduce ln-positions": "did you mean ln-position?",
+}
+IN_TURN = """
+import contextlib, io, json, sys
+from grokinterp.cli import main
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["train", "--placement", "mlp-pr"], "unknown placement 'mlp-pr'"),
-        (["train", "--operation", "ad"], "ad"),
-        (
-            ["train", "--probes", "norm", "10"],
-            "unknown probe 'norm'; did you mean norm_readout or norms?",
-        ),
-        (["train", "--intervene", "UnitNor:mlp"], "unknown intervention 'UnitNor'"),
-        (["probe", "--probes", "norm"], "unknown probe 'norm'"),
-        (["sweep", "--vary", "lrr=1"], "no config field 'lrr'; did you mean lr?"),
-        (["runs", "--where", "sed=1"], "no config field 'sed'; did you mean seed?"),
-    ],
-)
-def test_a_misspelt_name_is_told_before_torch_is_imported(arguments, said):
-    code = (
-        "import sys; from grokinterp.cli import main\n"
-        f"try: main({arguments})\n"
-        "except SystemExit as end: print('torch' in sys.modules, end.code)"
+ended = []
+for command in json.load(sys.stdin):
+    said, code = io.StringIO(), None
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main(command.split())
+        except SystemExit as end:
+            code = end.code
+    ended.append((code, "torch" in sys.modules, said.getvalue()))
+json.dump(ended, sys.stdout)
+"""
+
+
+def test_a_misspelt_name_is_told_before_torch_is_imported():
+    done = subprocess.run(
+        [sys.executable, "-c", IN_TURN],
+        input=json.dumps([*MISSPELT]),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "False 2\n"
-    assert said in done.stderr
+    ended = json.loads(done.stdout)
+    for (command, sentence), (code, torch_is_there, said) in zip(
+        MISSPELT.items(), ended, strict=True
+    ):
+        assert (code, torch_is_there) == (2, False), command
+        assert sentence in said, command
 
 
 def test_help_imports_nothing_heavy():
@@ -243,48 +267,21 @@ def test_python_s_m_is_the_command_line():
     assert subprocess.check_output(command, text=True) == f"grokinterp {gi.__version__}\n"
 
 
-@pytest.mark.parametrize(
-    ("command", "sentence"),
-    [
-        ("train --probes entropie 10", "unknown probe 'entropie'"),
-        ("train --intervene UnitNrm:mlp", "unknown intervention 'UnitNrm'"),
-        ("probe --probes entropie", "unknown probe 'entropie'"),
-        ("ablate 3f2a --hook UnitNrm:mlp", "unknown intervention 'UnitNrm'"),
-        ("ablate 3f2a --hook cluster:5 UnitNorm:mpl", "unknown pathway 'mpl'"),
-    ],
-)
-def test_what_is_misspelt_is_told_before_torch_is_imported(command, sentence):
-    code = (
-        "import sys; from grokinterp.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "finally: print('torch' in sys.modules)"
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_the_terminal_cannot_write_is_replaced(encoding, monkeypatch):
+    few = {"weight-decay": experiments.EXPERIMENTS["weight-decay"]}
+    monkeypatch.setattr(experiments, "EXPERIMENTS", few)
+    monkeypatch.setattr(
+        "grokinterp.experiments.verdicts", partial(experiments.verdicts, read=SHIPPED)
     )
-    arguments = [sys.executable, "-c", code, *command.split()]
-    done = subprocess.run(arguments, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert sentence in done.stderr
-    assert done.stdout == "False\n"
-
-
-def test_what_the_terminal_cannot_write_is_replaced():
-    code = """
-import sys
-from grokinterp import experiments
-from grokinterp.cli import main
-experiments.EXPERIMENTS = {"weight-decay": experiments.EXPERIMENTS["weight-decay"]}
-for encoding in ("ascii", "latin-1"):
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding=encoding, errors="strict")
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
     main(["audit"])
-    print("//")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
-    assert done.returncode == 0, done.stderr
-    *shown, rest = done.stdout.split(b"//\n")
-    assert (len(shown), rest) == (2, b"")
-    for said in shown:
-        assert b"?" in said
-        assert b"undecided" in said
+    terminal.flush()
+    said = terminal.buffer.getvalue()
+    assert b"?" in said
+    assert b"undecided" in said
 
 
 def test_a_bug_is_one_line_and_debug_shows_its_place(tmp_path, monkeypatch, capsys):

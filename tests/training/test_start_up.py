@@ -12,7 +12,11 @@ SMALL = "--p 5 --d-model 8 --n-heads 2 --epochs 5 --store"
     ("more", "loaded"),
     [
         ([], "False"),
-        (["--probes", "attention_entropy", "5", "--intervene", "UnitNorm:mlp"], "True"),
+        pytest.param(
+            ["--probes", "attention_entropy", "5", "--intervene", "UnitNorm:mlp"],
+            "True",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_transformer_lens_is_loaded_where_a_probe_or_a_hook_needs_it(tmp_path, more, loaded):

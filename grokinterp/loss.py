@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -32,8 +31,7 @@ def losses_of_examples(
         return off.square().mean(-1)
     if config.loss_form == "margins":
         return by_margins(logits, labels)[0]
-    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    return losses.view(labels.shape)
+    return _exponentials(logits, label)[0]
 
 
 @torch.no_grad()
@@ -119,13 +117,26 @@ def _by_shares(
 ) -> tuple[Float[Tensor, "run batch"], Float[Tensor, "run batch d_vocab"]]:
     """Cross-entropy, and the gradient of `weight` times its sum, by the same exponentials."""
     label = labels[..., None]
-    share = logits - logits.amax(-1, keepdim=True)
-    own = share.gather(-1, label)
-    share.exp_()
-    total = share.sum(-1, keepdim=True)
-    losses = (total.log() - own)[..., 0]
+    losses, own, share, total = _exponentials(logits, label)
     share.scatter_(-1, label, own.exp_() - total)
     return losses, share.mul_(weight / total)
+
+
+def _exponentials(
+    logits: Float[Tensor, "run batch d_vocab"], label: Int[Tensor, "run batch 1"]
+) -> tuple[
+    Float[Tensor, "run batch"],
+    Float[Tensor, "run batch 1"],
+    Float[Tensor, "run batch d_vocab"],
+    Float[Tensor, "run batch 1"],
+]:
+    """Cross-entropy log T − m with T = Σ_c exp(z_c − max z) and m = z_y − max z; m; each class's
+    exponential; and T."""
+    top = logits.amax(-1, keepdim=True)
+    own = logits.gather(-1, label) - top
+    share = (logits - top).exp_()
+    total = share.sum(-1, keepdim=True)
+    return (total.log() - own)[..., 0], own, share, total
 
 
 def loss_logits(

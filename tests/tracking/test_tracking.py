@@ -1,7 +1,6 @@
 """Trackers: what they hold is what the store holds, each row once."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import wandb
+from forked import forking
 from hang import HANG
 from runs_cases import SMALL_RUN, with_model, with_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -176,6 +176,8 @@ def test_an_interrupted_run_goes_on_and_repeats_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", float("inf"))
     with pytest.raises(KeyboardInterrupt):
         gi.train([TRACKED], store=tmp_path, observer=observers([*TRACKERS], Stop(25)))
+    # A run that failed is written by wandb's own process, which it does not wait for.
+    wandb.teardown()
     assert gi.open_store(tmp_path).select()[0].epoch == 20
     [file] = wandb_files(tmp_path)
     assert [epoch for epoch, _ in wandb_rows(file)] == [1, 5, 10, 15, 20, 25]
@@ -206,7 +208,7 @@ def test_a_damaged_mark_is_said_and_no_row_is_written_again(tmp_path, capsys, co
 
 def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path):
     """Tracked to epoch 25 and saved at 20; what wandb writes of it last is not known."""
-    child = multiprocessing.get_context("spawn").Process(target=train_and_die, args=(tmp_path,))
+    child = forking().Process(target=train_and_die, args=(tmp_path,))
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL

@@ -1,5 +1,6 @@
 """Sweeps: what workers do is what one process does, whoever dies meanwhile."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from hang import HANG
 from runs_cases import SMALL_RUN, same_run, with_model, with_recipe
-from sweep_functions import die_so_often, fail, not_for_pickle, sleep, square
+from sweep_functions import die_so_often, fail, not_for_pickle, read_environment, sleep, square
 
 import grokinterp as gi
 from grokinterp.cli import main
@@ -148,7 +149,17 @@ def test_an_exception_is_raised_as_it_is_and_not_tried_again(tmp_path):
         list(map_over(not_for_pickle, [3], workers=1))
 
 
-def test_workers_that_cannot_start_are_told_what_must_hold(capfd):
+def test_workers_have_the_environment_of_the_moment(monkeypatch):
+    """Though the server that they fork from may have begun before."""
+    for value in ("one", "other"):
+        monkeypatch.setenv("GROKINTERP_SEEN", value)
+        assert dict(map_over(read_environment, ["GROKINTERP_SEEN"], workers=1)) == {0: value}
+
+
+def test_workers_that_cannot_start_are_told_what_must_hold(capfd, monkeypatch):
+    # As where there is no server, whose stderr would be that of its own start.
+    spawn = multiprocessing.get_context("spawn")
+    monkeypatch.setattr("grokinterp.sweep.local._context", lambda: spawn)
     with pytest.raises(ChildProcessError, match=r"could not start .*must be importable.*__main__"):
         list(map_over(partial(_vanishing(), 1), [3], workers=1))
     assert "sweep_gone" in capfd.readouterr().err
@@ -423,6 +434,7 @@ def two_nodes() -> Iterator[str]:
     cluster.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_ray_ends_as_local_does_with_a_worker_killed_in_the_middle(
     tmp_path, long_runs, trained, gate, two_nodes
@@ -448,7 +460,6 @@ def test_what_a_node_cannot_read_is_a_sentence(two_nodes):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.slow
 def test_ray_sends_runs_back_and_tells_what_went_wrong(tmp_path, two_nodes):
     configs = [replace(SMALL_RUN, seed=seed) for seed in (1, 2, 3)]
     runs = train_over(configs, tmp_path / "ray", two_nodes, shared=False)

@@ -4,8 +4,10 @@ VENV := .venv
 # Written last, so that an install that failed or was interrupted is never taken for a whole one.
 STAMP := $(VENV)/installed
 
-# A process for each core; a file's tests in one process, because they share what they make.
-PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --maxprocesses 8 --dist loadfile
+# A process for each core and one more, because some tests wait for a browser or another process;
+# a file's tests in one process, because they share what they make.
+PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() + 1, 8))' 2>/dev/null)
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(PROCESSES) --dist loadfile
 
 # Only what is installed in $(VENV) is seen.
 unexport PYTHONPATH
@@ -37,7 +39,7 @@ test-lens4: $(STAMP) ## Run the tests of the model and its probes on Transformer
 	@sed 's/^transformer-lens==.*/transformer-lens>=4.3,<5/' constraints.txt > $(LENS4)/constraints.txt
 	@$(LENS4)/bin/python -m pip install -qq --no-input --disable-pip-version-check \
 		-c $(LENS4)/constraints.txt '.[llc]' beartype hypothesis pytest pytest-xdist
-	OMP_NUM_THREADS=1 $(LENS4)/bin/pytest -n auto --maxprocesses 8 --dist loadfile \
+	OMP_NUM_THREADS=1 $(LENS4)/bin/pytest -n $(PROCESSES) --dist loadfile \
 		-m 'not slow and not gpu and not hooked_transformer' tests/model tests/hooks tests/probes \
 		tests/pretrained tests/test_bridge.py tests/test_snapshot.py
 

@@ -1,5 +1,7 @@
 """The figures of every experiment can be read, whatever runs are there."""
 
+from functools import cache
+
 import pytest
 from drawn import log_axes_say_so, parts_stand_apart, text_is_dark_enough, tick_labels_stand_apart
 from shipped import SHIPPED
@@ -13,6 +15,7 @@ from grokinterp.reproduction.plan import make_plan
 NOWHERE = "no/such/store"
 
 
+@cache
 def of_two_seeds(name: str) -> Results | None:
     experiment = EXPERIMENTS[name]
     plan = make_plan(experiment, NOWHERE, experiment.seeds[:2], read=SHIPPED)
@@ -67,7 +70,7 @@ def test_figures_of_a_pair_have_one_axis_of_values(name, pair):
 
 
 def test_a_light_text_an_unnamed_log_axis_and_ticks_that_touch_would_be_seen():
-    figure = of_two_seeds("edge").drawn["overview"]
+    figure = of_two_seeds.__wrapped__("edge").drawn["overview"]
     axes = figure.axes[0]
     axes.set_xlabel("epoch")
     assert not log_axes_say_so(figure)

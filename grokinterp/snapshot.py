@@ -168,6 +168,10 @@ class Snapshot:
         check_one_of("split", split, get_args(Split))
         return getattr(self, split)
 
+    def __repr__(self) -> str:
+        epoch = "" if self.epoch is None else f", epoch {self.epoch:,}"
+        return f"Snapshot({self.title}{epoch}; {self.task})"
+
     @shown
     def _repr_html_(self) -> Markup:
         cfg = self.model.cfg

@@ -26,8 +26,19 @@ class Shown(ABC):
         """The page: it holds its data, scripts and styles, and loads nothing."""
 
     def save(self, path: str | Path) -> Path:
-        """Write one HTML file that any browser opens, with or without a network."""
+        """Write one HTML file that any browser opens, with or without a network.
+
+        Its buttons save the picture as PNG and SVG.
+
+        Raises:
+            ValueError: The path has another suffix than .html, or its folder does not exist.
+        """
         path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(
+                f"a picture is saved as HTML, to a file that ends in .html; got {path.name!r} "
+                "(buttons in the page save it as PNG and SVG)"
+            )
         if not path.parent.is_dir():
             raise ValueError(f"the folder {path.parent} must exist; make it, then save {path.name}")
         path.write_text(self.html, encoding="utf-8")

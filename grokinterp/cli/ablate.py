@@ -45,8 +45,8 @@ def ablate(
         if parse_call(text)[0] != "cluster":
             parse_intervention(text)
 
+    from grokinterp.ablation import SCORES, parse, scalars, summarise
     from grokinterp.ablation import ablate as measure_ablation
-    from grokinterp.ablation import parse, scalars, summarise
     from grokinterp.cli.terminal import NOTHING, show
     from grokinterp.config import RunConfig
     from grokinterp.definition import definition_of
@@ -67,16 +67,17 @@ def ablate(
         name = kept.config.name
     interventions = [parse(snapshot, text) for text in hook]
     say(
-        f"to measure: the run as it is, {', '.join(hook)}, and at most {controls} random controls "
-        "(a whole pathway has none)"
+        f"to measure: the run as it is, {', '.join(hook)}, and at most {controls} random controls, "
+        "where something was chosen among several"
     )
     table = measure_ablation(snapshot, interventions, controls, seed)
+    scored = scalars(table)
     record = f"ablation:{'+'.join(hook)}"
     assert snapshot.epoch is not None
     if kept is not None:
         definitions = [definition_of(type(item)) for item in interventions]
         defined = dict.fromkeys([definition_of(measure_ablation), *definitions])
-        values = {(record, key): value for key, value in scalars(table).items()}
+        values = {(record, key): value for key, value in scored.items()}
         try:
             kept.records.add(snapshot.epoch, values, {}, {record: "+".join(defined)})
         except (OSError, StoreError) as error:  # A store that can only be read.
@@ -85,6 +86,8 @@ def ablate(
     found = summarise(table)
     written = found.map("{:.4f}".format).replace("nan", NOTHING)
     print(show(written.assign(n=found["n"].map(str)), index=True))
+    if all(scored[f"ablated.{score}"] == scored[f"intact.{score}"] for score in SCORES):
+        print("Nothing changed: what this takes out, the model does not have, or does not use.")
     if "control" not in set(table["condition"]):
         print("A whole pathway has no random control of its size.")
 

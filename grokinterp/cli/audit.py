@@ -30,7 +30,7 @@ def audit(
     from grokinterp.reproduction import verdict_text
     from grokinterp.store.progress import say
 
-    say(f"Reading the runs of {store}, and those that ship: some seconds.")
+    say(f"Reading the runs in the store {store}, and those that ship: some seconds.")
     problems: dict[str, str] = {}
     found = verdicts(str(store), problems=problems)
     say_left_out(problems)

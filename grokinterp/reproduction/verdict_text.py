@@ -48,7 +48,11 @@ def text(judged: Sequence[Judged]) -> str:
     """For a terminal."""
     lines = []
     for one in judged:
-        lines += [f"{one.verdict.upper():<13} {one.name}", f"{'':<14}{one.claim.statement}"]
+        lines += [
+            f"{one.verdict.upper():<13} {one.name}",
+            f"{'':<14}{one.claim.statement}",
+            f"{'':<14}by fresh seeds: {tally(one.of('confirmatory'))}",
+        ]
         for of_groups in by_estimand(one):
             estimand = of_groups[0].estimand
             unit = f" ({estimand.unit})" if estimand.unit else ""
@@ -67,6 +71,14 @@ def text(judged: Sequence[Judged]) -> str:
             lines.append(f"{'':<14}not all runs are there: {one.command}")
         lines.append("")
     return "\n".join([*lines, ABOUT, AGAINST_PAPER, "", summary(judged)])
+
+
+def tally(findings: Sequence[Finding]) -> str:
+    """How many findings there are of each verdict, such as "5 findings, 4 supported, 1 undecided":
+    a claim is undecided while one of its findings is."""
+    of = [finding.verdict for finding in findings]
+    parts = [f"{of.count(one)} {one}" for one in get_args(Verdict) if one in of]
+    return ", ".join([f"{len(of)} finding{'s' * (len(of) != 1)}", *parts])
 
 
 def overview(judged: Sequence[Judged]) -> str:

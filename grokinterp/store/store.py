@@ -198,7 +198,10 @@ def open_store(path: str | os.PathLike[str] = "runs", create: bool = False) -> S
         if foreign and not marker.exists():
             raise StoreError(f"{root} is not a run store (it has no store.json); choose another")
         if not create:
-            raise NoStoreError(f"there is no run store at {root}; train something, or name another")
+            raise NoStoreError(
+                f"there is no run store at {root}; train something, or name another (the runs that "
+                "ship are in the page of grokinterp report)"
+            )
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -280,3 +280,10 @@ def test_a_page_says_whose_picture_it_is(pictures: dict[str, circuits.Picture]) 
     assert two.model == ""
     model.add_hook("blocks.0.hook_mlp_out", lambda value, hook: None)
     assert first.title == "M · mlp-pre, seed 3, under hooks"
+
+
+@pytest.mark.parametrize("name", ["circuit.png", "circuit.svg", "circuit"])
+def test_a_picture_is_saved_under_no_other_suffix(pictures, tmp_path, name) -> None:
+    with pytest.raises(ValueError, match=r"saved as HTML, .*\.html; got 'circuit.*PNG and SVG"):
+        pictures["grid"].save(tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -332,12 +332,16 @@ def test_a_trained_model_that_ships_is_ablated_by_its_placement(tmp_path, monkey
         main(["ablate", name, "--hook", "RemoveNorm:mlp", "--epoch", "136"])
         title, *table = capsys.readouterr().out.splitlines()
         assert title == "mlp-pre · seed 456, epoch 136: RemoveNorm:mlp"
+        assert not any(line.startswith("Nothing changed") for line in table)
         scores[name] = {line.split()[0]: line.split()[1:] for line in table[2:4]}
     assert scores["M"] == scores["mlp-pre"]
     card = gi.pretrained_card("mlp-pre")["stages"]["memorised"]
     written = [f"{card[name]:.4f}" for name in ("train_accuracy", "test_accuracy")]
     assert [scores["M"]["intact"][place] for place in (1, 3)] == written
     assert scores["M"]["ablated"] != scores["M"]["intact"]
+    # Where there is no norm to take out, it is said that nothing changed.
+    main(["ablate", "off", "--hook", "RemoveNorm:mlp", "--epoch", "169"])
+    assert "Nothing changed: what this takes out" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 

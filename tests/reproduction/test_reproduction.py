@@ -1,6 +1,7 @@
 """Runs that ship are drawn without training; what is missing is planned, and only that trained."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -436,6 +437,13 @@ def test_the_audit_judges_all_claims_and_says_what_is_missing(judged):
     rows = [line for line in written.splitlines() if line.startswith("|")]
     assert {line.count("|") - line.count("\\|") for line in rows} == {5, 9}
     assert verdict_text.summary(judged) in verdict_text.text(judged)
+    # How many findings there are of each verdict, because one keeps a claim undecided.
+    for one in judged:
+        fresh = one.of("confirmatory")
+        said = verdict_text.tally(fresh)
+        assert f"by fresh seeds: {said}" in verdict_text.text([one])
+        assert said.startswith(f"{len(fresh)} finding")
+        assert sum(map(int, re.findall(r", (\d+)", said))) == len(fresh)
 
 
 FIELDS = {

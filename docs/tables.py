@@ -226,6 +226,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "norm-clamp": lambda: by_seed(
         table_of("norm-clamp", "runs"), "label", "generalised", "epoch of generalising"
     ),
+    "optimizers": lambda: by_seed(
+        table_of("optimizers", "runs"), "label", "generalised", "epoch of generalising"
+    ),
     "softmax-collapse": lambda: by_seed(
         table_of("softmax-collapse", "runs"), "label", "generalised", "epoch of generalising"
     ),

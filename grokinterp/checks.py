@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from math import isfinite, nan
 from numbers import Real
 from operator import index
@@ -21,6 +22,19 @@ def check_one_of(name: str, value: object, choices: Sequence[str]) -> None:
     """ValueError names the choices."""
     if value not in choices:
         raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A question that names the close ones, and a space after it; empty where none is close.
+
+    Examples:
+        >>> did_you_mean("norm", ["norms", "ntk"])
+        'did you mean norms? '
+        >>> did_you_mean("norm", ["ntk"])
+        ''
+    """
+    close = get_close_matches(str(name), known)
+    return f"did you mean {' or '.join(close)}? " if close else ""
 
 
 def check_text(name: str, value: object) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Generic, TypeVar
+
+from grokinterp.checks import did_you_mean
 
 T = TypeVar("T")
 
@@ -32,8 +33,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._found:
-            close = get_close_matches(str(name), self._found)
-            hint = f"did you mean {' or '.join(close)}? " if close else ""
+            hint = did_you_mean(name, self._found)
             raise KeyError(f"{self._name} has no {name!r}; {hint}it holds {', '.join(self)}")
         found = self._found[name]
         if found is self._places:

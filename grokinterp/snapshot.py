@@ -17,7 +17,7 @@ from grokinterp.inputs import Inputs as Inputs
 from grokinterp.inputs import NotApplicable as NotApplicable
 from grokinterp.jupyter import card, shown
 from grokinterp.model.memo import Remembered, hooks_of
-from grokinterp.placement import both_names
+from grokinterp.placement import LNPlacement, both_names
 from grokinterp.task import Task
 
 if TYPE_CHECKING:
@@ -80,9 +80,14 @@ class Snapshot:
         self._remembered = Remembered(model)
 
     @property
+    def _placement(self) -> LNPlacement | None:
+        """Of a model of the package's own."""
+        return getattr(self.model.blocks[0], "placement", None)
+
+    @property
     def title(self) -> str:
         """Its LN placement by both names, or its class; its seed; whether hooks act on it."""
-        placement = getattr(self.model.blocks[0], "placement", None)
+        placement = self._placement
         parts = [both_names(placement.name) if placement else type(self.model).__name__]
         parts += [f"seed {self.seed}"] if self.seed is not None else []
         parts += ["under hooks"] if hooks_of(self.model) else []
@@ -187,9 +192,8 @@ class Snapshot:
             ),
             ("hooks that act on it", ", ".join(hooks) or "none"),
         ]
-        placement = getattr(self.model.blocks[0], "placement", None)
-        if placement is not None:
-            rows.insert(1, ("placement", placement.name))
+        if self._placement is not None:
+            rows.insert(1, ("placement", self._placement.name))
         return card(
             "Snapshot",
             rows,

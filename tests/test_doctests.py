@@ -9,6 +9,7 @@ MODULES = (
     "audit.claim",
     "interval",
     "audit.statistics",
+    "checks",
     "cli.arguments",
     "config.stop_rule",
     "definition",

@@ -10,11 +10,12 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from itertools import takewhile
 from textwrap import fill
 from typing import NoReturn
+
+from grokinterp.checks import did_you_mean
 
 COMMANDS = {
     "demo": "train LN before the MLP until it groks (about a minute), and draw what happened",
@@ -60,8 +61,7 @@ def _run(arguments: Sequence[str], debug: bool) -> None:
         return
     command, options = arguments[0], arguments[1:]
     if command not in COMMANDS:
-        close = get_close_matches(command, COMMANDS)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        hint = did_you_mean(command, COMMANDS)
         _fail(f"unknown command {command!r}; {hint}choose one of {', '.join(COMMANDS)}")
 
     from grokinterp.cli.arguments import bound

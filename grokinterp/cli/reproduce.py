@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from grokinterp.checks import did_you_mean
 from grokinterp.cli.selection import STORE, Load, say_left_out
 
 
@@ -52,8 +52,7 @@ def reproduce(
     from grokinterp.experiments import EXPERIMENTS
 
     if name != "all" and name not in EXPERIMENTS:
-        close = get_close_matches(name, EXPERIMENTS)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        hint = did_you_mean(name, EXPERIMENTS)
         raise ValueError(
             f"unknown experiment {name!r}; {hint}choose one of {', '.join(EXPERIMENTS)}, or all"
         )

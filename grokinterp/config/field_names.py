@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import fields
-from difflib import get_close_matches
 
+from grokinterp.checks import did_you_mean
 from grokinterp.config.run import RunConfig
 from grokinterp.task import TASKS
 
@@ -15,8 +15,7 @@ def check_field(name: str, but: Collection[str] = (), also: Collection[str] = ()
     every = dict.fromkeys([*RunConfig().flat(), *task_fields()])
     known = [*(field for field in every if field not in but), *also]
     if name not in known:
-        close = " or ".join(get_close_matches(name, known))
-        hint = f"did you mean {close}?" if close else f"choose one of {', '.join(known)}"
+        hint = did_you_mean(name, known).strip() or f"choose one of {', '.join(known)}"
         raise ValueError(f"no config field {name!r}; {hint}")
 
 

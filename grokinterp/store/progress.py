@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -97,7 +98,7 @@ class Several(Observer):
             observer.end()
 
 
-class Sentences(Observer):
+class Sentences(Observer, ABC):
     """Says in a sentence what goes wrong."""
 
     def failed(self, run: Run, probe: str, reason: str) -> None:
@@ -113,8 +114,8 @@ class Sentences(Observer):
         names = ", ".join(config.name for config in configs)
         self._say(f"{names}: its worker died ({reason}); another goes on from the last save")
 
-    def _say(self, text: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _say(self, text: str) -> None: ...
 
 
 class Warns(Sentences):

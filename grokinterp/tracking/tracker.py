@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -17,18 +18,19 @@ if TYPE_CHECKING:
     from grokinterp.store.state import Report
 
 
-class Log:
+class Log(ABC):
     """Where one run's scalars go."""
 
+    @abstractmethod
     def write(self, epoch: int, scalars: Mapping[str, float]) -> None:
-        raise NotImplementedError
+        """Those of an epoch."""
 
+    @abstractmethod
     def close(self, over: bool) -> None:
         """No more now, and none ever if the run is over."""
-        raise NotImplementedError
 
 
-class Tracker(Observer):
+class Tracker(Observer, ABC):
     """Writes every row of a run's metrics once, whether it was interrupted or trained before.
 
     How far a log goes does not follow from the store, whose last save may be behind it, or ahead
@@ -49,9 +51,9 @@ class Tracker(Observer):
         self._logs: dict[str, Log] = {}
         self._written: dict[str, int] = {}
 
+    @abstractmethod
     def open(self, run: Run) -> Log:
         """The run's log, to go on with what earlier ones hold."""
-        raise NotImplementedError
 
     def begin(self, configs: Sequence[RunConfig], runs: Sequence[Run]) -> None:
         for run in runs:

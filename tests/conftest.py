@@ -6,12 +6,7 @@ again takes a third of the tests' time.
 
 from collections.abc import Iterator
 
-import jaxtyping
 import pytest
-
-# What a checked module imports first is looked up among checked modules, where no bytecode of it
-# is: it would be compiled anew.
-import transformer_lens  # noqa: F401
 from hypothesis import HealthCheck, settings
 
 # Before anything imports grokinterp, or the modules are loaded unchecked.
@@ -21,12 +16,6 @@ CHECKED = (
     # the pullbacks of the rest of training are, would be so at each call.
     *("training.forward", "training.optimizer"),
 )
-jaxtyping.install_import_hook([f"grokinterp.{name}" for name in CHECKED], "beartype.beartype")
-
-import torch  # noqa: E402
-
-# The models of the tests are too small to share between cores.
-torch.set_num_threads(1)
 
 pytest_plugins = ["skips"]
 
@@ -35,9 +24,28 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    hands_out = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    if hands_out:  # It runs no test, and its processes start when this has ended.
+        return
+    # What a checked module imports first is looked up among checked modules, where no bytecode of
+    # it is: it would be compiled anew.
+    import transformer_lens  # noqa: F401
+    from jaxtyping import install_import_hook
+
+    install_import_hook([f"grokinterp.{name}" for name in CHECKED], "beartype.beartype")
+
+    import torch
+
+    # The models of the tests are too small to share between cores.
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """Without those checks, as users run it: what is tested is the library's own answer."""
+    import jaxtyping
+
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

@@ -359,8 +359,11 @@ def test_the_command_prints_its_plan_and_its_runs(tmp_path, capsys):
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
 def test_an_interrupted_sweep_leaves_no_worker(how, tmp_path):
     options = ["--p", "5", "--epochs", "1000000", "--store", str(tmp_path), "--workers", "1"]
+    # Tests that a shell started in the background ignore the signal, and so would their processes.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = f"{heard}; from grokinterp.cli import main; main()"
     sweep = subprocess.Popen(
-        [sys.executable, "-c", "from grokinterp.cli import main; main()", "sweep", *options],
+        [sys.executable, "-c", command, "sweep", *options],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

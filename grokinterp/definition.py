@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import linecache
 import pickle
 import sys
 import sysconfig
@@ -189,11 +190,18 @@ def _has_own_code(function: FunctionType, owner: type) -> bool:
 
 
 def _source(function: FunctionType) -> str:
+    # Of the code: of a function, the source would be that of what it wraps. And not by
+    # inspect.getsource, which looks through all modules for the code's.
+    code = function.__code__
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename, function.__globals__)
     try:
-        # Of the code: of a function, the source would be that of what it wraps.
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function.__code__)))
-    except (OSError, TypeError, SyntaxError):  # Not kept, or a lambda amid other code.
-        return _bytecode(function.__code__)
+        block = inspect.getblock(lines[code.co_firstlineno - 1 :])
+        tree = ast.parse(textwrap.dedent("".join(block)))
+    except SyntaxError:  # A lambda amid other code.
+        return _bytecode(code)
+    if not tree.body:  # Its source is not kept.
+        return _bytecode(code)
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and (
             ast.get_docstring(node) is not None

@@ -9,6 +9,7 @@ few seeds promise little: 75 % of three, 93.75 % of five.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +19,7 @@ FEWEST_SEEDS = 6
 """The fewest whose range holds the median with a probability of 95 %."""
 
 
+@cache
 def at_least(successes: int, seeds: int) -> float:
     """P(Bin(seeds, 1/2) ≥ successes): the one-sided P of the sign test.
 
@@ -29,6 +31,7 @@ def at_least(successes: int, seeds: int) -> float:
     return float(binom.sf(successes - 1, seeds, 0.5))
 
 
+@cache
 def rank(seeds: int) -> int:
     """Which least and which largest value the interval lies between: 1 is the range.
 

@@ -24,9 +24,6 @@ def parameter_shapes(config: ModelConfig, task: Task) -> dict[str, tuple[int, ..
     d_model, d_head, d_mlp = config.d_model, config.d_head, config.d_mlp
     assert d_mlp is not None
 
-    def norm(name: str) -> dict[str, tuple[int, ...]]:
-        return {f"{name}.{part}": (d_model,) for part in ("w", "b")[: 1 + (config.norm == "layer")]}
-
     into, out_of = (d_model, d_mlp), (d_mlp, d_model)
     mlp = {"W_in": into, "b_in": (d_mlp,), "W_out": out_of, "b_out": (d_model,)}
     if config.gated_mlp:
@@ -41,11 +38,9 @@ def parameter_shapes(config: ModelConfig, task: Task) -> dict[str, tuple[int, ..
         "attn.W_V": heads,
     } | block
     names = config.ln.norm_names
-    before = [shape for name in ("ln1", "ln2") if name in names for shape in norm(name).items()]
-    after = [
-        shape for name in ("ln1_post", "ln2_post") if name in names for shape in norm(name).items()
-    ]
-    block = dict([*before, *block.items(), *after])
+    before = _norm_shapes(config, *(name for name in ("ln1", "ln2") if name in names))
+    after = _norm_shapes(config, *(name for name in ("ln1_post", "ln2_post") if name in names))
+    block = before | block | after
     shapes: dict[str, tuple[int, ...]] = {
         "embed.W_E": (task.d_vocab, d_model),
         "pos_embed.W_pos": (3, d_model),
@@ -53,11 +48,16 @@ def parameter_shapes(config: ModelConfig, task: Task) -> dict[str, tuple[int, ..
     for layer in range(config.n_layers):
         shapes |= {f"blocks.{layer}.{name}": shape for name, shape in block.items()}
     if config.final_norm != "none":
-        shapes |= norm("ln_final")
+        shapes |= _norm_shapes(config, "ln_final")
     if not config.tied_unembedding:
         answers = task.d_vocab if config.answers == "p+1" else task.equals_token
         shapes["unembed.W_U"] = (d_model, answers)
     return shapes
+
+
+def _norm_shapes(config: ModelConfig, *names: str) -> dict[str, tuple[int, ...]]:
+    parts = ("w", "b") if config.norm == "layer" else ("w",)
+    return {f"{name}.{part}": (config.d_model,) for name in names for part in parts}
 
 
 def is_trained(config: ModelConfig, parameter_name: str) -> bool:

@@ -7,6 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from grokinterp.grokking import GrokkingTimes, grokking_times
+from grokinterp.store.probe_records import Records
 from grokinterp.store.run import Run
 
 
@@ -15,7 +16,11 @@ class CachedRun(Run):
 
     def read(self) -> None:
         """Read what results are made of now. StoreError if that cannot be."""
-        _ = self.metrics, self.probes
+        _ = self.metrics, self.records.current
+
+    @cached_property
+    def records(self) -> Records:  # type: ignore[override]
+        return _ReadOnce(self.path)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:  # type: ignore[override]
@@ -28,3 +33,9 @@ class CachedRun(Run):
     @cached_property
     def probes(self) -> pd.DataFrame:  # type: ignore[override]
         return super().probes
+
+
+class _ReadOnce(Records):
+    @cached_property
+    def current(self) -> pd.DataFrame:  # type: ignore[override]
+        return super().current

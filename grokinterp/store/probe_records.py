@@ -8,6 +8,7 @@ probes/000100.safetensors     the arrays of an epoch, named `probe/name`
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ class Records:
     def table(self) -> pd.DataFrame:
         """The scalars: epoch, probe, name, value, definition, provenance (`Provenance.text`)."""
         if not self._path.exists():
-            return pd.DataFrame(columns=COLUMNS).astype({"epoch": "int64", "value": "float64"})
+            return _empty().copy()
         table = read_table(self._path)
         for column, before in (("definition", FIRST), ("provenance", Provenance().text)):
             if column not in table:
@@ -49,6 +50,8 @@ class Records:
     def current(self) -> pd.DataFrame:
         """Those of probes that are defined now as they were then."""
         table = self.table
+        if table.empty:
+            return table
         kinds = table[["probe", "definition"]].drop_duplicates().itertuples(index=False)
         now = {(probe, known) for probe, known in kinds if is_current(probe, known)}
         stands = [kind in now for kind in zip(table["probe"], table["definition"], strict=True)]
@@ -108,3 +111,8 @@ class Records:
 
     def _array_path(self, epoch: int) -> Path:
         return self._arrays / f"{epoch:06d}.safetensors"
+
+
+@cache
+def _empty() -> pd.DataFrame:
+    return pd.DataFrame(columns=COLUMNS).astype({"epoch": "int64", "value": "float64"})

@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # A process for each core and one more, because some tests wait for a browser or another process;
 # a file's tests in one process, because they share what they make.
 PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() + 1, 8))' 2>/dev/null)
-PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(PROCESSES) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # Only what is installed in $(VENV) is seen.
 unexport PYTHONPATH

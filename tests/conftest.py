@@ -5,6 +5,7 @@ again takes a third of the tests' time.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +16,14 @@ CHECKED = (
     # A checked function is decorated where it is defined: those that are defined inside others, as
     # the pullbacks of the rest of training are, would be so at each call.
     *("training.forward", "training.optimizer"),
+)
+
+# The files that take longest, so that no process is left with one of them at the end.
+LONGEST = (
+    *("reproduction/test_reproduction.py", "sweep/test_sweep.py", "report/test_report.py"),
+    *("test_docs.py", "training/test_train.py", "training/test_engine.py", "test_readme.py"),
+    *("experiments/test_experiment_figures.py", "store/test_recordings.py"),
+    *("training/test_kill.py", "tracking/test_tracking.py", "test_user_files.py"),
 )
 
 pytest_plugins = ["skips"]
@@ -39,6 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
     # The models of the tests are too small to share between cores.
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    rank = {tests / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def dense(shot, halves):
 
 
 # Torch's forward mode loads a deprecated part of torch.
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is")
 @pytest.mark.parametrize("placement", ["off", "pre"])
 def test_a_model_against_its_dense_hessians(placement):
     shot = Snapshot(perturbed_model(small_config(placement)), TASK, seed=0)

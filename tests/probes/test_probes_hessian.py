@@ -80,7 +80,7 @@ def test_the_trace_of_a_diagonal_is_exact_and_of_a_rotated_one_within_its_error(
 
 
 # Torch's forward mode loads a deprecated part of torch.
-forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is")
 
 
 @cache

@@ -15,6 +15,7 @@ import hashlib
 import inspect
 import linecache
 import pickle
+import reprlib
 import sys
 import sysconfig
 import textwrap
@@ -23,6 +24,9 @@ from dis import get_instructions
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
+
+if sys.version_info >= (3, 14):
+    import annotationlib
 
 OWN = "grokinterp"
 LIBRARIES = tuple(map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")))
@@ -38,6 +42,9 @@ def definition_of(thing: Callable[..., Any]) -> str:
     that it finds by name, arrays, tensors and models by their content. Where no source is at hand,
     as in an interactive Python, it covers the bytecode. What code of installed packages or the
     content of a file decides, it does not see.
+
+    A function, class or dataclass has the same in every version of Python, but for what Python
+    itself writes otherwise: f-strings, `Optional`, bytecode, named tuples, enums and protocols.
 
     >>> definition_of(definition_of)
     '1'
@@ -117,7 +124,7 @@ def _parts_of_class(thing: type, seen: dict[int, Any]) -> Iterator[str]:
     for base in thing.__mro__[1:-1]:
         yield from _parts(base, seen)
     # A dataclass writes methods of its own, which have no source; its fields are here.
-    for name, value in sorted(vars(thing).items()):
+    for name, value in sorted(_members(thing).items()):
         function = getattr(value, "fget", None) or getattr(value, "__func__", value)
         if isinstance(function, FunctionType):
             function = _unhooked(function)
@@ -137,6 +144,25 @@ def _parts_of_class(thing: type, seen: dict[int, Any]) -> Iterator[str]:
         elif not name.startswith(("__", "_abc_")) and not hasattr(value, "__get__"):
             yield f"{name}="
             yield from _parts(value, seen)
+
+
+def _members(thing: type) -> dict[str, Any]:
+    """What the class holds, and its annotations, where it has any, whichever way Python keeps them:
+    from 3.14 on it has a function that makes them."""
+    kept = ("__annotations__", "__annotations_cache__", "__annotate__", "__annotate_func__")
+    members = {name: value for name, value in vars(thing).items() if name not in kept}
+    if annotations := _annotations(thing):
+        members["__annotations__"] = annotations
+    return members
+
+
+def _annotations(thing: type) -> dict[str, Any]:
+    try:
+        return inspect.get_annotations(thing)
+    except NameError:  # Of a name that is only there for type checkers.
+        if sys.version_info >= (3, 14):
+            return inspect.get_annotations(thing, format=annotationlib.Format.STRING)
+        raise
 
 
 def _parts_of_object(thing: Any, seen: dict[int, Any]) -> Iterator[str]:
@@ -186,7 +212,11 @@ def _unhooked(value: Any) -> Any:
 
 
 def _has_own_code(function: FunctionType, owner: type) -> bool:
-    return function.__code__.co_filename != "<string>" or "__dataclass_fields__" not in vars(owner)
+    """Whether it is not one that `dataclass` wrote, which each version of Python does otherwise."""
+    if "__dataclass_fields__" not in vars(owner):
+        return True
+    files = (one.__code__.co_filename for one in (dataclasses.replace, reprlib.recursive_repr))
+    return function.__code__.co_filename not in ("<string>", *files)
 
 
 def _source(function: FunctionType) -> str:

@@ -146,6 +146,27 @@ def test_an_edit_changes_the_definition(source, name, old, new, kept):
     assert definition_of(before) != definition_of(after)
 
 
+def test_it_is_the_same_in_every_python():
+    """What was stored under one is read under another; the first that wrote them was 3.11."""
+    assert definition_of(defined(PROBE, "probe")) == "a98f1c6ba14b2f78"
+    assert definition_of(defined(CLASS, "Halved")) == "71eda8e45064c2b7"
+
+
+def test_annotations_may_name_what_only_type_checkers_know():
+    lazily = sys.version_info >= (3, 14)  # Before, only where the future import says so.
+    source = ("" if lazily else "from __future__ import annotations") + CLASS
+    before, after = (source.replace("hook: str", f"hook: {kind}") for kind in ("Name", "Text"))
+    assert definition_of(defined(before, "Halved")) == definition_of(defined(before, "Halved"))
+    assert definition_of(defined(before, "Halved")) != definition_of(defined(after, "Halved"))
+
+
+def test_looking_at_annotations_does_not_change_it():
+    bare = defined("class Bare:\n    def act(self, x):\n        return x\n", "Bare")
+    before = definition_of(bare)
+    assert bare.__annotations__ == {}
+    assert definition_of(bare) == before
+
+
 @pytest.mark.parametrize(("source", "name", "old", "new"), LEFT)
 def test_comments_and_docstrings_do_not(source, name, old, new):
     assert old in source

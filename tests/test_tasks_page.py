@@ -45,6 +45,8 @@ CALLS = {
     "restricted_loss": WITH_KEYS,
     "logit_formula": WITH_KEYS,
     "llc": "chains=2,draws=2,burn_in=1",
+    "commutator_defect": "draws=1",
+    "hessian": "top=1,trace_samples=2",
 }
 
 

@@ -130,7 +130,6 @@ def _value(what: str, value: Any) -> float | np.ndarray:
 
 # Kept, because every plan of an experiment asks again.
 _annotations = cache(get_type_hints)
-_signature = cache(inspect.signature)
 
 
 def _names() -> str:
@@ -138,7 +137,7 @@ def _names() -> str:
 
 
 def _options(probe: str) -> list[str]:
-    parameters = _signature(PROBES[probe]).parameters
+    parameters = inspect.signature(PROBES[probe]).parameters
     return [name for name in parameters if name != "snapshot"]
 
 

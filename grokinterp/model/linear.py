@@ -28,7 +28,9 @@ def linear(
     if x.shape[0] == 1 and _has_onednn(x):
         return _OneDNNLinear.apply(x[0], w[0], None if b is None else b[0], relu)[None]
     if x.shape[0] == 1:
-        y = (x[0] @ w[0] if b is None else torch.addmm(b[0], x[0], w[0]))[None]
+        y = (x[0] @ w[0])[None]
+        if b is not None:  # addmm would write b into every row first: a pass more over memory.
+            y += b[0]
     else:
         y = x @ w if b is None else torch.baddbmm(b[:, None], x, w)
     return y.relu_() if relu else y

@@ -121,7 +121,8 @@ def engine(
             recorder = recorders[report.run]
             due = config.train.due_probes(report.epoch)
             if recorder is not None and due:
-                recorder.record(report.epoch, ensemble.state(report.run).weights, due)
+                with on_one_core():  # As train does, whose other runs have the other cores.
+                    recorder.record(report.epoch, ensemble.state(report.run).weights, due)
         return epochs
 
     return advance

@@ -55,23 +55,12 @@ def values_and_gradients(
     leaves = {n: v.detach().clone().requires_grad_(v.requires_grad) for n, v in parameters.items()}
     trained = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
     written = {name: torch.zeros_like(leaf) for name, leaf in trained.items()}
-    attended = attend(config, leaves, tokens, uniform)
+    attended, pull_attended = attend(config, leaves, tokens, uniform)
     with torch.no_grad():
         logits, residual, pullback = last_block(config, leaves, attended, scale)
         # Their memory may be used.
         residual_gradient = None if of_residual is None else of_residual.clone()
         before = pullback(of_logits.clone(), residual_gradient, written)
-    pairs = [
-        (value, getattr(before, name))
-        for name, value in attended._asdict().items()
-        if value is not None and value.requires_grad
-    ]
-    rest = torch.autograd.grad(
-        [value for value, _ in pairs],
-        list(trained.values()),
-        [gradient for _, gradient in pairs],
-        allow_unused=True,
-        materialize_grads=True,
-    )
-    gradients = {name: written[name] + one for name, one in zip(trained, rest, strict=True)}
+    rest = pull_attended(before)
+    gradients = {name: one + rest.get(name, 0) for name, one in written.items()}
     return logits, residual, gradients

@@ -348,7 +348,6 @@ class Ensemble:
             blocks = len(train_blocks(self.train_config, batch.labels))
             scored, others = backpropagate(
                 self._runs(active),
-                self._leaves,
                 batch,
                 self._places[:blocks],
                 self._workers,
@@ -357,8 +356,8 @@ class Ensemble:
             )
             gradient = self._gradients[:blocks].sum(0)
             by_name = self._layout.views(gradient)
-            for name, part in others.items():
-                by_name[name] += part
+            for name in by_name.keys() & others.keys():
+                by_name[name] += others[name]
             return scored, gradient
         logits, residual = self._forward_hooked(self._leaves, batch.tokens, active)
         losses, d_logits = losses_and_gradient(

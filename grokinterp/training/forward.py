@@ -9,6 +9,7 @@ HookedTransformer of the same config, by parameter name.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,8 @@ from grokinterp.config import ModelConfig
 from grokinterp.model.linear import linear
 from grokinterp.model.normalise import layer_norm, rms_norm
 from grokinterp.placement import norm_eps
-from grokinterp.training.last_block import Attended, Parameters, last_block
+from grokinterp.training.last_block import Attended, AttendedPullback, Parameters, last_block
+from grokinterp.training.one_layer import attend_one_layer, split_heads, stack_heads, token_table
 from grokinterp.training.reads import flat, gather
 
 
@@ -36,7 +38,7 @@ def last_position(
     Every example must end in the same token, as every task's do. With `uniform_attention` every
     query attends alike to every key that it sees, as under the intervention UniformAttention.
     """
-    attended = attend(config, parameters, tokens, uniform_attention)
+    attended, _ = attend(config, parameters, tokens, uniform_attention)
     logits, residual, _ = last_block(config, parameters, attended, readout_scale)
     return logits, residual
 
@@ -46,59 +48,59 @@ def attend(
     parameters: Parameters,
     tokens: Int[Tensor, "run batch 3"],
     uniform_attention: bool = False,
-) -> Attended:
-    """Everything before the last block's pattern, by operations that autograd follows."""
-    rows, index = _token_table(parameters, tokens)
+) -> tuple[Attended, AttendedPullback]:
+    """Everything before the last block's pattern, and the pullback of that.
+
+    Of several layers by autograd: the pullback gives the gradients of the parameters that require
+    them, and is there only where gradients are on.
+    """
+    if config.n_layers == 1:
+        return attend_one_layer(config, parameters, tokens, uniform_attention)
+    rows, index = token_table(parameters, tokens)
     of_rows: Tensor | None = index
-    for layer in range(config.n_layers):
-        block = {
+    *before, last = (
+        {
             name.removeprefix(f"blocks.{layer}."): value
             for name, value in parameters.items()
             if name.startswith(f"blocks.{layer}.")
         }
-        if layer == config.n_layers - 1:
-            return _attend_last(config, block, rows, of_rows, uniform_attention)
+        for layer in range(config.n_layers)
+    )
+    for block in before:
         rows = _block(config, block, rows, of_rows, uniform_attention)
         of_rows = None
-    raise AssertionError("a model has a block")
+    attended = _attend_last(config, last, rows, uniform_attention)
+    return attended, partial(_by_autograd, attended, parameters)
 
 
-def _token_table(
-    parameters: Parameters, tokens: Int[Tensor, "run batch 3"]
-) -> tuple[Float[Tensor, "run row d_model"], Int[Tensor, "run batch 3"]]:
-    """Embedding rows of every token at positions 0 and 1 and of the last token, and each
-    example's rows in that table."""
-    w_e, w_pos = parameters["embed.W_E"], parameters["pos_embed.W_pos"]
-    n = w_e.shape[1] - 1  # `=` is the last token of the vocabulary, and never an operand.
-    table = torch.cat(
-        [w_e[:, :n] + w_pos[:, :1], w_e[:, :n] + w_pos[:, 1:2], w_e[:, n:] + w_pos[:, 2:]], dim=1
+def _by_autograd(
+    attended: Attended, parameters: Parameters, gradient: Attended
+) -> dict[str, Tensor]:
+    leaves = {name: value for name, value in parameters.items() if value.requires_grad}
+    # Of attention that is uniform the scores depend on nothing.
+    pairs = (
+        (getattr(attended, name), getattr(gradient, name))
+        for name in ("scores", "values", "residual")
     )
-    shift = torch.tensor([0, n, n], device=tokens.device)
-    return table, tokens + shift
+    outputs, d_outputs = zip(*(pair for pair in pairs if pair[0].requires_grad), strict=True)
+    found = torch.autograd.grad(outputs, [*leaves.values()], d_outputs, allow_unused=True)
+    return {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
 
 
 def _attend_last(
     config: ModelConfig,
     block: Parameters,
     rows: Float[Tensor, "run row d_model"],
-    index: Int[Tensor, "run batch 3"] | None,
     uniform: bool,
 ) -> Attended:
-    """The last block's part of it, which needs one query for each example."""
+    """The last block's part of it, which needs one query for each example; rows are (example,
+    position)."""
     q_in, k_in, values = _projections(config, block, rows)
-    w_q, w_k = block["attn.W_Q"], block["attn.W_K"]
-    if index is not None:
-        # All examples share the last token, so one query serves them, and keys need not be made.
-        query, residual = linear(q_in[:, -1:], _stack_heads(w_q)), rows[:, -1:]
-        of_query = (w_k @ _split_heads(query[:, 0], config.d_head)[..., None])[..., 0]
-        scores = linear(k_in, of_query.mT)
-    else:
-        query = linear(_positions(q_in)[:, :, -1], _stack_heads(w_q))
-        residual = _positions(rows)[:, :, -1]
-        products = linear(k_in, _stack_heads(w_k)) * query.repeat_interleave(3, dim=1)
-        scores = _split_heads(products, config.d_head).sum(-1)
-    scores = scores / math.sqrt(config.d_head)
-    return Attended(torch.zeros_like(scores) if uniform else scores, values, index, residual)
+    query = linear(_positions(q_in)[:, :, -1], stack_heads(block["attn.W_Q"]))
+    products = linear(k_in, stack_heads(block["attn.W_K"])) * query.repeat_interleave(3, dim=1)
+    scores = split_heads(products, config.d_head).sum(-1) / math.sqrt(config.d_head)
+    residual = _positions(rows)[:, :, -1]
+    return Attended(torch.zeros_like(scores) if uniform else scores, values, None, residual)
 
 
 def _block(
@@ -111,8 +113,8 @@ def _block(
     """One block, not the last. `index` maps (example, position) to rows; None: rows are (example,
     position), as those that it returns are."""
     q_in, k_in, values = _projections(config, block, rows)
-    keys = linear(k_in, _stack_heads(block["attn.W_K"]))
-    query = linear(q_in, _stack_heads(block["attn.W_Q"]))
+    keys = linear(k_in, stack_heads(block["attn.W_K"]))
+    query = linear(q_in, stack_heads(block["attn.W_Q"]))
     if index is not None:
         index = flat(index, rows.shape[1])
         query, keys, values = (gather(x, index) for x in (query, keys, values))
@@ -120,7 +122,7 @@ def _block(
     else:
         query, keys, values = (_positions(x) for x in (query, keys, values))
         resid = rows
-    query, keys, values = (_split_heads(x, config.d_head) for x in (query, keys, values))
+    query, keys, values = (split_heads(x, config.d_head) for x in (query, keys, values))
     scores = torch.einsum("rnqhd,rnkhd->rnqhk", query, keys) / math.sqrt(config.d_head)
     if uniform:
         scores = torch.zeros_like(scores)
@@ -140,7 +142,7 @@ def _projections(
     ln = config.ln
     ln_rows = _norm(config, block, "ln1", rows) if ln.attention else rows
     q_in, k_in, v_in = (ln_rows if norm else rows for norm in (ln.q, ln.k, ln.v))
-    return q_in, k_in, linear(v_in, _stack_heads(block["attn.W_V"]))
+    return q_in, k_in, linear(v_in, stack_heads(block["attn.W_V"]))
 
 
 def _later(scores: Float[Tensor, "run batch query head key"]) -> Bool[Tensor, "query 1 key"]:
@@ -196,11 +198,3 @@ def _normalise(
 
 def _positions(rows: Float[Tensor, "run row d"]) -> Float[Tensor, "run batch 3 d"]:
     return rows.unflatten(1, (-1, 3))
-
-
-def _split_heads(x: Float[Tensor, "... d"], d_head: int) -> Float[Tensor, "... head d_head"]:
-    return x.unflatten(-1, (-1, d_head))
-
-
-def _stack_heads(w: Float[Tensor, "run head d_model d_head"]) -> Float[Tensor, "run d_model d"]:
-    return w.transpose(1, 2).flatten(2)

@@ -55,6 +55,10 @@ class Attended(NamedTuple):
         return Reads(rows, size, heads)
 
 
+AttendedPullback = Callable[[Attended], dict[str, Float[Tensor, "run ..."]]]
+"""From the gradient of `Attended` to those of the parameters before it."""
+
+
 def last_block(
     config: ModelConfig,
     parameters: Parameters,
@@ -75,19 +79,19 @@ def last_block(
     block = f"blocks.{config.n_layers - 1}."
     style = config.ln.style
 
-    def norm(name: str, x: Tensor, there: bool = True) -> tuple[Tensor, Pullback]:
+    def normed(name: str, x: Tensor, there: bool = True) -> tuple[Tensor, Pullback]:
         if not there:
             return x, _unchanged
-        return _norm(config, parameters, block + name, x, norm_eps(config.ln, name))
+        return norm(config, parameters, block + name, x, norm_eps(config.ln, name))
 
     z, pull_attention = _attention(attended, reads or attended.reads())
     attn_out, pull_o = _linear(parameters, block + "attn.W_O", None, z)
-    attn_out, pull_ln1_post = norm("ln1_post", attn_out, style == "peri")
-    mid, pull_ln1 = norm("ln1", attended.residual + attn_out, style == "post")
-    mlp_in, pull_ln2 = norm("ln2", mid, config.ln.mlp)
+    attn_out, pull_ln1_post = normed("ln1_post", attn_out, style == "peri")
+    mid, pull_ln1 = normed("ln1", attended.residual + attn_out, style == "post")
+    mlp_in, pull_ln2 = normed("ln2", mid, config.ln.mlp)
     mlp_out, pull_mlp = _mlp(config, parameters, block + "mlp.", mlp_in)
-    mlp_out, pull_ln2_post = norm("ln2_post", mlp_out, style == "peri")
-    residual, pull_post = norm("ln2", mid + mlp_out, style == "post")
+    mlp_out, pull_ln2_post = normed("ln2_post", mlp_out, style == "peri")
+    residual, pull_post = normed("ln2", mid + mlp_out, style == "post")
     logits, pull_readout = _readout(config, parameters, residual, readout_scale)
 
     def pullback(d_logits: Tensor, d_residual: Tensor | None, gradients: Gradients) -> Attended:
@@ -155,7 +159,7 @@ def _readout(
     normal: Tensor = residual
     pull_norm: Pullback = _unchanged
     if config.final_norm != "none":
-        normal, pull_norm = _norm(config, parameters, "ln_final", residual, DEFAULT_EPS)
+        normal, pull_norm = norm(config, parameters, "ln_final", residual, DEFAULT_EPS)
 
     def of(tensors: Mapping[str, Tensor]) -> Tensor | None:
         if not config.tied_unembedding:
@@ -198,9 +202,10 @@ def _linear(
     return y, pullback
 
 
-def _norm(
+def norm(
     config: ModelConfig, parameters: Parameters, name: str, x: Tensor, eps: float
 ) -> tuple[Tensor, Pullback]:
+    """LayerNorm or RMSNorm with each run's own gain and bias."""
     gain, bias = parameters.get(f"{name}.w"), parameters.get(f"{name}.b")
     # The fused affine form takes one gain, so one run.
     one = x.shape[0] == 1

@@ -6,7 +6,7 @@ another core, and what comes out does not depend on how many cores there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
@@ -150,7 +150,7 @@ def evaluate(
     kept = {} if reads is None else reads
 
     def attended_by(tokens: Int[Tensor, "run batch 3"]) -> Attended:
-        return attend(runs.model, runs.parameters, tokens, runs.uniform_attention)
+        return attend(runs.model, runs.parameters, tokens, runs.uniform_attention)[0]
 
     # What examples share is computed once; what each has of its own, a block at a time.
     shared = attended_by(batch.tokens) if runs.model.n_layers == 1 else None
@@ -170,7 +170,6 @@ def evaluate(
 
 def backpropagate(
     runs: Runs,
-    leaves: Parameters,
     batch: Batch,
     places: Sequence[Gradients],
     workers: Workers,
@@ -180,7 +179,7 @@ def backpropagate(
     """Score each example and differentiate the objective, the sum of each run's mean loss.
 
     Args:
-        runs: Whose parameters include `leaves`, the trained ones, which require gradients.
+        runs: As they stand. Of several layers, the parameters that are trained require gradients.
         places: Where each block writes the gradients of the last block's parameters, which are to
             be summed; as many as there are blocks.
         workers: Who computes the blocks.
@@ -189,11 +188,13 @@ def backpropagate(
             time that the same batch comes.
 
     Returns:
-        The scores, and the gradients of what is before the last block's pattern, which are to be
-        added to those.
+        The scores, and the gradients of the parameters before the last block's pattern, which are
+        to be added to those.
     """
     with torch.enable_grad():
-        attended = attend(runs.model, runs.parameters, batch.tokens, runs.uniform_attention)
+        attended, pull_attended = attend(
+            runs.model, runs.parameters, batch.tokens, runs.uniform_attention
+        )
     size = batch.labels.shape[1]
     kept = {} if reads is None else reads
 
@@ -215,7 +216,7 @@ def backpropagate(
     blocks = train_blocks(runs.train, batch.labels)
     found = workers.map(of_block, zip(blocks, places, strict=True))
     scored = _joined([scored for scored, _ in found])
-    return scored, _gradients_before(attended, [d_attended for _, d_attended in found], leaves)
+    return scored, pull_attended(_whole(attended, [gradient for _, gradient in found]))
 
 
 def rank_gradient(
@@ -245,23 +246,14 @@ def _part(attended: Attended, rows: slice) -> Attended:
     return Attended(scores[:, of_positions], values[:, of_positions], None, residual)
 
 
-def _gradients_before(
-    attended: Attended, of_blocks: Sequence[Attended], leaves: Parameters
-) -> Mapping[str, Tensor]:
-    """From the gradients of each block's part of `attended` to those of the leaves before it."""
-    shared = attended.rows is not None
+def _whole(attended: Attended, of_blocks: Sequence[Attended]) -> Attended:
+    """From the gradients of each block's part of `attended` to that of all of it."""
 
     def whole(name: str) -> Tensor:
-        parts = [getattr(one, name) for one in of_blocks]
-        return torch.stack(parts).sum(0) if shared else torch.cat(parts, dim=1)
+        parts = [getattr(part, name) for part in of_blocks]
+        return torch.cat(parts, dim=1) if attended.rows is None else torch.stack(parts).sum(0)
 
-    gradients = (
-        (getattr(attended, name), whole(name)) for name in ("scores", "values", "residual")
-    )
-    # Of attention that is uniform the scores depend on nothing.
-    outputs, d_outputs = zip(*(pair for pair in gradients if pair[0].requires_grad), strict=True)
-    found = torch.autograd.grad(outputs, [*leaves.values()], d_outputs, allow_unused=True)
-    return {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
+    return attended._replace(**{name: whole(name) for name in ("scores", "values", "residual")})
 
 
 def _joined(parts: Sequence[Scored]) -> Scored:

@@ -43,15 +43,15 @@ class Inputs:
 
     @property
     def _forward(self) -> tuple[Tensor, ActivationCache]:
-        def run() -> tuple[Tensor, ActivationCache]:
-            with torch.no_grad():
-                out, cache = self._model.run_with_cache(self.tokens, return_type="logits")
-                logits = cast(Tensor, out)
-                if is_bridge(self._model):
-                    cache = _without_untrue(self._model, cache, logits)
-                return logits, cache
+        return self._remembered.once("forward", self._run)
 
-        return self._remembered.once("forward", run)
+    @torch.no_grad()
+    def _run(self) -> tuple[Tensor, ActivationCache]:
+        out, cache = self._model.run_with_cache(self.tokens, return_type="logits")
+        logits = cast(Tensor, out)
+        if is_bridge(self._model):
+            cache = _without_untrue(self._model, cache, logits)
+        return logits, cache
 
     @property
     def logits(self) -> Float[Tensor, "batch d_vocab"]:

@@ -62,15 +62,16 @@ class ProbeCall:
         """
         name, written = parse_call(text)
         if name not in PROBES:
-            known = [*PROBES, *SETS]
-            close = [one for one in known if name and name in one] or get_close_matches(name, known)
+            every = [*PROBES, *SETS]
+            close = [one for one in every if name and name in one] or get_close_matches(name, every)
             hint = f"did you mean {' or '.join(close)}?" if close else f"choose one of {_names()}."
             raise ValueError(f"unknown probe {name!r}; {hint} {OWN_FILE}")
+        known = _options(name)
         try:
-            options = parse_options(written, _options(name))
+            options = parse_options(written, known)
         except ValueError as error:
-            raise ValueError(f"{name} {_takes(name)}; {error} in {text!r}") from None
-        options = {option: _checked(name, option, value) for option, value in options.items()}
+            raise ValueError(f"{name} {_takes(known)}; {error} in {text!r}") from None
+        options = {option: _checked(name, known, option, v) for option, v in options.items()}
         return cls(name, dict(sorted(options.items())))
 
     def __str__(self) -> str:
@@ -141,16 +142,15 @@ def _options(probe: str) -> list[str]:
     return [name for name in parameters if name != "snapshot"]
 
 
-def _takes(probe: str) -> str:
-    options = _options(probe)
+def _takes(options: list[str]) -> str:
     return f"takes {', '.join(options)}" if options else "takes no options"
 
 
-def _checked(probe: str, option: str, written: str) -> Any:
-    """An option's value, if the probe has the option and may take it."""
+def _checked(probe: str, known: list[str], option: str, written: str) -> Any:
+    """An option's value, if it is one that is known of the probe, and may be this."""
     function: Callable[..., Values] = PROBES[probe]
-    if option not in _options(probe):
-        raise ValueError(f"{probe} has no option {option!r}; it {_takes(probe)}")
+    if option not in known:
+        raise ValueError(f"{probe} has no option {option!r}; it {_takes(known)}")
     value = parse_value(written)
     if option not in _annotations(function):
         raise ValueError(f"{option} of {probe} has no type; annotate it where the probe is defined")

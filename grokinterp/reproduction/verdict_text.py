@@ -12,8 +12,8 @@ from grokinterp.interval import FEWEST_SEEDS, percent
 from grokinterp.reproduction.verdicts import Judged
 
 ABOUT = (
-    "A verdict is that of the fresh seeds, which nobody had seen when its rule was written; the "
-    "paper's own seeds explored it. Supported: of every finding the interval of the median over "
+    "A verdict is that of the fresh seeds. When its rule was written none of their runs had been "
+    "seen, but for those that it names as known; the paper's own seeds explored it. Supported: of every finding the interval of the median over "
     "seeds lies beyond what the claim asks for. Contradicted: of one it lies wholly on the other "
     "side of the null, after Holm's correction over the claim's findings, which asks for seven "
     "seeds of seven where there are two or three, and eight where there are four to six. Undecided "

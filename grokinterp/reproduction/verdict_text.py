@@ -18,10 +18,10 @@ ABOUT = (
     "Contradicted: of one it lies wholly on the other side of the null, after Holm's correction "
     "over the claim's findings, which asks for seven seeds of seven where there are two or "
     "three, and eight where there are four to six. Undecided otherwise, and where a finding has "
-    f"fewer than {FEWEST_SEEDS} seeds. Intervals are exact, from order statistics, with their coverage: 95 % "
-    "or more of six seeds, 93.8 % of five, 75 % of three; a share of seeds has Clopper and "
-    "Pearson's. A claim leans to support where each finding has most of its seeds there, and to "
-    "contradiction where one has so many on the other side that P < 0.05, one-sided."
+    f"fewer than {FEWEST_SEEDS} seeds. Intervals are exact, from order statistics, with their "
+    "coverage: 95 % or more of six seeds, 93.8 % of five, 75 % of three; a share of seeds has "
+    "Clopper and Pearson's. A claim leans to support where each finding has most of its seeds "
+    "there, and to contradiction where one has so many on the other side that P < 0.05, one-sided."
 )
 AGAINST_PAPER = (
     "The paper reports one set of five seeds. Beside it stands what sets of five of ours, drawn "

@@ -163,11 +163,15 @@ def correct(
 def effective_rank(residual: Float[Tensor, "run batch d_model"]) -> Float[Tensor, " run"]:
     """exp of the entropy of the normalised eigenvalues of XᵀX (uncentred): 1 to d_model.
 
-    1 for X = 0, which has none. In float64, because XᵀX squares the singular values, and of those
-    that are 0 float32 leaves noise.
+    1 for X = 0, which has none, and NaN for an X that is not finite. In float64, because XᵀX
+    squares the singular values, and of those that are 0 float32 leaves noise.
     """
     x = residual.double()
-    eigenvalues = torch.linalg.eigvalsh(x.mT @ x)
+    gram = x.mT @ x
+    finite = gram.isfinite().all(-1).all(-1)
+    # The eigenvalues of such a matrix are an error, which would be that of all runs.
+    gram = torch.where(finite[..., None, None], gram, 0)
+    eigenvalues = torch.linalg.eigvalsh(gram)
     # Along a singular value σ that is 0 the entropy is flat, because the derivative of σ² ln σ² is
     # 0 there; but that of λ ln λ, with λ = σ², is infinite.
     positive = eigenvalues > 0
@@ -175,4 +179,4 @@ def effective_rank(residual: Float[Tensor, "run batch d_model"]) -> Float[Tensor
     total = kept.sum(-1, keepdim=True)
     share = kept / torch.where(total > 0, total, 1)
     entropy = -(share * torch.where(positive, share, 1).log()).sum(-1)
-    return entropy.exp().to(residual)
+    return torch.where(finite, entropy.exp(), torch.nan).to(residual)

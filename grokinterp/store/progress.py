@@ -39,7 +39,7 @@ class Observer:
         """A probe does not apply to a run; the others go on."""
 
     def left_out(self, run: Run, reason: str) -> None:
-        """A run, or one of its epochs, cannot be probed at all; the others go on."""
+        """A run cannot be trained on, or it or its epoch cannot be probed; the others go on."""
 
     def unkept(self, run: Run, reason: str) -> None:
         """What was found of a run cannot be written to the store; it is returned alone."""

@@ -115,6 +115,7 @@ def side_by_side(
     waiting: Iterable[Ensemble],
     pause: Callable[[Ensemble], bool] = lambda ensemble: False,
     cores: int | None = None,
+    failed: Callable[[Ensemble, Exception], None] | None = None,
 ) -> Iterator[tuple[Ensemble, list[Report]]]:
     """Train ensembles to their ends, as many at once as there are `cores`: by default as PyTorch
     has threads here.
@@ -123,7 +124,9 @@ def side_by_side(
     and a report for each of its runs; it does not go on before the next is asked for, and not with
     runs that were dropped. The next one is taken from `waiting` when there is a core for it; cores
     that none waits for help with the others. What comes out does not depend on how many there
-    are. `pause` is asked after every epoch; where it is True, this one is reported too.
+    are. `pause` is asked after every epoch; where it is True, this one is reported too. Where one
+    cannot be trained on, as when a user's own loss raises, `failed` is told and the others go on;
+    without it the error is raised.
     """
     threads = torch.get_num_threads()
     cores = cores or threads
@@ -145,8 +148,14 @@ def side_by_side(
         take()
         while under_way:
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                ensemble, reports = under_way[future], future.result()
-                del under_way[future]
+                ensemble = under_way.pop(future)
+                if (error := future.exception()) is not None:
+                    ensemble.close()
+                    if failed is None or not isinstance(error, Exception):
+                        raise error
+                    failed(ensemble, error)
+                    continue
+                reports = future.result()
                 yield ensemble, reports
                 ensemble.drop([one.run for one in reports if one.status != "running"])
                 if ensemble.configs:

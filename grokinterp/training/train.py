@@ -26,7 +26,7 @@ from grokinterp.store.progress import Observer
 from grokinterp.store.recording import fewest
 from grokinterp.store.run import Run
 from grokinterp.store.runs import Runs
-from grokinterp.store.state import Report, Row, RunState, Status
+from grokinterp.store.state import Report, Row, RunState, Status, Weights
 from grokinterp.store.store import Store, open_store
 from grokinterp.store.writer import RunWriter
 from grokinterp.training.device import check_device
@@ -130,6 +130,8 @@ def train(
             unknown or does not apply; or a loss, a gradient filter or an optimiser of it cannot
             train. Nothing has been trained then.
         StoreError: The store cannot be read or written.
+        Exception: A run cannot be trained on, as when a loss of one's own raises. Raised when the
+            others are over; it stands as it was last saved.
     """
     if isinstance(runs, RunConfig):
         return train([runs], store, init, observer)[0]
@@ -243,8 +245,19 @@ def _train_units(
         group = trained_by[ensemble]
         return interrupted() or any(_is_to_be_saved(group[run]) for run in ensemble.configs)
 
+    errors: list[Exception] = []
+
+    def failed(ensemble: Ensemble, error: Exception) -> None:
+        group = trained_by[ensemble]
+        for work in (group[run] for run in ensemble.configs):
+            observer.left_out(work.run, f"it cannot be trained on: {error}")
+            work.lock.close()
+        errors.append(error)
+
     with held_back() as interrupted, ExitStack() as locks:
-        for ensemble, reports in side_by_side(coming(), pause, cores):
+        # What is wrong with the only one is raised at once, and there is no other to go on.
+        told = failed if len(runs) > 1 else None
+        for ensemble, reports in side_by_side(coming(), pause, cores, told):
             group = trained_by[ensemble]
             for report in reports:
                 _record(group[report.run], report, ensemble, observer)
@@ -259,6 +272,8 @@ def _train_units(
                 ensemble.drop([report.run for report in reports])
             elif not {report.run for report in reports if report.status == "running"}:
                 del trained_by[ensemble]  # Which holds all that its runs needed.
+    if errors:  # Told when the others are over.
+        raise errors[0]
     return busy
 
 
@@ -377,8 +392,26 @@ def _start_state(config: RunConfig, init: Init | None, store: Store) -> RunState
     start = RunState.initial(_parameters(config, init))
     _check_interventions(config, start.weights)
     if isinstance(init, Checkpoint) and init.optimizer is not None:
-        start.optimizer, start.steps = init.optimizer.optimizer, init.optimizer.steps
+        start.optimizer = _in_precision_of(start.weights, init)
+        start.steps = init.optimizer.steps
     return start
+
+
+def _in_precision_of(weights: Weights, init: Checkpoint) -> dict[str, Weights]:
+    """What the optimiser of a fork's parent keeps of its weights, in the precision of the fork's.
+
+    A step count stays as it is.
+    """
+    assert init.optimizer is not None
+    [was], [now] = ({value.dtype for value in of.values()} for of in (init.weights, weights))
+
+    def converted(value: Tensor) -> Tensor:
+        return value.to(now) if value.ndim and value.dtype == was else value
+
+    return {
+        slot: {name: converted(value) for name, value in by_name.items()}
+        for slot, by_name in init.optimizer.optimizer.items()
+    }
 
 
 def _check_interventions(config: RunConfig, weights: Mapping[str, Tensor]) -> None:

@@ -294,7 +294,7 @@ def test_disabled_wandb_keeps_nothing_and_counts_nothing_as_written(tmp_path, mo
 def test_a_server_that_does_not_answer_costs_the_upload_alone(tmp_path, monkeypatch):
     """The first run was opened while it still answered."""
 
-    def in_turns(waiting, _pause, _cores):
+    def in_turns(waiting, *_others):
         under_way = [*waiting]
         while under_way:
             for ensemble in [*under_way]:

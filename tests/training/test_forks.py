@@ -43,6 +43,15 @@ def test_what_a_filter_remembers_is_not_the_optimiser_s(tmp_path, optimizer):
             assert torch.equal(value, theirs[slot][name]), (slot, name)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "torch.optim.AdamW", "torch.optim.Adagrad"])
+def test_a_fork_in_float64_goes_on_from_what_was_kept_in_float32(tmp_path, optimizer):
+    config, parent = parent_of(tmp_path, optimizer=optimizer)
+    double = with_recipe(config, dtype="float64", epochs=3)
+    fork = gi.train(double, store=tmp_path, init=parent.checkpoint(10))
+    for by_name in fork.checkpoint().optimizer.optimizer.values():
+        assert {value.dtype for value in by_name.values() if value.ndim} <= {torch.float64}
+
+
 def test_a_fork_of_epoch_0_begins_anew_from_its_own_store(tmp_path):
     _, parent = parent_of(tmp_path / "parents")
     short = with_recipe(epochs=10)

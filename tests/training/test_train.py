@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import weakref
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
@@ -21,6 +21,7 @@ from runs_cases import (
 
 import grokinterp as gi
 from grokinterp.config.recorded import METRICS
+from grokinterp.custom_loss import Loss
 from grokinterp.model.build import build_model
 from grokinterp.store.files import StoreError
 from grokinterp.store.lock import RunLock
@@ -134,6 +135,41 @@ def test_a_kill_before_a_run_is_closed_loses_nothing(tmp_path, monkeypatch, stop
     assert (run.status, run.epoch) == (whole.status, whole.epoch)
     assert run.status == ("finished" if stop_when is None else "stopped")
     same_run(run, whole)
+
+
+@dataclass(frozen=True)
+class Delicate(Loss):
+    """Cross-entropy, of small logits alone."""
+
+    def losses(self, logits, labels):
+        if logits.abs().max() > 1e4:
+            raise RuntimeError("these logits are too large for me")
+        return -logits.log_softmax(-1).gather(-1, labels[..., None])[..., 0]
+
+
+def test_a_run_that_cannot_be_trained_on_hides_no_other(tmp_path):
+    class Told(Observer):
+        def left_out(self, run, reason):
+            said.append((run.config, reason))
+
+    said = []
+    delicate = with_recipe(optimizer="sgd", lr=100.0, weight_decay=0.0, loss=Delicate())
+    with pytest.raises(RuntimeError, match="too large for me"):
+        gi.train([delicate, SMALL_RUN], store=tmp_path, observer=Told())
+    assert said == [(delicate, "it cannot be trained on: these logits are too large for me")]
+    store = gi.open_store(tmp_path)
+    assert store.find(SMALL_RUN).status == "finished"
+    assert store.select(optimizer="sgd")[0].status == "new"
+    with pytest.raises(RuntimeError, match="too large for me"):  # Nobody holds its lock.
+        gi.train(delicate, store=tmp_path)
+
+
+def test_a_run_that_diverges_under_a_penalty_on_the_rank_hides_no_other(tmp_path):
+    penalty = with_recipe(
+        optimizer="sgd", lr=1e4, weight_decay=0.0, effective_rank_penalty=0.1, epochs=50
+    )
+    bad, good = gi.train([penalty, SMALL_RUN], store=tmp_path)
+    assert (bad.status, good.status) == ("diverged", "finished")
 
 
 def test_a_diverged_run_keeps_what_it_had_and_is_not_tried_again(tmp_path, monkeypatch):

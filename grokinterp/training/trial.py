@@ -44,18 +44,24 @@ def _try_filter(one: GradientFilter, config: RunConfig) -> str:
     """What is wrong; nothing if nothing is."""
     generator, dtype = torch.Generator().manual_seed(0), getattr(torch, config.train.dtype)
     shapes = {torch.Size(shape) for shape in parameter_shapes(config.model, config.task).values()}
+    changed = False
     for shape in sorted(shapes):
         tensor, *gradients = torch.randn(3, 2, *shape, generator=generator).to(dtype)
 
         def steps(
             runs: slice, tensor: Tensor = tensor, gradients: list[Tensor] = gradients
         ) -> list[Tensor]:
-            memory = {name: torch.zeros_like(tensor[runs]) for name in one.remembers}
+            nonlocal changed
+            kept = {name: torch.zeros_like(tensor[runs]) for name in one.remembers}
+            memory = dict(kept)
             with torch.no_grad():
-                return [
+                seen = [
                     one.filtered(tensor[runs].clone(), gradient[runs].clone(), memory)
                     for gradient in gradients
                 ]
+            in_place = all(memory[name] is value for name, value in kept.items())
+            changed |= in_place and any(bool(value.any()) for value in kept.values())
+            return seen
 
         for found, first, second in zip(
             *map(steps, (slice(2), slice(1), slice(1, 2))), strict=True
@@ -70,6 +76,11 @@ def _try_filter(one: GradientFilter, config: RunConfig) -> str:
                     "filtered must not mix runs, which lie along the first axis, nor draw at "
                     "random: of each alone it gave another result"
                 )
+    if one.remembers and not changed:
+        return (
+            "filtered must change what it remembers in place, as in "
+            f"memory[{one.remembers[0]!r}].mul_(0.9).add_(gradient); what it was given stayed 0"
+        )
     return ""
 
 

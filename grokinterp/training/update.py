@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -74,7 +75,8 @@ class Update:
         for one, memory in zip(self.recipe.gradient_filters, self._memories, strict=True):
             views = {name: self.layout.views(flat) for name, flat in memory.items()}
             for name, g in gradients.items():
-                of_tensor = {key: view[name] for key, view in views.items()}
+                # What is put in the place of a tensor, not into it, would be forgotten.
+                of_tensor = MappingProxyType({key: view[name] for key, view in views.items()})
                 g.copy_(one.filtered(tensors[name], g, of_tensor))
 
     def _scheduled(self, rate: Tensor, schedule: str, epoch: int) -> Tensor:

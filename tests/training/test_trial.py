@@ -32,6 +32,21 @@ class TrialNoise(GradientFilter):
         return gradient + torch.randn_like(gradient)
 
 
+class TrialAssigns(GradientFilter):
+    remembers = ("average",)
+
+    def filtered(self, tensor, gradient, memory):
+        memory["average"] = 0.9 * memory["average"] + gradient
+        return memory["average"]
+
+
+class TrialForgets(GradientFilter):
+    remembers = ("average",)
+
+    def filtered(self, tensor, gradient, memory):
+        return 0.9 * memory["average"] + gradient
+
+
 class TrialLoss(Loss):
     pass
 
@@ -78,6 +93,8 @@ BAD = [
     ({"gradient_filters": (TrialScalar(),)}, "must give a tensor like the gradient"),
     ({"gradient_filters": (TrialMixed(),)}, "must not mix runs"),
     ({"gradient_filters": (TrialNoise(),)}, "nor draw at random"),
+    ({"gradient_filters": (TrialAssigns(),)}, "must change what it remembers in place"),
+    ({"gradient_filters": (TrialForgets(),)}, "must change what it remembers in place"),
     ({"gradient_filters": (UnknownFilter('{"name": "X"}', "X is unknown"),)}, "X is unknown"),
     ({"loss": TrialLoss()}, "TrialLoss must define losses"),
     ({"loss": Loss()}, "Loss must define losses"),

@@ -49,7 +49,7 @@ def canonical_schedule(name: str, text: str) -> str:
         parts = [_parsed(part) for part in _parts(text)]
     except ValueError as error:
         raise ValueError(f"{name} must be {FORMS}; {error}") from None
-    spelt = sorted({_spelt(*part) for part in parts} - {"constant"})
+    spelt = sorted(one for part in parts if (one := _spelt(*part)) != "constant")
     return " + ".join(spelt) or "constant"
 
 
@@ -71,7 +71,12 @@ def _parsed(text: str) -> tuple[str, tuple[float, ...]]:
 
 
 def _spelt(name: str, numbers: tuple[float, ...]) -> str:
-    return name + ":" * bool(numbers) + "=".join(f"{one:.12g}" for one in numbers)
+    return name + ":" * bool(numbers) + "=".join(map(_number, numbers))
+
+
+def _number(value: float) -> str:
+    """As short as it can be, with all its digits."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _factors(text: str) -> list[Factor]:

@@ -16,6 +16,7 @@ from grokinterp.config.identity import AS_BEFORE, identity
 from grokinterp.config.recorded import METRICS, RECORDED
 from grokinterp.gradient_filter import Grokfast, Orthogonal
 from grokinterp.reproduction.recipe import PAPER_RECIPE
+from grokinterp.schedule import schedule_factor
 from grokinterp.sweep.grid import grid
 from grokinterp.task import GroupTask, ModularTask, TableTask
 
@@ -550,3 +551,17 @@ def test_equal_schedules_make_equal_runs(text, canonical) -> None:
 def test_a_malformed_schedule_is_refused(text) -> None:
     with pytest.raises(ValueError, match="lr_schedule must be constant, warmup:EPOCHS"):
         changed("train", lr_schedule=text)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "spelt", "factor"),
+    [
+        ("step:3=0.5 + step:3=0.5", "step:3=0.5 + step:3=0.5", 0.25),
+        ("warmup:4+constant+warmup:4", "warmup:4 + warmup:4", 0.5625),
+        ("step:1=0.1234567890123456", "step:1=0.1234567890123456", 0.1234567890123456),
+        ("step:2e0=1e-7", "step:2=1e-07", 1e-7),
+    ],
+)
+def test_a_schedule_in_its_one_spelling_is_the_same_schedule(schedule, spelt, factor):
+    assert TrainConfig(lr_schedule=schedule).lr_schedule == spelt
+    assert schedule_factor(schedule, 3, 10) == schedule_factor(spelt, 3, 10) == factor

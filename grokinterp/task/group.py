@@ -28,7 +28,7 @@ class GroupTask(Task):
         test_fraction: Share of the pairs held out for test (rounded down).
         train_pairs: An explicit split: these pairs train, in this order; the rest test, in
             row-major order.
-        label_noise: Share of the train pairs (rounded down) that train on a wrong answer, drawn by
+        label_noise: Share of the train pairs (rounded) that train on a wrong answer, drawn by
             the seed from all others. The split and every other label stay as they are.
 
     Examples:

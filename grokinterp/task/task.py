@@ -149,6 +149,13 @@ class Task(ABC):
         if not 0 <= noise < 1:
             raise ValueError(f"label_noise must lie in [0, 1); got {self.label_noise!r}")
         object.__setattr__(self, "label_noise", noise)
+        if noise:
+            first, *others = (self.label(a, b) for a, b in self.pairs())
+            if all(one == first for one in others):
+                raise ValueError(
+                    f"label_noise needs a task of two answers or more; {self} has one, so that no "
+                    "answer is wrong"
+                )
         if self.train_pairs is not None:
             self._check_train_pairs()
             return

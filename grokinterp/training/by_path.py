@@ -43,6 +43,8 @@ class OptimizerByPath:
         self._steps = [state.steps for state in states]
         self._optimizers: list[torch.optim.Optimizer] = []
         self._parameters: list[dict[str, torch.nn.Parameter]] = []
+        self._begun: list[dict[str, Any]] = []
+        """The numbers of each group as its options make them."""
 
     def step(self, theta: Vectors, gradient: Vectors, lr: Column, weight_decay: Column) -> None:
         """Update theta in place."""
@@ -69,9 +71,11 @@ class OptimizerByPath:
             for key, value in optimizer.state.get(parameter, {}).items():
                 slot, tensor = _written(key, value)
                 kept.setdefault(slot, {})[name] = tensor
-        [group] = optimizer.param_groups
+        # What came of its options is not kept: a fork has options of its own.
         if numbers := {
-            key: _written(key, value)[1] for key, value in group.items() if _is_counted(key, value)
+            key: _written(key, value)[1]
+            for key, value in _counted(optimizer).items()
+            if value != self._begun[run].get(key)
         }:
             kept[GROUP] = numbers
         return kept, self._steps[run]
@@ -82,6 +86,7 @@ class OptimizerByPath:
             # Of the same memory: what the optimiser changes in place is theta.
             parameters = {name: torch.nn.Parameter(view[run]) for name, view in views.items()}
             optimizer = self._make([*parameters.values()], lr[run].item(), weight_decay[run].item())
+            self._begun.append(_counted(optimizer))
             for slot, by_name in state.optimizer.items():
                 if slot == GROUP:
                     optimizer.param_groups[0] |= {k: one.item() for k, one in by_name.items()}
@@ -178,9 +183,14 @@ def _maker(recipe: TrainConfig) -> Callable[[list[Any], float, float], torch.opt
     return make
 
 
-def _is_counted(key: str, value: object) -> bool:
-    """Whether a value of the group is a number that the recipe does not give."""
-    return key not in ("lr", "weight_decay") and type(value) in NUMBERS
+def _counted(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The numbers of its group but for the rates, which the recipe gives anew at each step."""
+    [group] = optimizer.param_groups
+    return {
+        key: value
+        for key, value in group.items()
+        if key not in ("lr", "weight_decay") and type(value) in NUMBERS
+    }
 
 
 def _written(key: str, value: Any) -> tuple[str, Tensor]:

@@ -57,6 +57,14 @@ def test_a_share_that_is_none_is_refused(noise):
         gi.ModularTask(7, label_noise=noise)
 
 
+@pytest.mark.parametrize(
+    "task", [gi.ModularTask(5, "and", operand=0), gi.TableTask([[0, 0], [0, 0]], test_fraction=0.5)]
+)
+def test_where_there_is_one_answer_none_is_wrong(task):
+    with pytest.raises(ValueError, match="label_noise needs a task of two answers"):
+        replace(task, label_noise=0.5)
+
+
 def test_a_run_without_noise_is_the_run_it_was():
     assert gi.RunConfig(gi.ModularTask(label_noise=0.0)).id == gi.RunConfig().id
     noisy = gi.RunConfig(gi.ModularTask(label_noise=0.1))

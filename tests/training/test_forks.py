@@ -52,6 +52,26 @@ def test_a_fork_in_float64_goes_on_from_what_was_kept_in_float32(tmp_path, optim
         assert {value.dtype for value in by_name.values() if value.ndim} <= {torch.float64}
 
 
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("torch.optim.SGD:momentum=0.9", "torch.optim.SGD:momentum=0.0"),
+        ("torch.optim.SGD:momentum=0.9", "torch.optim.SGD:momentum=0.9,maximize=True"),
+        ("torch.optim.NAdam", "torch.optim.NAdam:momentum_decay=0.5,eps=0.1"),
+        ("torch.optim.AdamW", "torch.optim.AdamW:eps=0.1"),
+    ],
+)
+def test_a_fork_trains_by_its_own_options(tmp_path, was, now):
+    config, parent = parent_of(tmp_path, optimizer=was, lr=0.01)
+    same, other = (
+        gi.train(with_recipe(config, optimizer=one, epochs=5), tmp_path, init=parent.checkpoint())
+        for one in (was, now)
+    )
+    assert not torch.equal(same.checkpoint().weights["embed.W_E"], other.model().W_E)
+    if "maximize" in now:
+        assert other.metrics["train_loss"].iloc[-1] > same.metrics["train_loss"].iloc[-1]
+
+
 def test_a_fork_of_epoch_0_begins_anew_from_its_own_store(tmp_path):
     _, parent = parent_of(tmp_path / "parents")
     short = with_recipe(epochs=10)

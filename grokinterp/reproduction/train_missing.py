@@ -11,7 +11,8 @@ from grokinterp.store.probe import probe
 from grokinterp.store.progress import Observer
 from grokinterp.store.run import Run
 from grokinterp.store.store import open_store
-from grokinterp.training.train import Derived, train
+from grokinterp.training.start import Derived
+from grokinterp.training.train import train
 
 Train = Callable[[Sequence[RunConfig], str, Observer | None], list[Run]]
 

@@ -1,8 +1,4 @@
-"""Annotations of what computes are checked while the tests run: shapes by jaxtyping.
-
-Not those of what reads, plans and tells, which hold no arrays: mypy reads them, and checking them
-again takes a third of the tests' time.
-"""
+"""The annotations of shapes in what computes are checked while the tests run (shapes.py)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 # Before anything imports grokinterp, or the modules are loaded unchecked.
 CHECKED = (
-    *("circuits", "figures", "hooks", "inputs", "loss", "model", "probes", "snapshot"),
+    *("circuits", "figures", "inputs", "loss", "model", "probes", "snapshot"),
     # A checked function is decorated where it is defined: those that are defined inside others, as
     # the pullbacks of the rest of training are, would be so at each call.
     *("training.forward", "training.optimizer"),
@@ -40,9 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # What a checked module imports first is looked up among checked modules, where no bytecode of
     # it is: it would be compiled anew.
     import transformer_lens  # noqa: F401
-    from jaxtyping import install_import_hook
+    from shapes import check_shapes
 
-    install_import_hook([f"grokinterp.{name}" for name in CHECKED], "beartype.beartype")
+    check_shapes(f"grokinterp.{name}" for name in CHECKED)
 
     import torch
 

@@ -38,7 +38,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     columns = {str(name): pa.array(table[name].to_numpy(), from_pandas=False) for name in table}
     arrow = pa.table(columns)
     arrow = arrow.replace_schema_metadata({b"sha256": _table_checksum(arrow)})
-    # Curves compress better byte by byte: all signs and exponents, then all first digits, and so on.
+    # Curves compress better byte by byte: all exponents together, then all first digits, and so on.
     floats = [field.name for field in arrow.schema if pa.types.is_floating(field.type)]
     others = [name for name in columns if name not in floats]
     write_whole(

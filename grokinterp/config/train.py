@@ -54,7 +54,8 @@ class TrainConfig:
             decoupled.
         betas: The two decay rates of adamw, of adam and, beside its matrices, of muon.
         adam_eps: 0: what never had a gradient only decays (the limit of 0/(0 + eps)).
-        momentum: SGD's, 0.9 when not given; Muon's, 0.95.
+        momentum: SGD's, 0.9 when not given; Muon's, 0.95. `dataclasses.replace` carries it over to
+            another optimizer, so give it momentum=None too.
         lr_schedule: What multiplies lr at each epoch: constant, warmup:EPOCHS, cosine,
             step:EPOCH=FACTOR, or several of them joined by +.
         decay_schedule: What multiplies weight_decay, likewise: step:3000=0 takes it away there.

@@ -111,6 +111,14 @@ def modules_imported(source: str) -> set[str]:
     return found - {""}
 
 
+def test_a_file_that_a_module_names_is_there() -> None:
+    """Beside it, or by its path from the root."""
+    for path in sources().values():
+        about = ast.get_docstring(ast.parse(path.read_text())) or ""
+        for name in re.findall(r"[\w/]+\.py\b", about):
+            assert (path.parent / name).exists() or (ROOT / name).exists(), (path, name)
+
+
 def test_the_modules_are_found() -> None:
     expected = {
         "config.run",

@@ -1,4 +1,7 @@
-"""What a run writes while it trains."""
+"""What a run writes while it trains: metrics with its probes' values, checkpoints, its save.
+
+What probes find afterwards, and arrays, are written by probe_records.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Workers that are processes of this machine."""
+"""Workers that are processes of this machine.
+
+What each of them is to call comes from outside: to train a run, from train_over.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The engine: runs of one architecture, trained together along a leading run axis.
 
-Pure: it takes configs and states and yields reports; runs.py does the reading and writing.
+Pure: it takes configs and states and yields reports; train.py reads and writes the runs.
 Inside an epoch nothing waits for the device: losses and norms stay there until an evaluation.
 """
 

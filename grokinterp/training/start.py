@@ -1,4 +1,7 @@
-"""What a run begins from: its seed, given weights, or a checkpoint; and whether that fits it."""
+"""What a run begins from: its seed, given weights, or a checkpoint; and whether that fits it.
+
+A run that goes on from its last save is opened in train.py.
+"""
 
 from __future__ import annotations
 

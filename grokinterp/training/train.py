@@ -256,6 +256,7 @@ def _train_units(
 
 
 def _open(config: RunConfig, run: Run, start: RunState, lock: ExitStack) -> _Work:
+    """It goes on from its last save, or begins at its start."""
     writer = RunWriter(run)
     saved = writer.load_state()
     state, rows = saved or (start, [])

@@ -7,7 +7,7 @@ import pytest
 
 MODULES = (
     "audit.claim",
-    "interval",
+    "confidence_interval",
     "audit.statistics",
     "checks",
     "cli.arguments",

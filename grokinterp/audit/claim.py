@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from grokinterp.audit.finding import Estimand, Finding, Group, Value, Verdict
 from grokinterp.audit.statistics import Runs
-from grokinterp.interval import FEWEST_SEEDS, LEVEL
+from grokinterp.confidence_interval import FEWEST_SEEDS, LEVEL
 
 
 class Measured(NamedTuple):

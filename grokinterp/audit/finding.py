@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from grokinterp.interval import (
+from grokinterp.confidence_interval import (
     FEWEST_SEEDS,
     LEVEL,
     at_least,

@@ -1,6 +1,6 @@
 """When things happened, run against run: ratios, orders and trends of epochs, seed by seed.
 
-The interval of their median, from which a verdict follows, is that of grokinterp/interval.py.
+The interval of their median, from which a verdict follows: grokinterp/confidence_interval.py.
 """
 
 from __future__ import annotations

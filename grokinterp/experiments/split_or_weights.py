@@ -16,9 +16,9 @@ from itertools import combinations
 
 import pandas as pd
 
+from grokinterp.confidence_interval import LEVEL, coverage, rank
 from grokinterp.config import ModelConfig, RunConfig
 from grokinterp.figures.strip import Beyond, Number, strip
-from grokinterp.interval import LEVEL, coverage, rank
 from grokinterp.reproduction.experiment import Done, Experiment, Planned, Results
 from grokinterp.reproduction.recipe import FRESH_SEEDS, PAPER_RECIPE, UNTIL_GENERALISED, seeded
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from grokinterp.confidence_interval import interval_name, median_interval
 from grokinterp.figures import ticks
 from grokinterp.figures.epochs import epoch_axis, marker_places
 from grokinterp.figures.event_rows import ROW, event_rows, events_of, reached
@@ -27,7 +28,6 @@ from grokinterp.figures.style import (
     stacked,
     styled,
 )
-from grokinterp.interval import interval_name, median_interval
 from grokinterp.placement import both_names, names_key
 
 MAIN, PANEL = "main", "panel"

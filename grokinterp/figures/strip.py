@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from grokinterp.confidence_interval import interval_name, median_interval
 from grokinterp.figures.style import (
     GREY,
     PLACEMENT_LOOKS,
@@ -24,7 +25,6 @@ from grokinterp.figures.style import (
     styled,
 )
 from grokinterp.figures.ticks import linear_ticks, log_ticks
-from grokinterp.interval import interval_name, median_interval
 from grokinterp.placement import both_names, names_key
 
 ROW = 0.22

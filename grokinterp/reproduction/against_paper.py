@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from grokinterp.confidence_interval import LEVEL
 from grokinterp.grokking import GENERALISED_ACCURACY
-from grokinterp.interval import LEVEL
 from grokinterp.store.lead_times import CLOSE
 
 SEEDS = 5

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from grokinterp.audit.finding import UNKNOWN, Finding, Group, Verdict
-from grokinterp.interval import FEWEST_SEEDS, percent
+from grokinterp.confidence_interval import FEWEST_SEEDS, percent
 from grokinterp.reproduction.verdicts import Judged
 
 ABOUT = (

@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 
 from grokinterp.audit.claim import Claim, verdict_of
 from grokinterp.audit.finding import Convention, Finding, Group, Verdict
-from grokinterp.interval import LEVEL, at_least
+from grokinterp.confidence_interval import LEVEL, at_least
 from grokinterp.reproduction.against_paper import Comparison
 from grokinterp.reproduction.cached_run import CachedRun
 from grokinterp.reproduction.experiment import Done, Experiment, by_seed

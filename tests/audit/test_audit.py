@@ -15,10 +15,10 @@ from scipy.stats import binomtest, kendalltau
 from grokinterp.audit import rules, statistics
 from grokinterp.audit.claim import Claim, Measured, holm, verdict_of
 from grokinterp.audit.finding import UNKNOWN, Bounds, Finding, Group, above, below, in_every_seed
+from grokinterp.confidence_interval import at_least, coverage, median_interval
 from grokinterp.config import RunConfig, TrainConfig
 from grokinterp.experiments import EXPERIMENTS
 from grokinterp.grokking import Crossing
-from grokinterp.interval import at_least, coverage, median_interval
 from grokinterp.probes.calls import ProbeCall
 from grokinterp.reproduction.experiment import Planned, by_seed
 from grokinterp.reproduction.positions import PATHWAYS

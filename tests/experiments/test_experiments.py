@@ -12,11 +12,11 @@ from cases import TASK, perturbed_model, small_config
 
 import grokinterp as gi
 from grokinterp.cli import main
+from grokinterp.confidence_interval import LEVEL, coverage, median_interval
 from grokinterp.experiments import EXPERIMENTS, progress_measures, transplant
 from grokinterp.experiments.split_or_weights import POWER, _order, components, seeds_needed
 from grokinterp.experiments.transplant import unchanged, with_mlp_norm, without_mlp_norm
 from grokinterp.figures.strip import Beyond
-from grokinterp.interval import LEVEL, coverage, median_interval
 from grokinterp.model.build import build_model
 from grokinterp.reproduction import recipe
 from grokinterp.reproduction.plan import make_plan
